@@ -1,0 +1,114 @@
+/**
+ * What runs containers, in our words. Docker is the engine users have (`docker.ts`); `process.ts`
+ * runs a microservice as a child process where there is none. "Already so" is success in every verb.
+ *
+ * An engine is opened for one owner (mesh and node) and sees, lists and touches only containers
+ * that carry both of its labels: several nodes may share one Docker.
+ */
+import type { Readable } from 'node:stream'
+import type { Port } from '../../core/state/microservices.ts'
+
+export interface Owner {
+  /** Mesh id. */
+  mesh: string
+  /** Node id. */
+  node: string
+}
+
+/** What one container is made of. */
+export interface ContainerSpec {
+  application: string
+  microservice: string
+  slot: number
+  /** Hash of the content; kept with the container, so that it can be adopted. */
+  revision: string
+  image: string | null
+  /** Directory on this machine with the bundle's files: /app (read-only) or a process's working directory. */
+  filesDir: string | null
+  command: string[]
+  env: Record<string, string>
+  labels: Record<string, string>
+  ports: Port[]
+  cpus: number | null
+  memoryBytes: number | null
+}
+
+export interface PublishedPort {
+  container: number
+  host: number
+  protocol: 'tcp' | 'udp'
+}
+
+/** A container of this owner, as the engine has it now. */
+export interface EngineContainer {
+  id: string
+  application: string
+  microservice: string
+  slot: number
+  revision: string
+  image: string | null
+  state: 'created' | 'running' | 'exited'
+  /** Wall ms when it was last started; null if never. */
+  startedAt: number | null
+  /** null while it runs or before it ran. */
+  exitCode: number | null
+  ports: PublishedPort[]
+}
+
+export interface EngineEvent {
+  kind: 'started' | 'died' | 'removed'
+  id: string
+}
+
+export interface LogLine {
+  stream: 'stdout' | 'stderr'
+  line: string
+}
+
+export interface EngineInfo {
+  kind: 'docker' | 'process'
+  version: string
+  /** `amd64`, `arm64`, …: of the engine, which need not be the daemon's. */
+  arch: string
+  cpus: number
+  memoryBytes: number
+}
+
+/**
+ * @throws BrumeError ENGINE_UNREACHABLE (nothing answers), ENGINE_FORBIDDEN (socket without
+ * permission; names the group), IMAGE_MISSING, PORT_IN_USE, COMMAND_NOT_FOUND, ENGINE_FAILED.
+ */
+export interface Engine {
+  readonly kind: 'docker' | 'process'
+  info(): Promise<EngineInfo>
+  hasImage(image: string): Promise<boolean>
+  /** Fetches an image from its registry. Resolves once it is here. */
+  pull(image: string, signal?: AbortSignal): Promise<void>
+  /** Makes a container and gives its id; the one that is there if owner, slot and revision agree. */
+  create(spec: ContainerSpec): Promise<string>
+  start(id: string): Promise<void>
+  /** Asks it to end, then ends it after `graceMs`. */
+  stop(id: string, graceMs: number): Promise<void>
+  /** Removes it, ending it at once if it runs. */
+  remove(id: string): Promise<void>
+  list(): Promise<EngineContainer[]>
+  /** An object-mode stream of LogLine; ends at the log's end, or with the container if `follow`. */
+  logs(id: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
+  /** Runs a command inside the container. */
+  exec(
+    id: string,
+    command: string[],
+    options: { timeoutMs: number }
+  ): Promise<{ exitCode: number; output: string }>
+  /**
+   * Tells `onEvent` of this owner's containers until `signal` aborts. Rejects when the engine
+   * goes away; the caller comes back with backoff and lists again. `onReady` once it listens.
+   */
+  watch(
+    onEvent: (event: EngineEvent) => void,
+    signal: AbortSignal,
+    onReady?: () => void
+  ): Promise<void>
+  /** Lets go of handles. Containers stay. */
+  close(): Promise<void>
+}
