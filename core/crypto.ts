@@ -85,7 +85,9 @@ export function canonical(value: unknown): string {
 
 /** 16 hex digits that name a value by its content. */
 export function contentHash(value: unknown): string {
-  return hash('content', Buffer.from(canonical(value))).toString('hex').slice(0, 16)
+  return hash('content', Buffer.from(canonical(value)))
+    .toString('hex')
+    .slice(0, 16)
 }
 
 export const toId = (key: Buffer): string => z32.encode(key)

@@ -28,14 +28,7 @@ export interface FactsBody {
 }
 
 export type ContainerPhase =
-  | 'pulling'
-  | 'starting'
-  | 'running'
-  | 'restarting'
-  | 'stopping'
-  | 'retiring'
-  | 'stopped'
-  | 'failed'
+  'pulling' | 'starting' | 'running' | 'restarting' | 'stopping' | 'retiring' | 'stopped' | 'failed'
 
 /** One container as its Agent reports it. */
 export interface ContainerStatus {
