@@ -30,3 +30,244 @@ declare module 'sodium-native' {
   ): boolean
   export function randombytes_buf(out: Buffer): void
 }
+
+declare module 'z32' {
+  const z32: { encode(buffer: Buffer): string; decode(text: string): Uint8Array }
+  export default z32
+}
+
+declare module 'hypercore' {
+  import type { EventEmitter } from 'node:events'
+  export interface HypercoreManifest {
+    version: number
+    signers: { publicKey: Buffer }[]
+  }
+  export default class Hypercore extends EventEmitter {
+    static key(manifest: HypercoreManifest): Buffer
+    readonly key: Buffer
+    readonly discoveryKey: Buffer
+    readonly length: number
+    readonly signedLength: number
+    readonly byteLength: number
+    readonly opened: boolean
+    ready(): Promise<void>
+    close(): Promise<void>
+    append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
+    get(index: number, options?: { timeout?: number; wait?: boolean }): Promise<Buffer | null>
+    has(start: number, end?: number): Promise<boolean>
+    clear(start: number, end?: number): Promise<unknown>
+    update(options?: { wait?: boolean }): Promise<boolean>
+    download(range: { start: number; end: number }): {
+      done(): Promise<boolean>
+      destroy(): void
+    }
+  }
+}
+
+declare module 'corestore' {
+  import type { Duplex } from 'node:stream'
+  import type Hypercore from 'hypercore'
+  export default class Corestore {
+    constructor(storage: string, options?: Record<string, unknown>)
+    ready(): Promise<void>
+    close(): Promise<void>
+    get(options: {
+      name?: string
+      key?: Buffer
+      encryption?: { key: Buffer }
+      active?: boolean
+    }): Hypercore
+    namespace(name: string): Corestore
+    replicate(stream: Duplex): Duplex
+    readonly storage: { compact(): Promise<void> }
+  }
+}
+
+declare module 'hyperbee' {
+  import type Hypercore from 'hypercore'
+  export interface Entry<V> {
+    seq: number
+    key: string
+    value: V
+  }
+  export interface Batch<V> {
+    get(key: string): Promise<Entry<V> | null>
+    put(key: string, value: V): Promise<void>
+    del(key: string): Promise<void>
+    createReadStream(range?: { gte?: string; lt?: string }): AsyncIterable<Entry<V>>
+    flush(): Promise<void>
+    close(): Promise<void>
+  }
+  export default class Hyperbee<V> {
+    constructor(core: Hypercore, options: Record<string, unknown>)
+    readonly core: Hypercore
+    readonly version: number
+    ready(): Promise<void>
+    close(): Promise<void>
+    get(key: string): Promise<Entry<V> | null>
+    batch(options?: { update?: boolean }): Batch<V>
+    snapshot(): Hyperbee<V>
+    checkout(version: number): Hyperbee<V>
+    createReadStream(range?: { gte?: string; lt?: string }): AsyncIterable<Entry<V>>
+  }
+}
+
+declare module 'autobase' {
+  import type { EventEmitter } from 'node:events'
+  import type { Duplex } from 'node:stream'
+  import type Corestore from 'corestore'
+  import type Hypercore from 'hypercore'
+  export interface ApplyNode {
+    value: Buffer | null
+    from: Hypercore
+    length: number
+  }
+  export interface Host {
+    addWriter(key: Buffer, options: { indexer: boolean }): Promise<void>
+    removeWriter(key: Buffer): Promise<void>
+    interrupt(reason: string): never
+  }
+  export interface AutobaseOptions<V> {
+    valueEncoding: 'binary'
+    ackInterval: number
+    bigBatches: boolean
+    encryptionKey: Buffer
+    keyPair: { publicKey: Buffer; secretKey: Buffer }
+    open(store: { get(name: string): Hypercore }): V
+    apply(nodes: ApplyNode[], view: V, host: Host): Promise<void>
+    close?(view: V): Promise<void>
+  }
+  export default class Autobase<V> extends EventEmitter {
+    constructor(store: Corestore, key: Buffer | null, options: AutobaseOptions<V>)
+    readonly key: Buffer
+    readonly discoveryKey: Buffer
+    readonly local: Hypercore
+    readonly view: V
+    readonly writable: boolean
+    readonly isIndexer: boolean
+    readonly interrupted: string | null
+    readonly system: { core: Hypercore } | null
+    ready(): Promise<void>
+    close(): Promise<void>
+    update(): Promise<void>
+    append(value: Buffer | Buffer[]): Promise<number>
+    replicate(stream: Duplex): Duplex
+  }
+}
+
+declare module 'hyperblobs' {
+  import type { Readable, Writable } from 'node:stream'
+  import type Hypercore from 'hypercore'
+  export interface BlobId {
+    blockOffset: number
+    blockLength: number
+    byteOffset: number
+    byteLength: number
+  }
+  export default class Hyperblobs {
+    constructor(core: Hypercore, options?: { blockSize?: number })
+    readonly core: Hypercore
+    ready(): Promise<void>
+    close(): Promise<void>
+    put(blob: Buffer): Promise<BlobId>
+    get(id: BlobId, options?: { timeout?: number; wait?: boolean }): Promise<Buffer | null>
+    createReadStream(id: BlobId): Readable
+    createWriteStream(): Writable & { id: BlobId }
+    clear(id: BlobId): Promise<unknown>
+  }
+}
+
+declare module 'protomux' {
+  import type { Duplex } from 'node:stream'
+  export interface Message<T> {
+    send(message: T): boolean
+  }
+  export interface Channel {
+    readonly opened: boolean
+    readonly closed: boolean
+    readonly drained: boolean
+    open(): void
+    close(): void
+    cork(): void
+    uncork(): void
+    addMessage<T>(options: { encoding: unknown; onmessage(message: T): void }): Message<T>
+  }
+  export default class Protomux {
+    static from(stream: Duplex | Protomux): Protomux
+    readonly stream: Duplex
+    createChannel(options: {
+      protocol: string
+      id?: Buffer | null
+      unique?: boolean
+      onopen?(): void
+      onclose?(): void
+      ondrain?(): void
+    }): Channel | null
+    pair(options: { protocol: string; id?: Buffer | null }, callback: () => void): void
+    unpair(options: { protocol: string; id?: Buffer | null }): void
+  }
+}
+
+declare module 'hyperdht' {
+  export interface Address {
+    host: string
+    port: number
+  }
+  export default class HyperDHT {
+    constructor(options?: Record<string, unknown>)
+    static bootstrapper(port: number, host: string, options?: Record<string, unknown>): HyperDHT
+    ready(): Promise<void>
+    fullyBootstrapped(): Promise<void>
+    address(): Address
+    destroy(): Promise<void>
+    toArray(): Address[]
+  }
+}
+
+declare module 'hyperdht/testnet.js' {
+  import type HyperDHT from 'hyperdht'
+  import type { Address } from 'hyperdht'
+  export interface Testnet {
+    bootstrap: Address[]
+    createNode(options?: Record<string, unknown>): HyperDHT
+    destroy(): Promise<void>
+  }
+  export default function createTestnet(size?: number): Promise<Testnet>
+}
+
+declare module 'hyperswarm' {
+  import type { EventEmitter } from 'node:events'
+  import type { Duplex } from 'node:stream'
+  import type HyperDHT from 'hyperdht'
+  /** A Noise-encrypted connection. */
+  export interface Connection extends Duplex {
+    readonly remotePublicKey: Buffer
+    readonly isInitiator: boolean
+    readonly handshakeHash: Buffer
+    readonly rawBytesRead: number
+    readonly rawBytesWritten: number
+  }
+  export interface PeerInfo {
+    publicKey: Buffer
+    client: boolean
+    banned: boolean
+    ban(banned: boolean): void
+  }
+  export interface Discovery {
+    refresh(options?: { client?: boolean; server?: boolean }): Promise<void>
+    destroy(): Promise<void>
+    flushed(): Promise<boolean>
+  }
+  export default class Hyperswarm extends EventEmitter {
+    constructor(options: Record<string, unknown>)
+    readonly dht: HyperDHT
+    readonly connections: Set<Connection>
+    join(topic: Buffer, options: { client: boolean; server: boolean }): Discovery
+    joinPeer(key: Buffer): void
+    leavePeer(key: Buffer): void
+    listen(): Promise<void>
+    suspend(): Promise<void>
+    resume(): Promise<void>
+    destroy(options?: { force?: boolean }): Promise<void>
+  }
+}

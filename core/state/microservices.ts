@@ -1,5 +1,7 @@
 /** Microservices: what to run, how, and how often. Written by operators and admins. */
 import { contentHash } from '../crypto.ts'
+import { declare, mayOperate, written, type ViewBatch } from './apply.ts'
+import { keys } from './keys.ts'
 import { labelKey, name } from './names.ts'
 import {
   bool,
@@ -11,11 +13,11 @@ import {
   nullable,
   number,
   object,
-  optional,
   pattern,
   text,
   type Infer
 } from './shape.ts'
+import type { MicroserviceRecord, PlacementRecord } from './state.ts'
 
 const port = object({
   /** The port inside the container, or the number a process is told about. */
@@ -76,3 +78,93 @@ export type Port = Infer<typeof port>
 export type Bundle = Infer<typeof bundle>
 export type Healthcheck = Infer<typeof healthcheck>
 export type MicroserviceSpec = Infer<typeof microserviceSpec>
+
+const at = integer(0, Number.MAX_SAFE_INTEGER)
+
+const set = object({
+  type: literal('microservice.set'),
+  application: name,
+  name,
+  spec: microserviceSpec,
+  /** The op whose value the author saw; null where it saw none. */
+  over: nullable(text(80)),
+  at
+})
+export type MicroserviceSet = Infer<typeof set>
+
+const rm = object({ type: literal('microservice.rm'), application: name, name, at })
+export type MicroserviceRm = Infer<typeof rm>
+
+export const microserviceOps = {
+  'microservice.set': declare<MicroserviceSet>({
+    shape: set,
+    async apply(op, context) {
+      if (!mayOperate(context)) return 'its author may not deploy'
+      if ((await context.view.get(keys.application(op.application))) === null) {
+        return 'there is no such application'
+      }
+      const record: MicroserviceRecord = {
+        application: op.application,
+        name: op.name,
+        spec: op.spec,
+        revision: revisionOf(op.spec),
+        ...written(context, op.at)
+      }
+      await context.view.put(keys.microservice(op.application, op.name), record)
+      if (op.spec.replicas !== 'all') {
+        await dropPlacements(context.view, op.application, op.name, op.spec.replicas)
+      }
+      return null
+    }
+  }),
+
+  'microservice.rm': declare<MicroserviceRm>({
+    shape: rm,
+    async apply(op, context) {
+      if (!mayOperate(context)) return 'its author may not remove microservices'
+      await dropMicroservice(context.view, op.application, op.name)
+      return null
+    }
+  })
+}
+
+/**
+ * Names what a container is made of: replicas, placing, restarts and health checks are the
+ * Agent's and the Controller's affair and change no container.
+ */
+export function revisionOf(spec: MicroserviceSpec): string {
+  const { image, images, files, command, env, labels, ports, resources } = spec
+  return contentHash({
+    image,
+    images,
+    files: files?.digest ?? null,
+    command,
+    env,
+    labels,
+    ports,
+    resources
+  })
+}
+
+/** The image for an architecture (`amd64`, `arm64`, …); null where the record names none. */
+export const imageFor = (spec: MicroserviceSpec, arch: string): string | null =>
+  Object.hasOwn(spec.images, arch) ? (spec.images[arch] ?? null) : spec.image
+
+export async function dropMicroservice(
+  view: ViewBatch,
+  application: string,
+  microservice: string
+): Promise<void> {
+  await dropPlacements(view, application, microservice, 0)
+  await view.del(keys.microservice(application, microservice))
+}
+
+async function dropPlacements(
+  view: ViewBatch,
+  application: string,
+  microservice: string,
+  fromSlot: number
+): Promise<void> {
+  const placed = await view.list<PlacementRecord>(keys.placementsOf(application, microservice))
+  for (const { key, value } of placed) if (value.slot >= fromSlot) await view.del(key)
+}

@@ -1,0 +1,222 @@
+/**
+ * The oplog: a multi-writer Autobase whose entries are ops, and the view they make. The only door
+ * to autobase, and to the view's Hyperbee.
+ *
+ * Effects come from reading the view on `update`, never from apply calls: those repeat.
+ */
+import { EventEmitter } from 'node:events'
+import Autobase, { type ApplyNode, type Host } from 'autobase'
+import type Corestore from 'corestore'
+import Hyperbee, { type Batch } from 'hyperbee'
+import type { Duplex } from 'node:stream'
+import { toId, type KeyPair } from './crypto.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
+import type { Logger } from './logger.ts'
+import { applyOp, decodeOp, encodeOp, MAX_OP_BYTES, type Op } from './state/index.ts'
+import type { ViewBatch } from './state/apply.ts'
+import { keys } from './state/keys.ts'
+import { FORMAT } from './state/mesh.ts'
+import { readState } from './state/read.ts'
+import type { NodeRecord, State } from './state/state.ts'
+import type { OpId } from './state/records.ts'
+
+export interface OplogOptions {
+  store: Corestore
+  /** The base's key; null makes a new base whose first writer is this node. */
+  key: Buffer | null
+  keyPair: KeyPair
+  /** 32 bytes: blocks are encrypted at rest and on the wire. */
+  encryptionKey: Buffer
+  log: Logger
+}
+
+type View = Hyperbee<unknown>
+
+/** At most this many refused ops are remembered, to log each one once. */
+const MAX_REFUSED = 10_000
+
+/** Emits `update` when the view changed, `writable`, and `error` when the base cannot go on. */
+export class Oplog extends EventEmitter<{ update: []; writable: []; error: [Error] }> {
+  readonly #base: Autobase<View>
+  readonly #log: Logger
+  readonly #refused = new Map<OpId, string>()
+
+  constructor(options: OplogOptions) {
+    super()
+    this.#log = options.log
+    this.#base = new Autobase<View>(options.store, options.key, {
+      valueEncoding: 'binary',
+      ackInterval: 1000,
+      bigBatches: true,
+      encryptionKey: options.encryptionKey,
+      keyPair: options.keyPair,
+      open: (store) =>
+        new Hyperbee(store.get('view'), {
+          extension: false,
+          keyEncoding: 'utf-8',
+          valueEncoding: 'json'
+        }),
+      apply: (nodes, view, host) => this.#apply(nodes, view, host),
+      close: (view) => view.close()
+    })
+    this.#base.on('update', () => this.emit('update'))
+    this.#base.on('writable', () => this.emit('writable'))
+    this.#base.on('interrupt', () => this.emit('update'))
+    this.#base.on('error', (error: Error) => this.emit('error', error))
+  }
+
+  async ready(): Promise<void> {
+    await this.#base.ready()
+    await this.#base.update()
+  }
+
+  get key(): Buffer {
+    return this.#base.key
+  }
+
+  get writable(): boolean {
+    return this.#base.writable
+  }
+
+  /** Ops that apply refused since this daemon started, with the reason. */
+  get refused(): ReadonlyMap<OpId, string> {
+    return this.#refused
+  }
+
+  /** View lengths. */
+  lengths(): { confirmed: number; tentative: number } {
+    const { core } = this.#base.view
+    return { confirmed: core.signedLength, tentative: core.length }
+  }
+
+  /**
+   * Appends ops as one batch and gives their ids once this node's own view holds them.
+   *
+   * @throws BrumeError OP_TOO_LARGE, NOT_A_MEMBER, UPGRADE_NEEDED, OP_REFUSED.
+   */
+  async append(ops: Op[]): Promise<OpId[]> {
+    if (ops.length === 0) return []
+    const blocks = ops.map(encodeOp)
+    blocks.forEach((block, i) => {
+      if (block.length > MAX_OP_BYTES) throw tooLarge(ops[i], block.length)
+    })
+    if (this.#base.interrupted !== null) throw upgradeNeeded(this.#base.interrupted)
+    if (!this.#base.writable) {
+      throw new BrumeError('NOT_A_MEMBER', 'this node may not write: no member has admitted it yet', {
+        next: 'wait until it has met a member, see `brume status`'
+      })
+    }
+    const length = await this.#base.append(blocks)
+    const ids = blocks.map((_, i) => opId(this.#base.local.key, length - blocks.length + 1 + i))
+    for (const [i, id] of ids.entries()) {
+      const reason = this.#refused.get(id)
+      if (reason === undefined) continue
+      throw new BrumeError('OP_REFUSED', `${ops[i]?.type} was refused: ${reason}`)
+    }
+    return ids
+  }
+
+  /** The whole view, of one moment. */
+  async read(): Promise<State> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      return await readState(snapshot.createReadStream())
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  replicate(connection: Duplex): void {
+    this.#base.replicate(connection)
+  }
+
+  async close(): Promise<void> {
+    await this.#base.close()
+  }
+
+  /** INVARIANT: throws only what the store throws and `host.interrupt`; no clock, no random. */
+  async #apply(nodes: ApplyNode[], view: View, host: Host): Promise<void> {
+    const batch = view.batch({ update: false })
+    const inBatch = viewBatch(batch)
+    const format = (await inBatch.get<number>(keys.format)) ?? FORMAT
+    if (format > FORMAT) host.interrupt(`format ${format}`)
+    for (const node of nodes) {
+      if (node.value === null) continue
+      await this.#applyOne(node.value, node, inBatch, host)
+    }
+    await batch.flush()
+  }
+
+  async #applyOne(block: Buffer, node: ApplyNode, view: ViewBatch, host: Host): Promise<void> {
+    const writer = node.from.key
+    const authorId = await view.get<string>(keys.writer(writer))
+    const author = authorId === null ? null : await view.get<NodeRecord>(keys.node(authorId))
+    const op = opId(writer, node.length)
+    const decoded = decodeOp(block)
+    if (typeof decoded === 'string') return this.#refuse(op, decoded)
+    const verdict = await applyOp(decoded, {
+      view,
+      meshKey: this.#base.key,
+      writer,
+      author,
+      op,
+      addWriter: (key) => host.addWriter(key, { indexer: false })
+    })
+    if (verdict !== null) this.#refuse(op, `${decoded.type}: ${verdict}`)
+  }
+
+  #refuse(op: OpId, reason: string): void {
+    if (this.#refused.has(op)) return
+    if (this.#refused.size < MAX_REFUSED) this.#refused.set(op, reason)
+    this.#log.warn({ op, reason }, 'an op was refused')
+  }
+}
+
+const opId = (writer: Buffer, length: number): OpId => `${toId(writer)}.${length}`
+
+function viewBatch(batch: Batch<unknown>): ViewBatch {
+  return {
+    async get<T>(key: string) {
+      const entry = await batch.get(key)
+      return entry === null ? null : (entry.value as T)
+    },
+    put: (key, value) => batch.put(key, value),
+    del: (key) => batch.del(key),
+    async list<T>(prefix: string) {
+      const found: { key: string; value: T }[] = []
+      const range = { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
+      for await (const { key, value } of batch.createReadStream(range)) {
+        found.push({ key, value: value as T })
+      }
+      return found
+    }
+  }
+}
+
+const tooLarge = (op: Op | undefined, bytes: number): BrumeError =>
+  new BrumeError(
+    'OP_TOO_LARGE',
+    `${op?.type ?? 'the op'} is ${Math.ceil(bytes / 1024)} KiB, the most is ${MAX_OP_BYTES / 1024} KiB`,
+    { next: 'put large values into `files` (a bundle) and leave paths in the record' }
+  )
+
+const upgradeNeeded = (found: string): BrumeError =>
+  new BrumeError(
+    'UPGRADE_NEEDED',
+    `this mesh uses ${found}, this brume knows format ${FORMAT}: containers keep running, nothing can be changed from here`,
+    { next: 'upgrade brume on this node and start it again' }
+  )
+
+/** The base's own words for a locked store, in ours. */
+export function storeError(error: unknown, dir: string): BrumeError {
+  if (/could not be locked/i.test(sentenceOf(error))) {
+    return new BrumeError('ALREADY_RUNNING', `a brume daemon already runs on ${dir}`, {
+      next: `brume status --data ${dir}`,
+      cause: error
+    })
+  }
+  return new BrumeError('STORE_FAILED', `the store in ${dir} cannot be opened: ${sentenceOf(error)}`, {
+    cause: error
+  })
+}
+

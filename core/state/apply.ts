@@ -1,0 +1,55 @@
+/**
+ * What an apply handler may see and do. Handlers are total and deterministic: no clock, no random,
+ * no throw; the same ops in the same order give the same view on every node.
+ */
+import type { OpId, Written } from './records.ts'
+import type { Shape } from './shape.ts'
+import type { NodeRecord } from './state.ts'
+
+/** The view as a handler sees it: the batch of the op being applied. */
+export interface ViewBatch {
+  get<T>(key: string): Promise<T | null>
+  put(key: string, value: unknown): Promise<void>
+  del(key: string): Promise<void>
+  /** Keys and values under a prefix that ends in `/`. */
+  list<T>(prefix: string): Promise<{ key: string; value: T }[]>
+}
+
+export interface ApplyContext {
+  view: ViewBatch
+  /** Key of the base. */
+  meshKey: Buffer
+  /** Key of the writer's core. */
+  writer: Buffer
+  /** The writer's record; null before it is admitted. */
+  author: NodeRecord | null
+  op: OpId
+  /** Makes a node a writer; kept out of the view so that Autobase orders its ops. */
+  addWriter(key: Buffer): Promise<void>
+}
+
+/** null: applied. Else why the op was refused, one clause for the log. */
+export type Verdict = string | null
+
+export interface OpDeclaration<T> {
+  shape: Shape<T>
+  apply(op: T, context: ApplyContext): Promise<Verdict>
+}
+
+export const declare = <T>(declaration: OpDeclaration<T>): OpDeclaration<T> => declaration
+
+export const written = (context: ApplyContext, at: number): Written => ({
+  op: context.op,
+  by: context.author?.id ?? '',
+  at
+})
+
+export const mayOperate = (context: ApplyContext): boolean =>
+  context.author?.state === 'member' &&
+  (context.author.role === 'admin' || context.author.role === 'operator')
+
+export const isAdmin = (context: ApplyContext): boolean =>
+  context.author?.state === 'member' && context.author.role === 'admin'
+
+export const mayControl = (context: ApplyContext): boolean =>
+  context.author?.state === 'member' && context.author.controller

@@ -1,0 +1,22 @@
+/** Every key of the view. `mesh/format` is read by all versions: its encoding never changes. */
+const slot = (n: number): string => String(n).padStart(6, '0')
+
+export const keys = {
+  format: 'mesh/format',
+  mesh: 'mesh/record',
+  nodes: 'node/',
+  node: (id: string) => `node/${id}`,
+  writer: (key: Buffer) => `writer/${key.toString('hex')}`,
+  applications: 'application/',
+  application: (name: string) => `application/${name}`,
+  microservices: 'microservice/',
+  microservicesOf: (application: string) => `microservice/${application}/`,
+  microservice: (application: string, name: string) => `microservice/${application}/${name}`,
+  placements: 'placement/',
+  placementsOf: (application: string, microservice: string) =>
+    `placement/${application}/${microservice}/`,
+  placement: (application: string, microservice: string, n: number) =>
+    `placement/${application}/${microservice}/${slot(n)}`,
+  lease: 'lease/current',
+  claim: (node: string, term: number) => `claim/${node}/${term}`
+}

@@ -1,0 +1,48 @@
+/** The mesh itself: its first op makes it, with its first node as admin. */
+import { verifyAdmission, admission } from '../admission.ts'
+import { writerKeyOf } from '../writer-key.ts'
+import { declare } from './apply.ts'
+import { keys } from './keys.ts'
+import { nodeRecord } from './nodes.ts'
+import { integer, literal, object, type Infer } from './shape.ts'
+import type { MeshRecord } from './state.ts'
+import { toId } from '../crypto.ts'
+
+/** The format of the view this code writes. */
+export const FORMAT = 1
+
+const init = object({
+  type: literal('mesh.init'),
+  defaultRole: literal('admin', 'operator', 'node', 'viewer'),
+  /** Of the first node, signed with the join key it brings. */
+  admission,
+  at: integer(0, Number.MAX_SAFE_INTEGER)
+})
+export type MeshInit = Infer<typeof init>
+
+export const meshOps = {
+  'mesh.init': declare<MeshInit>({
+    shape: init,
+    async apply(op, context) {
+      if (!context.writer.equals(context.meshKey)) return 'only the first writer makes the mesh'
+      if ((await context.view.get(keys.mesh)) !== null) return 'the mesh is made already'
+      const { node, joinPublicKey, epoch, mesh } = op.admission
+      const nodeKey = verifyAdmission(op.admission)
+      if (nodeKey === null) return 'its signatures do not verify'
+      if (!writerKeyOf(nodeKey).equals(context.writer)) return 'its node is not its writer'
+      if (mesh !== toId(context.meshKey)) return 'it names another mesh'
+      const record: MeshRecord = {
+        id: mesh,
+        defaultRole: op.defaultRole,
+        joinPublicKey,
+        keyEpoch: epoch
+      }
+      await context.view.put(keys.format, FORMAT)
+      await context.view.put(keys.mesh, record)
+      const first = nodeRecord(op.admission, 'admin', 0, context.op)
+      await context.view.put(keys.node(node), first)
+      await context.view.put(keys.writer(context.writer), node)
+      return null
+    }
+  })
+}

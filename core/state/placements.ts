@@ -1,0 +1,86 @@
+/** Placements: which node runs which slot. Written by whoever leads, under a stored claim. */
+import { declare, mayControl, written, type ApplyContext, type Verdict } from './apply.ts'
+import { keys } from './keys.ts'
+import { name, nodeId } from './names.ts'
+import { integer, literal, object, pattern, type Infer } from './shape.ts'
+import type { MicroserviceRecord, NodeRecord, PlacementRecord } from './state.ts'
+
+const at = integer(0, Number.MAX_SAFE_INTEGER)
+const term = integer(1, Number.MAX_SAFE_INTEGER)
+const slot = integer(0, 99_999)
+
+const set = object({
+  type: literal('placement.set'),
+  application: name,
+  microservice: name,
+  slot,
+  node: nodeId,
+  revision: pattern(/^[0-9a-f]{16}$/),
+  term,
+  at
+})
+export type PlacementSet = Infer<typeof set>
+
+const rm = object({
+  type: literal('placement.rm'),
+  application: name,
+  microservice: name,
+  slot,
+  term,
+  at
+})
+export type PlacementRm = Infer<typeof rm>
+
+export const placementOps = {
+  'placement.set': declare<PlacementSet>({
+    shape: set,
+    async apply(op, context) {
+      const refusal = await mayPlace(op, context)
+      if (refusal !== null) return refusal
+      const { application, microservice, slot, node, revision, term } = op
+      const of = await context.view.get<MicroserviceRecord>(
+        keys.microservice(application, microservice)
+      )
+      if (of === null) return 'there is no such microservice'
+      if (of.spec.replicas !== 'all' && slot >= of.spec.replicas) return 'there is no such slot'
+      const target = await context.view.get<NodeRecord>(keys.node(node))
+      if (target?.state !== 'member') return 'there is no such node'
+      const record: PlacementRecord = {
+        application,
+        microservice,
+        slot,
+        node,
+        revision,
+        term,
+        ...written(context, op.at)
+      }
+      await context.view.put(keys.placement(application, microservice, slot), record)
+      return null
+    }
+  }),
+
+  'placement.rm': declare<PlacementRm>({
+    shape: rm,
+    async apply(op, context) {
+      const refusal = await mayPlace(op, context)
+      if (refusal !== null) return refusal
+      await context.view.del(keys.placement(op.application, op.microservice, op.slot))
+      return null
+    }
+  })
+}
+
+/** Both sides of a merge made theirs under a claim of their own; the later by slot stands. */
+async function mayPlace(
+  op: PlacementSet | PlacementRm,
+  { view, author, ...context }: ApplyContext
+): Promise<Verdict> {
+  if (!mayControl({ view, author, ...context }) || author === null) return 'its author may not place'
+  if ((await view.get(keys.claim(author.id, op.term))) === null) {
+    return `its author has no claim of term ${op.term}`
+  }
+  const key = keys.placement(op.application, op.microservice, op.slot)
+  const current = await view.get<PlacementRecord>(key)
+  if (current !== null && op.term < current.term) return 'a later term has placed this slot'
+  return null
+}

@@ -1,0 +1,158 @@
+/**
+ * This node's connections: Hyperswarm on the mesh's topic, with a discovery pulse of our own.
+ * The only door to hyperswarm and hyperdht.
+ */
+import { EventEmitter } from 'node:events'
+import HyperDHT, { type Address } from 'hyperdht'
+import Hyperswarm, { type Connection, type Discovery } from 'hyperswarm'
+import { fromId, toId, type KeyPair } from './crypto.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
+import type { Logger } from './logger.ts'
+
+export type { Connection } from 'hyperswarm'
+
+export interface SwarmOptions {
+  keyPair: KeyPair
+  topic: Buffer
+  /** HOST:PORT; empty for the public DHT. */
+  bootstrap: string[]
+  /** HOST:PORT of DHT nodes known from before: a start without bootstrap. */
+  knownNodes: Address[]
+  log: Logger
+}
+
+/** Outgoing attempts stop here; incoming ones are let in up to MAX_LINKS. */
+const MAX_PEERS = 8
+const MAX_LINKS = 12
+
+/** ms after `start`: nodes that join in the same moment find each other only by looking again. */
+const FIRST_PULSES = [1_000, 3_000, 10_000]
+const ALONE_PULSE_MS = 6_000
+const MISSING_PULSE_MS = 25_000
+const QUIET_PULSE_MS = 300_000
+
+/** Emits `connection` with each live Noise connection; the caller decides who is a peer. */
+export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
+  readonly #swarm: Hyperswarm
+  readonly #log: Logger
+  readonly #topic: Buffer
+  #discovery: Discovery | null = null
+  #pulse: NodeJS.Timeout | null = null
+  #pulses = 0
+  #missing = false
+
+  constructor(options: SwarmOptions) {
+    super()
+    this.#log = options.log
+    this.#topic = options.topic
+    this.#swarm = new Hyperswarm({
+      keyPair: options.keyPair,
+      dht: createDht(options.bootstrap.map(parseAddress), options.knownNodes),
+      maxPeers: MAX_PEERS,
+      backoffs: [1_000, 5_000, 15_000, 60_000],
+      jitter: 500
+    })
+    this.#swarm.on('connection', (connection: Connection) => this.#onConnection(connection))
+    this.#swarm.on('error', (error: Error) =>
+      this.#log.warn({ error: sentenceOf(error) }, 'the swarm reported an error')
+    )
+  }
+
+  /** Announces and looks up; returns at once: a DHT that does not answer must not hold a start. */
+  start(): void {
+    this.#discovery = this.#swarm.join(this.#topic, { client: true, server: true })
+    this.#schedulePulse()
+  }
+
+  /** Says whether members are known that no link leads to: the pulse is quicker then. */
+  setMissing(missing: boolean): void {
+    if (missing === this.#missing) return
+    this.#missing = missing
+    this.#schedulePulse()
+  }
+
+  /** Asks for a connection to one node whatever the topic brings. */
+  want(nodeId: string): void {
+    const key = fromId(nodeId)
+    if (key !== null) this.#swarm.joinPeer(key)
+  }
+
+  unwant(nodeId: string): void {
+    const key = fromId(nodeId)
+    if (key !== null) this.#swarm.leavePeer(key)
+  }
+
+  /** The routing table, to be kept for the next start. */
+  knownNodes(): Address[] {
+    return this.#swarm.dht.toArray().map(({ host, port }) => ({ host, port }))
+  }
+
+  async close(): Promise<void> {
+    if (this.#pulse !== null) clearTimeout(this.#pulse)
+    await this.#swarm.destroy()
+  }
+
+  #onConnection(connection: Connection): void {
+    connection.on('error', (error: Error) =>
+      this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
+    )
+    if (this.#swarm.connections.size > MAX_LINKS && !connection.isInitiator) {
+      connection.destroy()
+      return
+    }
+    this.emit('connection', connection, toId(connection.remotePublicKey))
+  }
+
+  #schedulePulse(): void {
+    if (this.#pulse !== null) clearTimeout(this.#pulse)
+    this.#pulse = setTimeout(() => this.#onPulse(), this.#nextPulseMs())
+    this.#pulse.unref()
+  }
+
+  #nextPulseMs(): number {
+    const first = FIRST_PULSES[this.#pulses]
+    if (first !== undefined) return first - (FIRST_PULSES[this.#pulses - 1] ?? 0)
+    const alone = this.#swarm.connections.size === 0
+    const base = alone ? ALONE_PULSE_MS : this.#missing ? MISSING_PULSE_MS : QUIET_PULSE_MS
+    return base * (0.9 + Math.random() * 0.2)
+  }
+
+  #onPulse(): void {
+    this.#pulses++
+    this.#discovery
+      ?.refresh({ client: true, server: true })
+      .catch((error: unknown) =>
+        this.#log.debug({ error: sentenceOf(error) }, 'looking up the mesh failed')
+      )
+    this.#schedulePulse()
+  }
+}
+
+/** A DHT node that others may be pointed at: `HOST:PORT` of it is a `--bootstrap`. */
+export async function startBootstrapNode(
+  host: string,
+  port = 0
+): Promise<{ address: string; close(): Promise<void> }> {
+  const dht = HyperDHT.bootstrapper(port, host)
+  await dht.fullyBootstrapped()
+  return { address: `${host}:${dht.address().port}`, close: () => dht.destroy() }
+}
+
+/** @throws BrumeError BAD_ADDRESS. */
+export function parseAddress(text: string): Address {
+  const match = /^(.+):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[2])
+  if (match?.[1] === undefined || port < 1 || port > 65_535) {
+    throw new BrumeError('BAD_ADDRESS', `expected HOST:PORT, got "${text}"`)
+  }
+  return { host: match[1], port }
+}
+
+function createDht(bootstrap: Address[], nodes: Address[]): HyperDHT {
+  const options: Record<string, unknown> = { nodes }
+  if (bootstrap.length > 0) options['bootstrap'] = bootstrap
+  // On loopback a node cannot learn its address from others, and takes itself for firewalled.
+  const loopback = bootstrap.length > 0 && bootstrap.every(({ host }) => host === '127.0.0.1')
+  if (loopback) Object.assign(options, { host: '127.0.0.1', firewalled: false, ephemeral: false })
+  return new HyperDHT(options)
+}
