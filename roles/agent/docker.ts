@@ -1,0 +1,618 @@
+/** Docker as the engine. The only file that knows dockerode. */
+import { Agent } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { finished, pipeline } from 'node:stream'
+import type { Readable } from 'node:stream'
+import { inspect } from 'node:util'
+import type Docker from 'dockerode'
+import { BrumeError } from '../../core/errors.ts'
+import type {
+  ContainerSpec,
+  Engine,
+  EngineContainer,
+  EngineEvent,
+  EngineInfo,
+  LogLine,
+  Owner,
+  PublishedPort
+} from './engine.ts'
+import { demultiplexer } from './docker/demux.ts'
+import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal.ts'
+
+/** A plain call that takes longer was sent to a dead or frozen engine. */
+const ANSWER_MS = 15_000
+/** A start on a small board under load unpacks, mounts and forks. */
+const START_MS = 60_000
+/** What `exec` keeps of a command's output. */
+const OUTPUT_CHARS = 64 * 1024
+
+const LABEL = {
+  mesh: 'brume.mesh',
+  node: 'brume.node',
+  application: 'brume.application',
+  microservice: 'brume.microservice',
+  slot: 'brume.slot',
+  revision: 'brume.revision'
+} as const
+
+/**
+ * `socketPath` defaults to DOCKER_HOST (`unix://…`), else /var/run/docker.sock. Loads dockerode,
+ * 17 MiB of RSS, at the first call and not before.
+ *
+ * @throws BrumeError ENGINE_UNREACHABLE, ENGINE_FORBIDDEN
+ */
+export async function openDocker(
+  owner: Owner,
+  options: { socketPath?: string } = {}
+): Promise<Engine> {
+  const engine = new DockerEngine(owner, await connect(options.socketPath ?? defaultSocket()))
+  try {
+    await engine.ping()
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
+  return engine
+}
+
+/**
+ * Makes image `name` of the files in `tar`. `changes` are Dockerfile lines: `CMD ["/bin/sh"]`.
+ *
+ * @throws BrumeError ENGINE_UNREACHABLE, ENGINE_FORBIDDEN, ENGINE_FAILED
+ */
+export async function importImage(
+  socketPath: string,
+  tar: Readable,
+  name: string,
+  changes: string[] = []
+): Promise<void> {
+  const connection = await connect(socketPath)
+  const [repo, tag] = repositoryAndTag(name)
+  try {
+    const options = { repo, tag, changes }
+    const progress = await connection.docker.importImage(tar, options)
+    await drainProgress(progress)
+  } catch (error) {
+    tar.destroy()
+    throw await brumeErrorOf(error, `import image ${name}`, socketPath)
+  } finally {
+    connection.agent.destroy()
+  }
+}
+
+/** Whether the engine behind `socketPath` answers, and has image `name`. */
+export async function hasImage(socketPath: string, name: string): Promise<boolean> {
+  const engine = await openDocker({ mesh: '', node: '' }, { socketPath })
+  try {
+    return await engine.hasImage(name)
+  } finally {
+    await engine.close()
+  }
+}
+
+interface Connection {
+  docker: Docker
+  agent: Agent
+  socketPath: string
+}
+
+class DockerEngine implements Engine {
+  readonly kind = 'docker'
+  private readonly owner: Owner
+  private readonly docker: Docker
+  private readonly agent: Agent
+  private readonly socketPath: string
+  /** Containers known to carry our labels: verbs on these need no look first. */
+  private readonly ours = new Set<string>()
+  private readonly closed = new AbortController()
+
+  constructor(owner: Owner, connection: Connection) {
+    this.owner = owner
+    this.docker = connection.docker
+    this.agent = connection.agent
+    this.socketPath = connection.socketPath
+  }
+
+  async ping(): Promise<void> {
+    await this.ask('ping', () => this.docker.ping())
+  }
+
+  async info(): Promise<EngineInfo> {
+    const [version, info] = await Promise.all([
+      this.ask('tell its version', () => this.docker.version()),
+      this.ask('tell its capacity', () => this.docker.info() as Promise<unknown>)
+    ])
+    const { NCPU, MemTotal } = info as { NCPU: number; MemTotal: number }
+    return {
+      kind: 'docker',
+      version: version.Version,
+      arch: version.Arch,
+      cpus: NCPU,
+      memoryBytes: MemTotal
+    }
+  }
+
+  async hasImage(image: string): Promise<boolean> {
+    try {
+      await this.ask(`look for image ${image}`, () => this.docker.getImage(image).inspect(), {
+        raw: true
+      })
+      return true
+    } catch (error) {
+      if (refusalOf(error).status === 404) return false
+      throw await brumeErrorOf(error, `look for image ${image}`, this.socketPath)
+    }
+  }
+
+  async pull(image: string, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    try {
+      const options = { abortSignal: this.untilClosed(signal) }
+      await drainProgress(await this.docker.pull(image, options))
+    } catch (error) {
+      signal?.throwIfAborted()
+      const refusal = refusalOf(error)
+      if (refusal.status === null) throw await brumeErrorOf(error, 'pull', this.socketPath)
+      throw new BrumeError(
+        'IMAGE_MISSING',
+        `image ${image} is not on this node and could not be fetched: ${refusal.sentence}`,
+        { next: NO_IMAGE, cause: error }
+      )
+    }
+  }
+
+  /** One call where nothing is in the way. */
+  async create(spec: ContainerSpec): Promise<string> {
+    const name = nameOf(this.owner, spec)
+    if (spec.image === null) {
+      throw new BrumeError('IMAGE_MISSING', 'Docker needs `image`', {
+        next: 'give `image` in the application file'
+      })
+    }
+    const body = { _query: { name }, _body: this.bodyOf(spec, spec.image) }
+    try {
+      const container = await this.ask(
+        `create ${name}`,
+        (abortSignal) => this.docker.createContainer({ ...body, abortSignal }),
+        { raw: true }
+      )
+      this.ours.add(container.id)
+      return container.id
+    } catch (error) {
+      const { status, sentence } = refusalOf(error)
+      if (status === 409) return this.adopt(name, spec, error)
+      if (status === 404 && /image/i.test(sentence)) {
+        throw new BrumeError('IMAGE_MISSING', `image ${spec.image} is not on this node`, {
+          next: NO_IMAGE,
+          cause: error
+        })
+      }
+      throw await brumeErrorOf(error, `create ${name}`, this.socketPath)
+    }
+  }
+
+  async start(id: string): Promise<void> {
+    await this.mustBeOurs(id)
+    await this.unless([304], `start container ${short(id)}`, START_MS, (abortSignal) =>
+      this.docker.getContainer(id).start({ abortSignal })
+    )
+  }
+
+  async stop(id: string, graceMs: number): Promise<void> {
+    if (!(await this.isOurs(id))) return
+    const t = Math.ceil(graceMs / 1000)
+    const ms = t * 1000 + ANSWER_MS
+    await this.unless([304, 404], `stop container ${short(id)}`, ms, (abortSignal) =>
+      this.docker.getContainer(id).stop({ t, abortSignal })
+    )
+  }
+
+  async remove(id: string): Promise<void> {
+    if (!(await this.isOurs(id))) return
+    // 409: its removal is under way.
+    await this.unless([404, 409], `remove container ${short(id)}`, START_MS, (abortSignal) =>
+      this.docker.getContainer(id).remove({ force: true, v: true, abortSignal } as object)
+    )
+    this.ours.delete(id)
+  }
+
+  async list(): Promise<EngineContainer[]> {
+    const found = await this.ask('list containers', (abortSignal) =>
+      this.docker.listContainers({ all: true, filters: { label: this.ownLabels() }, abortSignal })
+    )
+    // The list has neither exit codes nor start times.
+    const inspected = await Promise.all(found.map(({ Id }) => this.inspect(Id)))
+    const containers = inspected.filter((each) => each !== null)
+    this.ours.clear()
+    for (const { Id } of containers) this.ours.add(Id)
+    return containers.map(engineContainerOf)
+  }
+
+  async logs(
+    id: string,
+    { follow, tail }: { follow: boolean; tail: number | null }
+  ): Promise<Readable> {
+    await this.mustBeOurs(id)
+    const options = { follow, stdout: true, stderr: true, tail: tail ?? 'all' }
+    const response = await this.ask(`read the log of container ${short(id)}`, (signal) =>
+      this.openStream(`/containers/${id}/logs?`, options, signal)
+    )
+    const lines = demultiplexer()
+    // Either end's close closes the other; the reader hears of errors through `lines`.
+    pipeline(response, lines, () => undefined)
+    return lines
+  }
+
+  /**
+   * Docker cannot end a command it runs inside a container: one that times out may go on there.
+   *
+   * @throws BrumeError EXEC_TIMEOUT
+   */
+  async exec(
+    id: string,
+    command: string[],
+    { timeoutMs }: { timeoutMs: number }
+  ): Promise<{ exitCode: number; output: string }> {
+    await this.mustBeOurs(id)
+    const doing = `run ${command.join(' ')} in container ${short(id)}`
+    const exec = await this.ask(doing, (abortSignal) =>
+      this.docker
+        .getContainer(id)
+        .exec({ Cmd: command, AttachStdout: true, AttachStderr: true, abortSignal })
+    )
+    const stream = (await this.ask(doing, (abortSignal) =>
+      exec.start({ abortSignal })
+    )) as unknown as IncomingMessage
+    const output = await collect(stream, timeoutMs, doing)
+    const { ExitCode } = await this.ask(doing, () => exec.inspect())
+    return { exitCode: ExitCode ?? -1, output }
+  }
+
+  async watch(
+    onEvent: (event: EngineEvent) => void,
+    signal: AbortSignal,
+    onReady?: () => void
+  ): Promise<void> {
+    if (signal.aborted) return
+    const options = {
+      // Docker answers a moment before it listens; `since` fills the gap.
+      since: `${(Date.now() / 1000).toFixed(3)}000000`,
+      filters: JSON.stringify({
+        type: ['container'],
+        event: ['start', 'die', 'destroy'],
+        label: this.ownLabels()
+      })
+    }
+    const response = await this.ask('watch', (abort) => this.openStream('/events?', options, abort))
+    const stop = (): void => void response.destroy()
+    const until = this.untilClosed(signal)
+    until.addEventListener('abort', stop, { once: true })
+    try {
+      // Aborted while Docker was answering.
+      if (until.aborted) return
+      onReady?.()
+      await eachJson(response, (value) => {
+        const event = engineEventOf(value)
+        if (event?.kind === 'removed') this.ours.delete(event.id)
+        if (event) onEvent(event)
+      })
+    } catch (error) {
+      if (!until.aborted) throw await brumeErrorOf(error, 'watch', this.socketPath)
+    } finally {
+      until.removeEventListener('abort', stop)
+      response.destroy()
+    }
+    if (!until.aborted) throw unreachable(this.socketPath, 'it closed the stream of events')
+  }
+
+  async close(): Promise<void> {
+    this.closed.abort()
+    this.agent.destroy()
+  }
+
+  private bodyOf(spec: ContainerSpec, image: string): Docker.ContainerCreateOptions {
+    const exposed: Record<string, object> = {}
+    const bindings: Record<string, { HostPort: string }[]> = {}
+    for (const { container, host, protocol } of spec.ports) {
+      const key = `${container}/${protocol}`
+      exposed[key] = {}
+      const bound = (bindings[key] ??= [])
+      bound.push({ HostPort: host === null ? '' : String(host) })
+    }
+    const env = {
+      ...spec.env,
+      BRUME_APPLICATION: spec.application,
+      BRUME_MICROSERVICE: spec.microservice,
+      BRUME_SLOT: String(spec.slot),
+      BRUME_NODE: this.owner.node
+    }
+    return {
+      Image: image,
+      ...(spec.command.length > 0 ? { Cmd: spec.command } : {}),
+      Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
+      Labels: { ...spec.labels, ...labelsOf(this.owner, spec) },
+      ExposedPorts: exposed,
+      ...(spec.filesDir !== null ? { WorkingDir: '/app' } : {}),
+      HostConfig: {
+        // The Agent alone restarts.
+        RestartPolicy: { Name: 'no' },
+        LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
+        PortBindings: bindings,
+        // A mount, not a bind: a bind makes a missing source directory instead of refusing.
+        ...(spec.filesDir !== null
+          ? {
+              Mounts: [
+                { Type: 'bind', Source: spec.filesDir, Target: '/app', ReadOnly: true } as const
+              ]
+            }
+          : {}),
+        ...(spec.memoryBytes !== null ? { Memory: spec.memoryBytes } : {}),
+        ...(spec.cpus !== null ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {})
+      }
+    }
+  }
+
+  private async adopt(name: string, spec: ContainerSpec, cause: unknown): Promise<string> {
+    const there = await this.inspect(name)
+    const labels = there?.Config.Labels ?? {}
+    const same = Object.entries(labelsOf(this.owner, spec)).every(([k, v]) => labels[k] === v)
+    if (there && same) {
+      this.ours.add(there.Id)
+      return there.Id
+    }
+    throw new BrumeError(
+      'ENGINE_FAILED',
+      `could not create ${name}: another container has that name`,
+      { next: `look at it (\`docker inspect ${name}\`) and remove it`, cause }
+    )
+  }
+
+  /** null if it is not there (any more). */
+  private async inspect(id: string): Promise<Docker.ContainerInspectInfo | null> {
+    try {
+      return await this.ask(
+        `inspect container ${short(id)}`,
+        (abortSignal) => this.docker.getContainer(id).inspect({ abortSignal }),
+        { raw: true }
+      )
+    } catch (error) {
+      if (refusalOf(error).status === 404) return null
+      throw await brumeErrorOf(error, `inspect container ${short(id)}`, this.socketPath)
+    }
+  }
+
+  private async isOurs(id: string): Promise<boolean> {
+    if (this.ours.has(id)) return true
+    const labels = (await this.inspect(id))?.Config.Labels ?? {}
+    const ours = labels[LABEL.mesh] === this.owner.mesh && labels[LABEL.node] === this.owner.node
+    if (ours) this.ours.add(id)
+    return ours
+  }
+
+  private async mustBeOurs(id: string): Promise<void> {
+    if (await this.isOurs(id)) return
+    throw new BrumeError('ENGINE_FAILED', `container ${short(id)} is not there (any more)`)
+  }
+
+  private ownLabels(): string[] {
+    return [`${LABEL.mesh}=${this.owner.mesh}`, `${LABEL.node}=${this.owner.node}`]
+  }
+
+  /** A request whose answer is read as it comes. Its signal ends with the answer's head. */
+  private async openStream(
+    path: string,
+    options: Record<string, unknown>,
+    abortSignal: AbortSignal
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const request = {
+        path,
+        method: 'GET',
+        isStream: true,
+        statusCodes: { 200: true, 404: 'not there', 500: 'server error' },
+        abortSignal,
+        options
+      }
+      this.docker.modem.dial(request, (error, response) =>
+        error ? reject(error) : resolve(response as IncomingMessage)
+      )
+    })
+  }
+
+  /** Makes a call and takes the given statuses as success. */
+  private async unless(
+    statuses: number[],
+    doing: string,
+    ms: number,
+    call: (signal: AbortSignal) => Promise<unknown>
+  ): Promise<void> {
+    try {
+      await this.ask(doing, call, { raw: true, ms })
+    } catch (error) {
+      const { status } = refusalOf(error)
+      if (status !== null && statuses.includes(status)) return
+      throw await brumeErrorOf(error, doing, this.socketPath)
+    }
+  }
+
+  /** Makes a call that ends within `ms`, whatever the engine does. `raw`: errors as they came. */
+  private async ask<T>(
+    doing: string,
+    call: (signal: AbortSignal) => Promise<T>,
+    { raw = false, ms = ANSWER_MS }: { raw?: boolean; ms?: number } = {}
+  ): Promise<T> {
+    if (this.closed.signal.aborted) throw unreachable(this.socketPath, 'this engine was closed')
+    const abort = new AbortController()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(noAnswer(this.socketPath, doing, ms))
+        abort.abort()
+      }, ms)
+    })
+    try {
+      return await Promise.race([call(abort.signal), late])
+    } catch (error) {
+      throw raw ? error : await brumeErrorOf(error, doing, this.socketPath)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  private untilClosed(signal?: AbortSignal): AbortSignal {
+    return signal ? AbortSignal.any([signal, this.closed.signal]) : this.closed.signal
+  }
+}
+
+const NO_IMAGE =
+  'check the name; `docker pull` or `docker load` it on the node, or use an image that is there'
+
+async function connect(socketPath: string): Promise<Connection> {
+  const { default: Client } = await import('dockerode')
+  const agent = new QuietAgent({ keepAlive: true, maxFreeSockets: 4 })
+  // The types forget that docker-modem takes an agent.
+  const options = { socketPath, agent } as Docker.DockerOptions
+  return { docker: new Client(options), agent, socketPath }
+}
+
+/** docker-modem inspects its options to full depth before every request, sockets included. */
+class QuietAgent extends Agent {
+  [inspect.custom](): string {
+    return 'Agent'
+  }
+}
+
+function defaultSocket(): string {
+  const host = process.env['DOCKER_HOST']
+  if (!host) return '/var/run/docker.sock'
+  if (host.startsWith('unix://')) return host.slice('unix://'.length)
+  throw new BrumeError('ENGINE_UNREACHABLE', `DOCKER_HOST is ${host}: only unix:// is understood`, {
+    next: 'unset DOCKER_HOST, or point it at a socket of this machine'
+  })
+}
+
+/** Unique on an engine that several nodes share. */
+function nameOf(owner: Owner, spec: ContainerSpec): string {
+  const { application, microservice, slot, revision } = spec
+  const node = owner.node.slice(0, 6)
+  return `brume-${node}-${application}-${microservice}-${slot}-${revision.slice(0, 6)}`
+}
+
+function labelsOf(owner: Owner, spec: ContainerSpec): Record<string, string> {
+  return {
+    [LABEL.mesh]: owner.mesh,
+    [LABEL.node]: owner.node,
+    [LABEL.application]: spec.application,
+    [LABEL.microservice]: spec.microservice,
+    [LABEL.slot]: String(spec.slot),
+    [LABEL.revision]: spec.revision
+  }
+}
+
+function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContainer {
+  const { Id, Config, State, NetworkSettings } = inspected
+  const labels = Config.Labels
+  const startedAt = Date.parse(State.StartedAt)
+  // Docker says 0001-01-01 for never; a start that failed leaves the container `created`.
+  const ran = startedAt > 0
+  const state = State.Running ? 'running' : ran ? 'exited' : 'created'
+  return {
+    id: Id,
+    application: labels[LABEL.application] ?? '',
+    microservice: labels[LABEL.microservice] ?? '',
+    slot: Number(labels[LABEL.slot]),
+    revision: labels[LABEL.revision] ?? '',
+    image: Config.Image,
+    state,
+    startedAt: ran ? startedAt : null,
+    exitCode: state === 'exited' ? State.ExitCode : null,
+    ports: state === 'running' ? portsOf(NetworkSettings.Ports) : []
+  }
+}
+
+/** One entry a port: Docker binds IPv4 and IPv6 apart. */
+function portsOf(bound: Record<string, { HostPort: string }[] | null>): PublishedPort[] {
+  const ports = new Map<string, PublishedPort>()
+  for (const [key, bindings] of Object.entries(bound)) {
+    const [container, protocol] = key.split('/')
+    for (const { HostPort } of bindings ?? []) {
+      ports.set(`${key} ${HostPort}`, {
+        container: Number(container),
+        host: Number(HostPort),
+        protocol: protocol === 'udp' ? 'udp' : 'tcp'
+      })
+    }
+  }
+  return [...ports.values()]
+}
+
+const EVENTS: Record<string, EngineEvent['kind'] | undefined> = {
+  start: 'started',
+  die: 'died',
+  destroy: 'removed'
+}
+
+function engineEventOf(value: unknown): EngineEvent | null {
+  const { Action, Actor } = value as { Action?: string; Actor?: { ID?: string } }
+  const kind = EVENTS[Action ?? '']
+  return kind && Actor?.ID ? { kind, id: Actor.ID } : null
+}
+
+function repositoryAndTag(name: string): [string, string] {
+  const colon = name.lastIndexOf(':')
+  return colon > name.lastIndexOf('/')
+    ? [name.slice(0, colon), name.slice(colon + 1)]
+    : [name, 'latest']
+}
+
+function short(id: string): string {
+  return /^[0-9a-f]{64}$/.test(id) ? id.slice(0, 12) : id
+}
+
+/** Reads a stream of progress to its end; an error in it is thrown as a refusal. */
+async function drainProgress(response: NodeJS.ReadableStream): Promise<void> {
+  await eachJson(response, (value) => {
+    const { error } = value as { error?: string }
+    if (error) throw Object.assign(new Error(error), { statusCode: 500 })
+  })
+}
+
+/** Calls back with every JSON line until the stream ends. Rejects if it breaks off. */
+async function eachJson(
+  response: NodeJS.ReadableStream,
+  onValue: (value: unknown) => void
+): Promise<void> {
+  let rest = ''
+  response.setEncoding('utf8')
+  for await (const chunk of response) {
+    const lines = (rest + String(chunk)).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) if (line.trim() !== '') onValue(JSON.parse(line))
+  }
+  if (rest.trim() !== '') onValue(JSON.parse(rest))
+}
+
+/** @throws BrumeError EXEC_TIMEOUT */
+async function collect(
+  response: IncomingMessage,
+  timeoutMs: number,
+  doing: string
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const lines = demultiplexer()
+    let output = ''
+    const timer = setTimeout(() => {
+      const error = new BrumeError('EXEC_TIMEOUT', `no end within ${timeoutMs} ms: ${doing}`)
+      lines.destroy(error)
+    }, timeoutMs)
+    lines.on('data', ({ line }: LogLine) => {
+      if (output.length < OUTPUT_CHARS) output += `${line}\n`.slice(0, OUTPUT_CHARS)
+    })
+    finished(lines, (error) => {
+      clearTimeout(timer)
+      if (error) reject(error)
+      else resolve(output)
+    })
+    pipeline(response, lines, () => undefined)
+  })
+}
