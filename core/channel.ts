@@ -1,0 +1,210 @@
+/**
+ * Asks of one peer and streams to it: HTTP/2 from Node's core, inside the Noise connection that is
+ * there. Flow control, cancelling and half-close come with it. Each end is client of one session.
+ */
+import http2 from 'node:http2'
+import { Duplex, Readable } from 'node:stream'
+import c from 'compact-encoding'
+import type Protomux from 'protomux'
+import type { Channel as MuxChannel } from 'protomux'
+import { fromId } from './crypto.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
+import type { Link, Links } from './links.ts'
+import type { Logger } from './logger.ts'
+
+/** Answers one path. A Readable is streamed; anything else is sent as JSON. */
+export type Answer = (from: string, params: unknown, signal: AbortSignal) => Promise<unknown>
+
+export interface ChannelOptions {
+  /** This node's id. */
+  self: string
+  links: Links
+  log: Logger
+}
+
+const PROTOCOL = 'brume/call/1'
+const ASK_TIMEOUT_MS = 10_000
+const MAX_BODY_BYTES = 256 * 1024
+const MAX_STREAMS = 128
+
+export class Channel {
+  readonly #options: ChannelOptions
+  readonly #answers = new Map<string, Answer>()
+  readonly #sessions = new Map<Link, http2.ClientHttp2Session>()
+
+  constructor(options: ChannelOptions) {
+    this.#options = options
+    options.links.on('up', (link) => this.#listen(link))
+    options.links.on('down', (link) => {
+      this.#sessions.get(link)?.destroy()
+      this.#sessions.delete(link)
+    })
+  }
+
+  /** Registers what answers `path`, e.g. `runs`. */
+  answer(path: string, answer: Answer): void {
+    this.#answers.set(path, answer)
+  }
+
+  /**
+   * One question, one JSON answer.
+   *
+   * @throws BrumeError NODE_UNREACHABLE, or what the other side threw.
+   */
+  async ask<T>(node: string, path: string, params: unknown): Promise<T> {
+    const stream = await this.#request(node, path, params, AbortSignal.timeout(ASK_TIMEOUT_MS))
+    return JSON.parse(await readAll(stream)) as T
+  }
+
+  /** A question whose answer is a stream of bytes; destroying it ends it over there as well. */
+  async open(node: string, path: string, params: unknown, signal: AbortSignal): Promise<Readable> {
+    return this.#request(node, path, params, signal)
+  }
+
+  #request(
+    node: string,
+    path: string,
+    params: unknown,
+    signal: AbortSignal
+  ): Promise<http2.ClientHttp2Stream> {
+    const link = this.#options.links.get(node)
+    if (link === null) return Promise.reject(unreachable(node))
+    const request = this.#session(link).request(
+      { ':method': 'POST', ':path': `/${path}` },
+      { signal }
+    )
+    request.end(JSON.stringify(params ?? null))
+    return new Promise((resolve, reject) => {
+      request.once('response', (headers) => {
+        if (headers[':status'] === 200) return resolve(request)
+        readAll(request)
+          .then((text) => reject(remoteError(text)))
+          .catch(reject)
+      })
+      request.once('error', (error) => reject(unreachable(node, error)))
+      request.once('close', () => reject(unreachable(node)))
+    })
+  }
+
+  #session(link: Link): http2.ClientHttp2Session {
+    const old = this.#sessions.get(link)
+    if (old !== undefined && !old.destroyed) return old
+    const key = fromId(this.#options.self)
+    const duplex = muxDuplex(link.mux, key)
+    const session = http2.connect('http://peer', { createConnection: () => duplex })
+    session.on('error', (error) =>
+      this.#options.log.debug({ error: sentenceOf(error) }, 'a call session ended')
+    )
+    this.#sessions.set(link, session)
+    return session
+  }
+
+  #listen(link: Link): void {
+    const server = http2.createServer({ settings: { maxConcurrentStreams: MAX_STREAMS } })
+    server.on('stream', (stream, headers) => {
+      stream.on('error', () => stream.destroy())
+      void this.#serve(link.id, stream, String(headers[':path']).slice(1))
+    })
+    server.on('sessionError', (error) =>
+      this.#options.log.debug({ error: sentenceOf(error) }, 'a call session ended')
+    )
+    const key = fromId(link.id)
+    link.mux.pair({ protocol: PROTOCOL, id: key }, () => {
+      server.emit('connection', muxDuplex(link.mux, key))
+    })
+  }
+
+  async #serve(from: string, stream: http2.ServerHttp2Stream, path: string): Promise<void> {
+    const aborted = new AbortController()
+    stream.once('close', () => aborted.abort())
+    try {
+      const params = JSON.parse(await readAll(stream)) as unknown
+      const answer = this.#answers.get(path)
+      if (answer === undefined) {
+        throw new BrumeError('UNKNOWN_CALL', `this node does not know the call "${path}"`)
+      }
+      const value = await answer(from, params, aborted.signal)
+      if (stream.destroyed) {
+        if (value instanceof Readable) value.destroy()
+        return
+      }
+      stream.respond({ ':status': 200 })
+      if (!(value instanceof Readable)) return void stream.end(JSON.stringify(value ?? null))
+      value.once('error', () => stream.destroy())
+      stream.once('close', () => value.destroy())
+      value.pipe(stream)
+    } catch (error) {
+      if (stream.destroyed || stream.headersSent) return
+      const code = error instanceof BrumeError ? error.code : 'INTERNAL'
+      const next = error instanceof BrumeError ? error.next : null
+      stream.respond({ ':status': 500 })
+      stream.end(JSON.stringify({ code, message: sentenceOf(error), next }))
+    }
+  }
+}
+
+/** A protomux channel as a plain byte stream, with back-pressure both ways. */
+function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
+  let drained: (() => void) | null = null
+  const channel: MuxChannel | null = mux.createChannel({
+    protocol: PROTOCOL,
+    id,
+    onclose: () => void duplex.destroy(),
+    ondrain: () => {
+      const go = drained
+      drained = null
+      go?.()
+    }
+  })
+  const bytes = channel?.addMessage<Buffer>({
+    encoding: c.raw,
+    onmessage: (chunk) => void duplex.push(chunk)
+  })
+  const duplex: Duplex = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      if (channel === null || channel.closed) return done(new Error('the link is gone'))
+      if (bytes?.send(chunk) === true) return done()
+      drained = () => done()
+    },
+    final(done) {
+      channel?.close()
+      done()
+    },
+    destroy(error, done) {
+      channel?.close()
+      done(error)
+    }
+  })
+  if (channel === null) duplex.destroy(new Error('the link is gone'))
+  else channel.open()
+  return duplex
+}
+
+async function readAll(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) throw new BrumeError('TOO_LARGE', 'a call is larger than 256 KiB')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+function remoteError(text: string): BrumeError {
+  try {
+    const { code, message, next } = JSON.parse(text) as Record<string, string | null>
+    return new BrumeError(code ?? 'REMOTE_FAILED', message ?? 'the other node failed', {
+      next: next ?? undefined
+    })
+  } catch {
+    return new BrumeError('REMOTE_FAILED', 'the other node gave an answer that is not JSON')
+  }
+}
+
+const unreachable = (node: string, cause?: unknown): BrumeError =>
+  new BrumeError('NODE_UNREACHABLE', `node ${node.slice(0, 8)} cannot be reached now`, {
+    next: 'see `brume nodes` for who is alive',
+    cause
+  })
