@@ -1,0 +1,206 @@
+/** What holds in every world, tidy or not. A failure prints the seed and the smallest world. */
+import test from 'brittle'
+import fc from 'fast-check'
+import { slotKey, type State } from '../../../core/state/state.ts'
+import { fixedPorts } from '../../../roles/controller/constraints.ts'
+import { place, SETTLE_MS, type PlaceInput } from '../../../roles/controller/place.ts'
+import { carriedOut, facts, microservice, node, shuffled, world, worlds } from '../../sim/worlds.ts'
+
+const RUNS = { numRuns: Number(process.env.BRUME_PROPERTY_RUNS ?? 1500) }
+const holds = (claim: (input: PlaceInput) => boolean): void =>
+  fc.assert(fc.property(worlds, claim), RUNS)
+
+test('place - gives one plan for one world, whatever the order of its parts', (t) => {
+  t.execution(() =>
+    fc.assert(
+      fc.property(worlds, fc.integer({ min: 1 }), (input, seed) => {
+        return JSON.stringify(place(input)) === JSON.stringify(place(shuffled(input, seed)))
+      }),
+      RUNS
+    )
+  )
+})
+
+test('place - a plan carried out leaves nothing to do', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const next = place(carriedOut(input, place(input)))
+      return next.set.length === 0 && next.rm.length === 0
+    })
+  )
+})
+
+test('place - every slot asked for is placed or waits with a reason', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const plan = place(input)
+      const { placements } = carriedOut(input, plan).state
+      const waits = new Set(plan.waiting.filter((w) => w.reason !== '').map(slotKey))
+      return [...slotsAsked(input.state)].every((key) => placements.has(key) || waits.has(key))
+    })
+  )
+})
+
+test('place - a slot waits once, and every line has a reason', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const plan = place(input)
+      const lines = [...plan.set, ...plan.rm, ...plan.waiting]
+      const keys = plan.waiting.map(slotKey)
+      return lines.every((l) => l.reason !== '') && new Set(keys).size === keys.length
+    })
+  )
+})
+
+test('place - no two replicas with one fixed port share a node', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const settled = { ...input, settledMs: SETTLE_MS }
+      const { state } = carriedOut(settled, place(settled))
+      const taken = new Set<string>()
+      for (const p of state.placements.values()) {
+        const m = state.microservices.get(`${p.application}/${p.microservice}`)
+        for (const port of m ? fixedPorts(m) : []) {
+          const key = `${p.node} ${port}`
+          if (taken.has(key)) return false
+          taken.add(key)
+        }
+      }
+      return true
+    })
+  )
+})
+
+test('place - what is pinned is on its node or nowhere', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const settled = { ...input, settledMs: SETTLE_MS }
+      const { state } = carriedOut(settled, place(settled))
+      return [...state.placements.values()].every((p) => {
+        const pin = state.microservices.get(`${p.application}/${p.microservice}`)?.spec.node
+        return pin === null || state.nodes.get(p.node)?.displayName === pin
+      })
+    })
+  )
+})
+
+test('place - nothing new lands on a node that is silent, not a member or not known yet', (t) => {
+  t.execution(() =>
+    holds((input) =>
+      place(input).set.every((set) => {
+        const old = input.state.placements.get(slotKey(set))
+        const all = replicasOf(input.state, set) === 'all'
+        if (old?.node === set.node) return true
+        const member = input.state.nodes.get(set.node)?.state === 'member'
+        const known = input.facts.get(set.node)?.engine
+        const ready = known !== undefined && known.kind !== 'none' && known.problem === null
+        return member && ready && (all || input.alive.has(set.node))
+      })
+    )
+  )
+})
+
+test('place - nothing placed moves before the mesh has settled', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const plan = place({ ...input, settledMs: SETTLE_MS - 1 })
+      const moved = plan.set.filter((set) => {
+        const old = input.state.placements.get(slotKey(set))
+        return old !== undefined && old.node !== set.node
+      })
+      return moved.length === 0 && plan.rm.length === 0
+    })
+  )
+})
+
+test('place - where it names no time to look again, time changes nothing', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const plan = place(input)
+      if (plan.againInMs !== null) return true
+      const later = place(passed(carriedOut(input, plan), 600_000))
+      return later.set.length === 0 && later.rm.length === 0
+    })
+  )
+})
+
+test('place - looking again at the time it says is enough', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      let at = input
+      for (let i = 0; i < 8; i++) {
+        const plan = place(at)
+        if (plan.againInMs === null) return true
+        at = passed(carriedOut(at, plan), plan.againInMs)
+      }
+      return false
+    })
+  )
+})
+
+test('place - replicas: all has one slot on each node that fits and none twice', (t) => {
+  t.execution(() =>
+    holds((input) => {
+      const settled = { ...input, settledMs: SETTLE_MS }
+      const { state } = carriedOut(settled, place(settled))
+      const seen = new Set<string>()
+      for (const p of state.placements.values()) {
+        if (replicasOf(state, p) !== 'all') continue
+        const key = `${p.microservice} ${p.node}`
+        if (seen.has(key)) return false
+        seen.add(key)
+      }
+      return true
+    })
+  )
+})
+
+test('place - new replicas without wishes spread within one of even', (t) => {
+  t.execution(() =>
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 0, max: 40 }),
+        fc.array(fc.constantFrom('x', 'y'), { minLength: 12, maxLength: 12 }),
+        (nodes, replicas, zones) => {
+          const ids = Array.from({ length: nodes }, (_, i) => `n${i}`)
+          const input = world({
+            nodes: ids.map((id, i) => node(id, { labels: { zone: zones[i] ?? 'x' } })),
+            microservices: [
+              microservice('api', { replicas: 3 }),
+              microservice('web', { replicas })
+            ],
+            facts: Object.fromEntries(ids.map((id) => [id, facts()]))
+          })
+          const counts = new Map(ids.map((id) => [id, 0]))
+          for (const set of place(input).set) {
+            if (set.microservice === 'web') counts.set(set.node, (counts.get(set.node) ?? 0) + 1)
+          }
+          const all = [...counts.values()]
+          const sum = all.reduce((a, b) => a + b, 0)
+          return sum === replicas && Math.max(...all) - Math.min(...all) <= 1
+        }
+      ),
+      RUNS
+    )
+  )
+})
+
+function slotsAsked(state: State): Set<string> {
+  const keys = new Set<string>()
+  for (const { application, name, spec } of state.microservices.values()) {
+    if (spec.replicas === 'all') continue
+    for (let slot = 0; slot < spec.replicas; slot++) {
+      keys.add(slotKey({ application, microservice: name, slot }))
+    }
+  }
+  return keys
+}
+
+const replicasOf = (state: State, p: { application: string; microservice: string }) =>
+  state.microservices.get(`${p.application}/${p.microservice}`)?.spec.replicas
+
+function passed(input: PlaceInput, ms: number): PlaceInput {
+  const silentMs = new Map([...input.silentMs].map(([id, silent]) => [id, silent + ms]))
+  return { ...input, silentMs, settledMs: input.settledMs + ms }
+}

@@ -1,0 +1,344 @@
+import test from 'brittle'
+import { place, type PlaceInput, type Plan } from '../../../roles/controller/place.ts'
+import {
+  carriedOut,
+  container,
+  facts,
+  microservice,
+  node,
+  placement,
+  world
+} from '../../sim/worlds.ts'
+
+const abc = [node('a'), node('b'), node('c')]
+const web = (over = {}, revision?: string) => microservice('web', over, revision)
+
+test('place - new replicas go to different nodes', (t) => {
+  const plan = place(world({ nodes: abc, microservices: [web({ replicas: 3 })] }))
+  t.alike(on(plan), { 'web/0': 'a', 'web/1': 'b', 'web/2': 'c' })
+  t.is(plan.againInMs, null)
+})
+
+test('place - among equals, the zone with fewer replicas, then the least used node, then the id', (t) => {
+  const zones = [
+    node('a', { labels: { zone: 'x' } }),
+    node('b', { labels: { zone: 'x' } }),
+    node('c', { labels: { zone: 'y' } })
+  ]
+  const spread = place(world({ nodes: zones, microservices: [web({ replicas: 2 })] }))
+  t.alike(on(spread), { 'web/0': 'a', 'web/1': 'c' })
+  const used = place(
+    world({
+      nodes: abc,
+      microservices: [microservice('api'), web()],
+      placements: [placement('api', 0, 'a')],
+      runs: { a: [container('api', 0)] }
+    })
+  )
+  t.alike(on(used), { 'web/0': 'b' })
+})
+
+test('place - a slot that runs somewhere is placed there', (t) => {
+  const plan = place(
+    world({ nodes: abc, microservices: [web()], runs: { c: [container('web', 0)] } })
+  )
+  t.alike(on(plan), { 'web/0': 'c' })
+})
+
+test('place - an unplaced slot does not wait for the mesh to settle', (t) => {
+  const plan = place(world({ nodes: abc, microservices: [web()], settledMs: 0 }))
+  t.alike(on(plan), { 'web/0': 'a' })
+})
+
+const placedOnB = { microservices: [web()], placements: [placement('web', 0, 'b')] }
+
+test('place - a silent node keeps its slot until lostAfter, and the plan says when that is', (t) => {
+  const plan = place(world({ nodes: abc, ...placedOnB, silent: { b: 3200 } }))
+  t.alike(on(plan), {})
+  t.is(plan.againInMs, 1800)
+  const then = place(world({ nodes: abc, ...placedOnB, silent: { b: 5000 } }))
+  t.alike(on(then), { 'web/0': 'a' })
+  t.is(then.set[0]?.reason, 'b is silent since 5 s')
+})
+
+test('place - a node of which there is no sign at all has been silent long enough', (t) => {
+  const input = world({ nodes: abc, ...placedOnB, silent: { b: 1 } })
+  t.alike(on(place({ ...input, silentMs: new Map() })), { 'web/0': 'a' })
+})
+
+test('place - replace: auto needs half of the nodes that fit on this side', (t) => {
+  const nodes = [...abc, node('d')]
+  const half = place(world({ nodes, ...placedOnB, silent: { b: 9000, c: 9000 } }))
+  t.alike(on(half), { 'web/0': 'a' }, 'a tie prefers availability')
+  const less = place(world({ nodes, ...placedOnB, silent: { b: 9000, c: 9000, d: 9000 } }))
+  t.alike(on(less), {})
+  t.alike(waits(less), {
+    'web/0': 'b is silent since 9 s; only 1 of the 4 nodes that fit are in reach'
+  })
+})
+
+test('place - members that cannot run it, are pending or removed do not count for that half', (t) => {
+  const nodes = [
+    ...abc,
+    node('d', { state: 'removed' }),
+    node('e', { state: 'pending' }),
+    node('f', { role: 'viewer' }),
+    node('g')
+  ]
+  const silent = { b: 9000, c: 9000, d: 9000, e: 9000, f: 9000, g: 9000 }
+  const none = facts({ engine: { kind: 'none', version: null, problem: null } })
+  const alone = { c: none, g: facts({ arch: 'arm64' }) }
+  const microservices = [web({ image: null, images: { amd64: 'local/web' } })]
+  const placements = [placement('web', 0, 'b')]
+  t.alike(on(place(world({ nodes, microservices, placements, silent, facts: alone }))), {
+    'web/0': 'a'
+  })
+})
+
+test('place - a pinned slot stays with its silent node', (t) => {
+  const plan = place(
+    world({ nodes: abc, ...placedOnB, microservices: [web({ node: 'b' })], silent: { b: 60_000 } })
+  )
+  t.alike(on(plan), {})
+  t.alike(waits(plan), { 'web/0': 'b is silent since 60 s; pinned to it' })
+})
+
+test('place - what came back is not rebalanced', (t) => {
+  const plan = place(
+    world({
+      nodes: abc,
+      microservices: [web({ replicas: 2 })],
+      placements: [placement('web', 0, 'a'), placement('web', 1, 'a')],
+      runs: { a: [container('web', 0), container('web', 1)] }
+    })
+  )
+  t.alike(on(plan), {})
+})
+
+test('place - a placed node that does not run the slot loses it to one that does', (t) => {
+  const input = world({
+    nodes: abc,
+    ...placedOnB,
+    runs: { c: [container('web', 0, { state: 'retiring', placement: null })] }
+  })
+  t.alike(on(place(input)), { 'web/0': 'c' })
+  const failed = withContainer(input, 'b', container('web', 0, { state: 'failed' }))
+  t.alike(on(place(failed)), { 'web/0': 'c' })
+})
+
+for (const state of ['pulling', 'starting', 'running', 'restarting', 'stopping'] as const) {
+  test(`place - a placed node that is ${state} keeps the slot`, (t) => {
+    const runs = { b: [container('web', 0, { state })], c: [container('web', 0)] }
+    t.alike(on(place(world({ nodes: abc, ...placedOnB, runs }))), {})
+  })
+}
+
+test('place - a node that has the slot back and still says retiring keeps it', (t) => {
+  const retiring = container('web', 0, { state: 'retiring' })
+  const runs = { b: [retiring], c: [container('web', 0)] }
+  t.alike(on(place(world({ nodes: abc, ...placedOnB, runs }))), {})
+})
+
+test('place - a copy that is unhealthy, of other content or on an unfit node is not adopted', (t) => {
+  const odd = [
+    world({ nodes: abc, ...placedOnB, runs: { c: [container('web', 0, { healthy: false })] } }),
+    world({ nodes: abc, ...placedOnB, runs: { c: [container('web', 0, { revision: 'r0' })] } }),
+    world({
+      nodes: [node('a'), node('b', { labels: { zone: 'x' } }), node('c')],
+      ...placedOnB,
+      microservices: [web({ constraints: ['zone=x'] })],
+      runs: { c: [container('web', 0)] }
+    })
+  ]
+  for (const input of odd) t.alike(on(place(input)), {})
+})
+
+test('place - nothing is adopted or replaced for a second after the mesh changed', (t) => {
+  const adopt = world({ nodes: abc, ...placedOnB, runs: { c: [container('web', 0)] } })
+  const replace = world({ nodes: abc, ...placedOnB, silent: { b: 9000 } })
+  for (const input of [adopt, replace]) {
+    const early = place({ ...input, settledMs: 400 })
+    t.alike(on(early), {})
+    t.is(early.againInMs, 600)
+    t.is(Object.keys(on(place({ ...input, settledMs: 1000 }))).length, 1)
+  }
+})
+
+test('place - a new revision is set where the slot is, silent or not, all at once', (t) => {
+  const input = world({
+    nodes: abc,
+    microservices: [web({ replicas: 3 }, 'r2')],
+    placements: ['a', 'b', 'c'].map((id, slot) => placement('web', slot, id)),
+    silent: { c: 2000 },
+    settledMs: 0
+  })
+  const plan = place(input)
+  t.alike(on(plan), { 'web/0': 'a', 'web/1': 'b', 'web/2': 'c' })
+  t.ok(plan.set.every((s) => s.revision === 'r2'))
+})
+
+test('place - a new revision that no longer has room moves, or waits where it is', (t) => {
+  const big = web({ resources: { cpus: 3, memoryBytes: null } }, 'r2')
+  const parts = {
+    microservices: [microservice('api', { resources: { cpus: 2, memoryBytes: null } }), big],
+    placements: [placement('api', 0, 'a'), placement('web', 0, 'a')]
+  }
+  t.alike(on(place(world({ nodes: [node('a'), node('b')], ...parts }))), { 'web/0': 'b' })
+  const alone = place(world({ nodes: [node('a')], ...parts }))
+  t.alike(on(alone), {})
+  t.alike(alone.rm, [])
+  t.alike(waits(alone), { 'web/0': 'the new revision waits: a has fewer than 3 cpus free' })
+})
+
+test('place - a node an operator ruled out loses the slot', (t) => {
+  const relabelled = place(
+    world({
+      nodes: [node('a'), node('b', { labels: { zone: 'x' } })],
+      microservices: [web({ constraints: ['zone=x'] })],
+      placements: [placement('web', 0, 'a')],
+      runs: { a: [container('web', 0)] }
+    })
+  )
+  t.alike(on(relabelled), { 'web/0': 'b' })
+  t.is(relabelled.set[0]?.reason, 'a has no label zone=x')
+  const removed = place(
+    world({ nodes: [node('a'), node('b', { state: 'removed' })], ...placedOnB, silent: { b: 0 } })
+  )
+  t.alike(on(removed), { 'web/0': 'a' }, 'a removed node is not waited for')
+})
+
+test('place - a slot whose node was ruled out and that fits nowhere is taken off and waits', (t) => {
+  const input = world({
+    nodes: abc,
+    microservices: [web({ constraints: ['zone=x'] })],
+    placements: [placement('web', 0, 'a')]
+  })
+  const plan = place(input)
+  t.alike(plan.rm, [
+    { application: 'app', microservice: 'web', slot: 0, reason: 'a has no label zone=x' }
+  ])
+  t.alike(waits(plan), { 'web/0': '3 nodes: 3 have no label zone=x' })
+})
+
+test('place - an engine with a problem gets nothing new and keeps what it has', (t) => {
+  const broken = facts({ engine: { kind: 'docker', version: null, problem: 'no answer' } })
+  const none = facts({ engine: { kind: 'none', version: null, problem: null } })
+  const nodes = [node('a')]
+  for (const b of [broken, none, null]) {
+    const fresh = place(world({ nodes, microservices: [web()], facts: { a: b } }))
+    t.alike(on(fresh), {})
+    t.is(fresh.waiting.length, 1)
+    const kept = place(
+      world({
+        nodes: [node('a'), node('b')],
+        microservices: [web()],
+        placements: [placement('web', 0, 'a')],
+        facts: { a: b }
+      })
+    )
+    t.alike([on(kept), kept.rm], [{}, []])
+  }
+})
+
+test('place - a node where the revision keeps failing is chosen last', (t) => {
+  const failing = { a: ['app/web@r1'] }
+  const plan = place(
+    world({ nodes: [node('a'), node('b')], microservices: [web({ replicas: 2 })], failing })
+  )
+  t.alike(on(plan), { 'web/0': 'b', 'web/1': 'b' })
+  const only = place(world({ nodes: [node('a')], microservices: [web()], failing }))
+  t.alike(on(only), { 'web/0': 'a' })
+})
+
+test('place - a fixed host port is taken once a node, and the running replica keeps it', (t) => {
+  const ports = [{ container: 80, host: 8080, protocol: 'tcp' as const }]
+  const fresh = place(
+    world({ nodes: [node('a'), node('b')], microservices: [web({ replicas: 3, ports })] })
+  )
+  t.alike(on(fresh), { 'web/0': 'a', 'web/1': 'b' })
+  t.alike(waits(fresh), { 'web/2': '2 nodes: 2 have port 8080/tcp in use' })
+  const clash = place(
+    world({
+      nodes: [node('a'), node('b')],
+      microservices: [web({ replicas: 2, ports })],
+      placements: [placement('web', 0, 'a'), placement('web', 1, 'a')],
+      runs: { a: [container('web', 1)] }
+    })
+  )
+  t.alike(on(clash), { 'web/0': 'b' })
+})
+
+const everywhere = web({ replicas: 'all' })
+
+test('place - replicas: all takes every node that fits, silent ones too', (t) => {
+  const nodes = [...abc, node('d', { role: 'viewer' })]
+  const plan = place(world({ nodes, microservices: [everywhere], silent: { b: 90_000 } }))
+  t.alike(on(plan), { 'web/0': 'a', 'web/1': 'b', 'web/2': 'c' })
+})
+
+test('place - a slot of replicas: all stays with its silent node, and goes when a label does', (t) => {
+  const zoned = web({ replicas: 'all', constraints: ['zone=x'] })
+  const x = { labels: { zone: 'x' } }
+  const placements = [placement('web', 0, 'a'), placement('web', 1, 'b')]
+  const silent = { b: 90_000 }
+  const before = world({
+    nodes: [node('a', x), node('b', x)],
+    microservices: [zoned],
+    placements,
+    silent
+  })
+  const quiet = place(before)
+  t.alike([on(quiet), quiet.rm, quiet.waiting], [{}, [], []])
+  const nodes = [node('a', x), node('b'), node('c', x)]
+  const after = place(world({ nodes, microservices: [zoned], placements, silent }))
+  t.alike(on(after), { 'web/2': 'c' }, 'a new node gets a slot number of its own')
+  t.is(after.rm[0]?.slot, 1)
+})
+
+test('place - replicas: all keeps of two slots on one node the one that runs', (t) => {
+  const plan = place(
+    world({
+      nodes: [node('a')],
+      microservices: [everywhere],
+      placements: [placement('web', 0, 'a'), placement('web', 1, 'a')],
+      runs: { a: [container('web', 1)] }
+    })
+  )
+  t.alike([on(plan), plan.rm.map((r) => r.slot)], [{}, [0]])
+})
+
+test('place - slots nobody asks for do not disturb', (t) => {
+  const placements = [placement('web', 7, 'a'), placement('gone', 0, 'b'), placement('web', 0, 'z')]
+  const plan = place(world({ nodes: abc, microservices: [web()], placements }))
+  t.alike([on(plan), plan.rm], [{ 'web/0': 'a' }, []])
+})
+
+test('place - carried out, a failover with adoption on return is quiet', (t) => {
+  const lost = world({ nodes: abc, ...placedOnB, silent: { b: 5000 } })
+  const after = carriedOut(lost, place(lost))
+  const back = { ...after, alive: new Set(['a', 'b', 'c']), silentMs: new Map() }
+  const starting = withContainer(back, 'a', container('web', 0, { state: 'starting' }))
+  const both = withContainer(starting, 'b', container('web', 0, { state: 'retiring' }))
+  t.alike(on(place(both)), {}, 'the replacement is on its way: it keeps the slot')
+  const onlyOld = withContainer(back, 'b', container('web', 0, { state: 'retiring' }))
+  t.alike(on(place(onlyOld)), { 'web/0': 'b' }, 'it never started: the old copy is adopted')
+})
+
+function on(plan: Plan): Record<string, string> {
+  return Object.fromEntries(plan.set.map((s) => [`${s.microservice}/${s.slot}`, s.node]))
+}
+
+function waits(plan: Plan): Record<string, string> {
+  return Object.fromEntries(plan.waiting.map((s) => [`${s.microservice}/${s.slot}`, s.reason]))
+}
+
+function withContainer(
+  input: PlaceInput,
+  id: string,
+  added: ReturnType<typeof container>
+): PlaceInput {
+  const status = new Map(input.status)
+  const old = status.get(id)
+  status.set(id, { containers: [...(old?.containers ?? []), added], failing: [] })
+  return { ...input, status }
+}

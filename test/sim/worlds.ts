@@ -1,0 +1,341 @@
+/**
+ * Random worlds for the Controller's deciders: a few nodes, some silent, some odd; a few
+ * microservices with wishes that clash; placements and containers left by whatever happened before.
+ */
+import fc from 'fast-check'
+import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import type { MicroserviceSpec } from '../../core/state/microservices.ts'
+import {
+  microserviceKey,
+  slotKey,
+  type MicroserviceRecord,
+  type NodeRecord,
+  type PlacementRecord,
+  type State
+} from '../../core/state/state.ts'
+import type { Plan, PlaceInput } from '../../roles/controller/place.ts'
+
+export const MIB = 2 ** 20
+
+export function node(id: string, over: Partial<NodeRecord> = {}): NodeRecord {
+  return {
+    id,
+    name: id,
+    displayName: id,
+    role: 'admin',
+    controller: true,
+    labels: {},
+    state: 'member',
+    ordinal: 0,
+    op: `${id}.0`,
+    ...over
+  }
+}
+
+export function spec(over: Partial<MicroserviceSpec> = {}): MicroserviceSpec {
+  return {
+    image: 'local/node:20',
+    images: {},
+    files: null,
+    command: ['node', 'server.js'],
+    env: {},
+    labels: {},
+    ports: [],
+    resources: { cpus: null, memoryBytes: null },
+    replicas: 1,
+    node: null,
+    constraints: [],
+    restart: 'always',
+    healthcheck: null,
+    ...over
+  }
+}
+
+export function microservice(
+  name: string,
+  over: Partial<MicroserviceSpec> = {},
+  revision = 'r1'
+): MicroserviceRecord {
+  return { application: 'app', name, spec: spec(over), revision, op: 'a.1', by: 'a', at: 0 }
+}
+
+export function facts(over: Partial<FactsBody> = {}): FactsBody {
+  return {
+    version: '0.1.0',
+    format: 1,
+    os: 'linux',
+    arch: 'amd64',
+    engine: { kind: 'docker', version: '20.10', problem: null },
+    cpus: 4,
+    memoryBytes: 1024 * MIB,
+    ...over
+  }
+}
+
+export function placement(
+  name: string,
+  slot: number,
+  on: string,
+  revision = 'r1'
+): PlacementRecord {
+  const written = { op: 'a.2', by: 'a', at: 0 }
+  return { application: 'app', microservice: name, slot, node: on, revision, term: 1, ...written }
+}
+
+export function container(
+  name: string,
+  slot: number,
+  over: Partial<ContainerStatus> = {}
+): ContainerStatus {
+  return {
+    application: 'app',
+    microservice: name,
+    slot,
+    revision: 'r1',
+    placement: 'a.2',
+    state: 'running',
+    healthy: null,
+    since: 0,
+    image: null,
+    ports: [],
+    reason: null,
+    restarts: 0,
+    ...over
+  }
+}
+
+export function stateOf(parts: {
+  nodes?: NodeRecord[]
+  microservices?: MicroserviceRecord[]
+  placements?: PlacementRecord[]
+  lease?: State['lease']
+}): State {
+  return {
+    format: 1,
+    mesh: null,
+    nodes: new Map((parts.nodes ?? []).map((n) => [n.id, n])),
+    applications: new Map(),
+    microservices: new Map((parts.microservices ?? []).map((m) => [microserviceKey(m), m])),
+    placements: new Map((parts.placements ?? []).map((p) => [slotKey(p), p])),
+    lease: parts.lease ?? null
+  }
+}
+
+/** A calm world: every node alive, with facts, long settled. */
+export function world(
+  parts: Parameters<typeof stateOf>[0] & {
+    /** Silent nodes and for how long. */
+    silent?: Record<string, number>
+    facts?: Record<string, FactsBody | null>
+    /** Containers by node. */
+    runs?: Record<string, ContainerStatus[]>
+    failing?: Record<string, string[]>
+    settledMs?: number
+  }
+): PlaceInput {
+  const state = stateOf(parts)
+  const ids = [...state.nodes.keys()]
+  const silent = parts.silent ?? {}
+  const factsOf = (id: string): FactsBody | null =>
+    parts.facts?.[id] === undefined ? facts() : parts.facts[id]
+  return {
+    self: ids[0] ?? 'a',
+    state,
+    alive: new Set(ids.filter((id) => silent[id] === undefined)),
+    silentMs: new Map(Object.entries(silent)),
+    facts: new Map(ids.flatMap((id) => (factsOf(id) ? [[id, factsOf(id) ?? facts()]] : []))),
+    status: new Map(
+      ids.map((id): [string, StatusBody] => [
+        id,
+        { containers: parts.runs?.[id] ?? [], failing: parts.failing?.[id] ?? [] }
+      ])
+    ),
+    settledMs: parts.settledMs ?? 60_000,
+    lostAfterMs: 5000
+  }
+}
+
+/** What apply makes of a plan. */
+export function carriedOut(input: PlaceInput, plan: Plan): PlaceInput {
+  const placements = new Map(input.state.placements)
+  for (const gone of plan.rm) placements.delete(slotKey(gone))
+  for (const set of plan.set) {
+    const { application, microservice: name, slot, node: on, revision } = set
+    placements.set(slotKey(set), { ...placement(name, slot, on, revision), application })
+  }
+  return { ...input, state: { ...input.state, placements } }
+}
+
+/** The same world with every map and set in another order. */
+export function shuffled(input: PlaceInput, seed: number): PlaceInput {
+  const mix = <K, V>(map: ReadonlyMap<K, V>): Map<K, V> => new Map(reorder([...map], seed))
+  const { state } = input
+  return {
+    ...input,
+    state: {
+      ...state,
+      nodes: mix(state.nodes),
+      microservices: mix(state.microservices),
+      placements: mix(state.placements)
+    },
+    alive: new Set(reorder([...input.alive], seed)),
+    silentMs: mix(input.silentMs),
+    facts: mix(input.facts),
+    status: new Map(
+      [...mix(input.status)].map(([id, body]) => [
+        id,
+        { ...body, containers: reorder(body.containers, seed) }
+      ])
+    )
+  }
+}
+
+const NODES = ['a', 'b', 'c', 'd', 'e', 'f']
+const NAMES = ['api', 'db', 'web']
+const REVISIONS = ['r1', 'r2']
+
+/** Any world, tidy or not. */
+export const worlds: fc.Arbitrary<PlaceInput> = fc
+  .integer({ min: 1, max: NODES.length })
+  .chain((count) => {
+    const ids = NODES.slice(0, count)
+    return fc
+      .record({
+        nodes: fc.tuple(...ids.map(anyNode)),
+        microservices: fc.uniqueArray(anyMicroservice(ids), {
+          maxLength: 3,
+          selector: (m) => m.name
+        }),
+        placements: fc.array(anyPlacement(ids), { maxLength: 12 }),
+        containers: fc.array(fc.tuple(fc.constantFrom(...ids), anyContainer), { maxLength: 12 }),
+        failing: fc.array(fc.tuple(fc.constantFrom(...ids), fc.constantFrom(...NAMES))),
+        settledMs: fc.constantFrom(0, 400, 1000, 60_000)
+      })
+      .map(({ nodes, microservices, placements, containers, failing, settledMs }) => {
+        const asked = placements.filter((p) => {
+          const replicas = microservices.find((m) => m.name === p.microservice)?.spec.replicas
+          return replicas !== undefined && (replicas === 'all' || p.slot < replicas)
+        })
+        return world({
+          nodes: nodes.map((n) => n.record),
+          microservices,
+          placements: asked,
+          silent: Object.fromEntries(
+            nodes.flatMap((n, i) =>
+              n.silentMs === null || i === 0 ? [] : [[n.record.id, n.silentMs]]
+            )
+          ),
+          facts: Object.fromEntries(nodes.map((n) => [n.record.id, n.facts])),
+          runs: Object.fromEntries(
+            ids.map((id) => [id, containers.filter(([on]) => on === id).map(([, c]) => c)])
+          ),
+          failing: Object.fromEntries(
+            ids.map((id) => [
+              id,
+              failing.filter(([on]) => on === id).map(([, name]) => `app/${name}@r1`)
+            ])
+          ),
+          settledMs
+        })
+      })
+  })
+
+function anyNode(
+  id: string
+): fc.Arbitrary<{ record: NodeRecord; silentMs: number | null; facts: FactsBody | null }> {
+  const often = <T>(usual: T, ...odd: T[]): fc.Arbitrary<T> =>
+    fc.oneof({ weight: 6, arbitrary: fc.constant(usual) }, fc.constantFrom(usual, ...odd))
+  return fc.record({
+    record: fc
+      .record({
+        role: often<NodeRecord['role']>('admin', 'node', 'viewer'),
+        state: often<NodeRecord['state']>('member', 'pending', 'removed'),
+        zone: fc.constantFrom('x', 'y', null)
+      })
+      .map(({ role, state, zone }) =>
+        node(id, { role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } })
+      ),
+    silentMs: often<number | null>(null, 0, 3000, 4999, 5000, 40_000),
+    facts: often<FactsBody | null>(
+      facts(),
+      facts({ arch: 'arm64' }),
+      facts({ engine: { kind: 'process', version: null, problem: null } }),
+      facts({ engine: { kind: 'none', version: null, problem: null } }),
+      facts({ engine: { kind: 'docker', version: null, problem: 'its socket does not answer' } }),
+      facts({ cpus: 1, memoryBytes: 64 * MIB }),
+      null
+    )
+  })
+}
+
+function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
+  const rarely = <T>(usual: T, odd: fc.Arbitrary<T>): fc.Arbitrary<T> =>
+    fc.oneof({ weight: 3, arbitrary: fc.constant(usual) }, odd)
+  const pins = [...ids.map((id) => `pi-${id}`), 'pi-nowhere']
+  return fc
+    .record({
+      name: fc.constantFrom(...NAMES),
+      revision: fc.constantFrom(...REVISIONS),
+      replicas: fc.oneof(fc.integer({ min: 0, max: 5 }), fc.constant('all' as const)),
+      node: rarely<string | null>(null, fc.constantFrom(...pins)),
+      constraints: rarely<string[]>(
+        [],
+        fc.constantFrom(['zone=x'], ['zone!=x'], ['arch=amd64'], ['engine=docker', 'zone=y'])
+      ),
+      host: rarely<number | null>(null, fc.constantFrom(80, 81)),
+      cpus: rarely<number | null>(null, fc.constantFrom(0.5, 1, 3)),
+      memoryBytes: rarely<number | null>(null, fc.constantFrom(32 * MIB, 400 * MIB)),
+      image: rarely<string | null>('local/node:20', fc.constant(null)),
+      command: rarely<string[]>(['node'], fc.constant([]))
+    })
+    .map(({ name, revision, host, cpus, memoryBytes, image, ...rest }) =>
+      microservice(
+        name,
+        {
+          ...rest,
+          image,
+          images: image === null ? { arm64: 'local/arm:1' } : {},
+          ports: [{ container: 80, host, protocol: 'tcp' }],
+          resources: { cpus, memoryBytes }
+        },
+        revision
+      )
+    )
+}
+
+function anyPlacement(ids: string[]): fc.Arbitrary<PlacementRecord> {
+  return fc
+    .tuple(
+      fc.constantFrom(...NAMES),
+      fc.integer({ min: 0, max: 5 }),
+      fc.constantFrom(...ids),
+      fc.constantFrom(...REVISIONS)
+    )
+    .map(([name, slot, on, revision]) => placement(name, slot, on, revision))
+}
+
+const anyContainer: fc.Arbitrary<ContainerStatus> = fc
+  .record({
+    name: fc.constantFrom(...NAMES),
+    slot: fc.integer({ min: 0, max: 5 }),
+    state: fc.constantFrom<ContainerStatus['state'][]>(
+      'pulling',
+      'starting',
+      'running',
+      'running',
+      'retiring',
+      'stopping',
+      'stopped',
+      'failed'
+    ),
+    healthy: fc.constantFrom(null, true, false),
+    revision: fc.constantFrom(...REVISIONS)
+  })
+  .map(({ name, slot, ...over }) => container(name, slot, over))
+
+function reorder<T>(list: readonly T[], seed: number): T[] {
+  return list
+    .map((value, i) => ({ value, at: (Math.imul(i + 1, seed | 1) ^ (seed >>> 3)) >>> 0 }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ value }) => value)
+}
