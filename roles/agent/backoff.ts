@@ -1,0 +1,38 @@
+/** Waiting longer after each failure, up to a cap, never at the same moment as everybody else. */
+export interface Backoff {
+  /** Failures in a row. */
+  attempts: number
+  /** Boot ms before which nothing is tried again; null: try now. */
+  at: number | null
+}
+
+export interface BackoffPolicy {
+  firstMs: number
+  capMs: number
+}
+
+export const FRESH: Backoff = { attempts: 0, at: null }
+
+export const RESTART: BackoffPolicy = { firstMs: 500, capMs: 60_000 }
+/** For what comes from far away: images and files. */
+export const FETCH: BackoffPolicy = { firstMs: 500, capMs: 300_000 }
+export const CONNECT: BackoffPolicy = { firstMs: 500, capMs: 30_000 }
+
+/** One failure more. `random` is in [0, 1). */
+export function failedOnce(
+  backoff: Backoff,
+  policy: BackoffPolicy,
+  now: number,
+  random: number
+): Backoff {
+  return {
+    attempts: backoff.attempts + 1,
+    at: now + delayMs(backoff.attempts, policy, random)
+  }
+}
+
+/** Between three quarters and the whole of min(cap, first × 2^attempts). */
+export function delayMs(attempts: number, policy: BackoffPolicy, random: number): number {
+  const whole = Math.min(policy.capMs, policy.firstMs * 2 ** Math.min(attempts, 30))
+  return Math.round(whole * (0.75 + 0.25 * random))
+}

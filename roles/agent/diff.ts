@@ -1,0 +1,231 @@
+/**
+ * From what is placed here, what the engine has and what the Agent remembers: the next step of
+ * each slot. Pure. Slots do not depend on each other, but for the number of creations at a time.
+ */
+import {
+  canCreate,
+  copyOf,
+  dutyOf,
+  imageFor,
+  refusalOf,
+  startsAgain,
+  type Duty,
+  type SlotRef
+} from './duty.ts'
+import type { EngineContainer } from './engine.ts'
+import { containersOf, newSlot, slotsOf, type SlotMemory, type World } from './memory.ts'
+import type { Step, StepKind, StepOf } from './steps.ts'
+
+export interface Plan {
+  steps: Step[]
+  /** Ms until something is due though nothing else changes; null: never. */
+  againInMs: number | null
+}
+
+/** How long a copy that lost its placement runs on before anybody is asked. */
+export const ADOPTION_GRACE_MS = 10_000
+/** A yes is good for so long: who said it may be gone later. */
+export const ANSWER_GOOD_MS = 1000
+/** How many containers are made or started at a time. */
+export const CREATIONS_AT_ONCE = 8
+
+/**
+ * INVARIANT: a running copy of a slot that is asked for is only ended (1) by its placement: here,
+ * for another revision whose container is made; or (2) when the node placed now has said, under
+ * the placement this view has, that it runs the slot.
+ */
+export function diff(world: World): Plan {
+  let creations = [...world.memory.slots.values()].filter(
+    ({ step }) => step !== null && CREATIONS.has(step.kind)
+  ).length
+  const steps: Step[] = []
+  let wakeAt: number | null = null
+  for (const [key, ref] of slotsOf(world)) {
+    const verdict = verdictOn(situationOf(key, ref, world), world)
+    if (verdict.wakeAt !== null) wakeAt = Math.min(wakeAt ?? Infinity, verdict.wakeAt)
+    if (verdict.step === null) continue
+    if (CREATIONS.has(verdict.step.kind)) {
+      if (creations >= CREATIONS_AT_ONCE) continue
+      creations++
+    }
+    steps.push(verdict.step)
+  }
+  return { steps, againInMs: wakeAt === null ? null : Math.max(1, wakeAt - world.now) }
+}
+
+interface Situation {
+  key: string
+  ref: SlotRef
+  duty: Duty
+  containers: EngineContainer[]
+  memory: SlotMemory
+}
+type Placed = Situation & { duty: Extract<Duty, { kind: 'ours' }> }
+type Lost = Situation & { duty: Extract<Duty, { kind: 'lost' }> }
+interface Verdict {
+  step: Step | null
+  wakeAt: number | null
+}
+
+const CREATIONS: ReadonlySet<StepKind> = new Set(['create', 'start', 'restart'])
+const NOTHING: Verdict = { step: null, wakeAt: null }
+
+function situationOf(key: string, ref: SlotRef, world: World): Situation {
+  return {
+    key,
+    ref,
+    duty: dutyOf(ref, world.view, world.self),
+    containers: containersOf(world, key).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    memory: world.memory.slots.get(key) ?? newSlot(ref)
+  }
+}
+
+function verdictOn(s: Situation, world: World): Verdict {
+  if (s.memory.step !== null) return inFlight(s)
+  switch (s.duty.kind) {
+    case 'ours':
+      return run({ ...s, duty: s.duty }, world)
+    case 'lost':
+      return handOver({ ...s, duty: s.duty }, world)
+    case 'unasked':
+      return clear(s, s.containers, s.duty.why, world.now)
+  }
+}
+
+/** Calls off what the world has overtaken; else waits for the step's end. */
+function inFlight(s: Situation): Verdict {
+  const step = s.memory.step
+  if (!step || step.cancelled || step.listAwaited !== null) return NOTHING
+  const overtaken = overtakenBecause(s, step)
+  return overtaken === null ? NOTHING : take(s, 'cancel', overtaken, {})
+}
+
+function overtakenBecause(
+  { duty }: Situation,
+  step: NonNullable<SlotMemory['step']>
+): string | null {
+  switch (step.kind) {
+    case 'create':
+    case 'start':
+    case 'restart':
+      if (duty.kind === 'unasked') return duty.why
+      if (duty.kind === 'lost') return 'the slot is not placed here any more'
+      return step.kind === 'create' && step.revision !== duty.placement.revision
+        ? `revision ${duty.placement.revision} is placed here now`
+        : null
+    case 'ask':
+      return duty.kind === 'lost' && duty.placement?.op === step.placement
+        ? null
+        : 'the placement it asks for is not the newest any more'
+    case 'stop':
+    case 'remove':
+    case 'cancel':
+      return null
+  }
+}
+
+function run(s: Placed, world: World): Verdict {
+  const { duty, memory } = s
+  const copy = copyOf(duty, s.containers)
+  const others = s.containers.filter((c) => c !== copy)
+  const busy = others.some((c) => c.state === 'running')
+  if (copy === null) {
+    if (!canCreate(duty) || refusalOf(duty.record, world.engine) !== null) return NOTHING
+    return gated(memory.run.at, world.now, () => create(s, world, !busy))
+  }
+  // Rollout order goes here: this is stop-first, with the new container made before the old stops.
+  if (others.length > 0 && copy.revision === duty.placement.revision)
+    return clear(s, others, `revision ${copy.revision} takes its place`, world.now)
+  const { id, revision } = copy
+  switch (copy.state) {
+    case 'running': {
+      const unhealthy = memory.health?.id === id && memory.health.healthy === false
+      if (!unhealthy || duty.record.spec.restart === 'no') return NOTHING
+      const reason = `${memory.health?.failures} health checks failed in a row`
+      return gated(memory.run.at, world.now, () => take(s, 'restart', reason, { id, revision }))
+    }
+    case 'created':
+      return gated(memory.run.at, world.now, () =>
+        take(s, 'start', 'it is placed here and was never started', { id, revision })
+      )
+    case 'exited':
+      if (!startsAgain(duty.record.spec, copy.exitCode)) return NOTHING
+      return gated(memory.run.at, world.now, () =>
+        take(s, 'start', `it ended with exit code ${copy.exitCode} and should run`, {
+          id,
+          revision
+        })
+      )
+  }
+}
+
+function create(s: Placed, world: World, start: boolean): Verdict {
+  const { spec, revision } = s.duty.record
+  return take(
+    s,
+    'create',
+    start
+      ? 'it is placed here and not there'
+      : `revision ${revision} is placed here; made ready before the one that runs stops`,
+    {
+      revision,
+      files: spec.files,
+      start,
+      spec: {
+        ...s.ref,
+        revision,
+        image: imageFor(spec, world.engine),
+        command: spec.command,
+        env: spec.env,
+        labels: spec.labels,
+        ports: spec.ports,
+        cpus: spec.resources.cpus ?? null,
+        memoryBytes: spec.resources.memoryBytes ?? null
+      }
+    }
+  )
+}
+
+function handOver(s: Lost, world: World): Verdict {
+  const { now } = world
+  const { placement } = s.duty
+  const idle = s.containers.filter((c) => c.state !== 'running')
+  if (idle.length > 0) return clear(s, idle, 'it does not run and is not placed here any more', now)
+  if (s.containers.length === 0 || placement === null) return NOTHING
+  const graceEnd = (s.memory.lostAt ?? now) + ADOPTION_GRACE_MS
+  if (now < graceEnd) return { step: null, wakeAt: graceEnd }
+  const { answer } = s.memory
+  if (answer?.yes && answer.placement === placement.op && now - answer.at <= ANSWER_GOOD_MS)
+    return clear(s, s.containers, `${nameOf(placement.node, world)} runs it now`, now)
+  if (!world.alive.has(placement.node)) return NOTHING
+  return gated(s.memory.askAt, now, () =>
+    take(s, 'ask', `${nameOf(placement.node, world)} should run it now: does it?`, {
+      node: placement.node,
+      placement: placement.op
+    })
+  )
+}
+
+/** Ends and removes `containers`. */
+function clear(s: Situation, containers: EngineContainer[], why: string, now: number): Verdict {
+  if (containers.length === 0) return NOTHING
+  const ids = containers.map((c) => c.id)
+  const kind = containers.some((c) => c.state === 'running') ? 'stop' : 'remove'
+  return gated(s.memory.end.at, now, () => take(s, kind, why, { ids }))
+}
+
+function gated(at: number | null, now: number, verdict: () => Verdict): Verdict {
+  return at !== null && now < at ? { step: null, wakeAt: at } : verdict()
+}
+
+function take<K extends StepKind>(
+  s: Situation,
+  kind: K,
+  reason: string,
+  fields: Omit<StepOf<K>, 'kind' | 'slot' | 'ref' | 'reason'>
+): Verdict {
+  return { step: { kind, slot: s.key, ref: s.ref, reason, ...fields } as Step, wakeAt: null }
+}
+
+const nameOf = (node: string, world: World): string =>
+  world.view.nodes.get(node)?.displayName ?? node
