@@ -6,7 +6,7 @@
  *   POST   /init    InitRequest                       progress stream, result InitResult
  *   POST   /join    JoinRequest                       progress stream, result InitResult
  *   GET    /key                                       { key }
- *   POST   /stop                                      { stopped: true }
+ *   POST   /stop                                      StopResult
  *   GET    /nodes                                     NodeJson[]
  *   POST   /bundles            (application/x-tar)    BundleResult
  *   POST   /applications       DeployRequest          DeployResult
@@ -16,11 +16,15 @@
  *   POST   /applications/:application/:microservice/scale   ScaleRequest -> DeployResult
  *   GET    /replicas?ref=REF                          ReplicaJson[]          (`brume ps`)
  *   GET    /describe?ref=REF                          DescribeJson
- *   GET    /watch?application=NAME                    event stream of ReplicaJson[] on every change
+ *   GET    /resolve?ref=REF                           RefJson
+ *   GET    /watch?application=NAME                    event stream: `replicas` (WatchedReplica[]), first
+ *                                                     at once, then on every change
  *   GET    /logs?ref=REF&follow=1&tail=N              lines of LogJson (application/x-ndjson)
  *
  * An answer that is not 2xx is ErrorJson. A progress stream (text/event-stream) has events
- * `progress` (ProgressJson), then one `result` or one `error` (ErrorJson).
+ * `progress` (ProgressJson), then one `result` or one `error` (ErrorJson). Where lines or a watch
+ * fail halfway, the last line or event is ErrorJson too. Every answer names its daemon's version in
+ * the header `brume-version`.
  */
 import type { MicroserviceSpec } from '../core/state/microservices.ts'
 
@@ -55,6 +59,12 @@ export interface StatusJson {
   actors: { name: string; state: string; sinceMs: number }[]
   /** Ops in the order that apply refused, since this daemon started. */
   refusedOps: number
+}
+
+export interface StopResult {
+  stopped: true
+  /** The daemon has stopped once this process is gone. */
+  pid: number
 }
 
 export interface EngineJson {
@@ -164,6 +174,26 @@ export interface ReplicaJson {
   ports: { container: number; host: number; protocol: 'tcp' | 'udp' }[]
   /** Why it is not (yet) running, or what the last failure was. */
   reason: string | null
+}
+
+/** What a reference names; `microservice` is null where it is a whole application. */
+export interface RefJson {
+  application: string
+  microservice: string | null
+  slot: number | null
+}
+
+/**
+ * A line of `/watch`: what a waiting CLI needs to tell the wanted copy from an older one. There is
+ * a line for every wanted slot, placed or not, and for every leftover that is not gone yet.
+ */
+export interface WatchedReplica extends ReplicaJson {
+  /** Hash of what the container that is there is made of; null while there is none. */
+  revision: string | null
+  /** The microservice's revision now, whatever was placed; null for a leftover. */
+  wanted: string | null
+  /** What should run has a healthcheck, so `healthy: null` means: not known yet. */
+  checked: boolean
 }
 
 export interface ApplicationJson {

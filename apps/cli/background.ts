@@ -1,0 +1,223 @@
+/** Starts a daemon in the background and stops it again. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { BrumeError } from '../../core/errors.ts'
+import type { ErrorJson, StatusJson, StopResult } from '../api.ts'
+import { commandFor, toError, type Client } from '../client.ts'
+import { makeDataDir } from '../paths.ts'
+import type { World } from './verb.ts'
+
+export interface Background {
+  /** null where a daemon that was there already does not say. */
+  pid: number | null
+  /** False where one ran already. */
+  started: boolean
+  /**
+   * Stops it and removes what it made, if this started it; an `INTERNAL` error's log is left. Does
+   * nothing to a daemon that was there before.
+   */
+  undo(because: unknown): Promise<void>
+}
+
+/** What the daemon writes before it has a log of its own, and when it crashes. */
+const EARLY_LOG = 'daemon.early.log'
+const ANSWER_MS = 30_000
+const STOP_MS = 30_000
+
+/** Keeps a daemon at the memory it needs instead of the memory there is. */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+const NODE_ENV = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' }
+
+/** This very program, as `brume daemon`; `--data DIR` is to be added. */
+export function daemonCommand(): World['daemon'] {
+  const main = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url))
+  return {
+    command: [process.execPath, ...process.execArgv, ...NODE_FLAGS, main, 'daemon'],
+    env: NODE_ENV
+  }
+}
+
+/**
+ * @throws BrumeError what the daemon said when it ended at once; DAEMON_FAILED; DATA_DIR,
+ * DATA_DIR_UNSAFE.
+ */
+export async function startDaemon(
+  client: Client,
+  world: Pick<World, 'daemon' | 'env'>
+): Promise<Background> {
+  const dir = client.dataDir
+  if (await answers(client))
+    return { pid: await pidOf(client), started: false, undo: async () => {} }
+  const madeDir = makeDataDir(dir)
+  const before = new Set(readdirSync(dir))
+  const child = launch(dir, world)
+  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  const undo = async (because: unknown): Promise<void> => {
+    child.ref()
+    await end(client, child, exited)
+    const keepLogs = !(because instanceof BrumeError) || UNEXPLAINED.has(because.code)
+    clear(dir, madeDir, before, keepLogs)
+  }
+  try {
+    if (!(await ready(client, child, exited))) {
+      // Another `up` was faster: what matters is that one runs.
+      if (await answers(client)) {
+        return { pid: await pidOf(client), started: false, undo: async () => {} }
+      }
+      throw earlyError(dir, child)
+    }
+  } catch (error) {
+    await undo(error)
+    throw error
+  }
+  child.unref()
+  return { pid: child.pid ?? null, started: true, undo }
+}
+
+/** Asks the daemon to stop and waits until its process is gone. @throws BrumeError STOP_TIMEOUT */
+export async function stopDaemon(client: Client): Promise<StopResult> {
+  const result = await client.post<StopResult>('/stop', undefined, { anyVersion: true })
+  const until = performance.now() + STOP_MS
+  while (isAlive(result.pid)) {
+    if (performance.now() > until) {
+      throw new BrumeError(
+        'STOP_TIMEOUT',
+        `the daemon (process ${result.pid}) still runs ${STOP_MS / 1000} s after it was asked to stop`,
+        { next: `kill ${result.pid}`, exitCode: 3 }
+      )
+    }
+    await delay(20)
+  }
+  return result
+}
+
+/** Errors that tell nobody what went wrong: there the log is worth more than a clean directory. */
+const UNEXPLAINED = new Set(['INTERNAL', 'DAEMON_LOST', 'DAEMON_GARBLED', 'DAEMON_FAILED'])
+
+async function answers(client: Client): Promise<boolean> {
+  try {
+    await client.get('/status')
+    return true
+  } catch (error) {
+    const code = error instanceof BrumeError ? error.code : ''
+    if (code === 'DAEMON_NOT_RUNNING') return false
+    // It began to answer and ended: as good as not there, the caller looks again.
+    if (code === 'DAEMON_LOST') return false
+    if (code.startsWith('DAEMON_')) throw error
+    // A daemon without a mesh has no status to show, but it is there.
+    if (error instanceof BrumeError && code !== 'SOCKET_DIR_UNSAFE') return true
+    throw error
+  }
+}
+
+async function pidOf(client: Client): Promise<number | null> {
+  try {
+    return (await client.get<StatusJson>('/status')).pid
+  } catch (error) {
+    if (error instanceof BrumeError) return null
+    throw error
+  }
+}
+
+function launch(dir: string, { daemon, env }: Pick<World, 'daemon' | 'env'>): ChildProcess {
+  const log = openSync(join(dir, EARLY_LOG), 'w', 0o600)
+  try {
+    const [program = process.execPath, ...args] = daemon.command
+    return spawn(program, [...args, '--data', dir, '--json'], {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { ...daemon.env, ...env }
+    })
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** True once the socket answers, false if the child ended first. */
+async function ready(client: Client, child: ChildProcess, exited: Promise<void>): Promise<boolean> {
+  let ended = false
+  const failed = new Promise<never>((_, reject) => child.once('error', reject))
+  const over = exited.then(() => {
+    ended = true
+  })
+  const until = performance.now() + ANSWER_MS
+  while (!(await answers(client))) {
+    if (ended) return false
+    if (performance.now() > until) {
+      throw new BrumeError(
+        'DAEMON_FAILED',
+        `the daemon was started but has not answered for ${ANSWER_MS / 1000} s`,
+        { next: commandFor(client.dataDir, 'daemon'), exitCode: 3 }
+      )
+    }
+    await Promise.race([delay(20), over, failed])
+  }
+  return true
+}
+
+/** The daemon prints its error as any command does with --json: the last line that is one. */
+function earlyError(dir: string, child: ChildProcess): BrumeError {
+  const lines = readFileSync(join(dir, EARLY_LOG), 'utf8')
+    .split('\n')
+    .filter((l) => l.trim() !== '')
+  for (const line of lines.toReversed()) {
+    if (!line.startsWith('{"error":{')) continue
+    return toError(JSON.parse(line) as ErrorJson)
+  }
+  const how = child.signalCode ?? `exit code ${child.exitCode}`
+  return new BrumeError(
+    'DAEMON_FAILED',
+    `the daemon ended at once (${how}): ${lines.at(-1) ?? ''}`,
+    {
+      next: `${commandFor(dir, 'daemon')} shows why`
+    }
+  )
+}
+
+async function end(client: Client, child: ChildProcess, exited: Promise<void>): Promise<void> {
+  if (child.pid === undefined) return
+  if (child.exitCode !== null || child.signalCode !== null) return
+  try {
+    await client.post('/stop', undefined, { anyVersion: true, silentMs: 5_000 })
+  } catch (error) {
+    if (!(error instanceof BrumeError)) throw error
+    child.kill('SIGTERM')
+  }
+  const force = setTimeout(() => child.kill('SIGKILL'), 10_000)
+  await exited
+  clearTimeout(force)
+}
+
+/** Removes only what was not there before. */
+function clear(dir: string, madeDir: string | null, before: Set<string>, keepLogs: boolean): void {
+  if (madeDir !== null && !keepLogs) {
+    rmSync(madeDir, { recursive: true, force: true })
+    return
+  }
+  for (const name of readdirSync(dir)) {
+    if (before.has(name)) continue
+    if (keepLogs && name.endsWith('.log')) continue
+    rmSync(join(dir, name), { recursive: true, force: true })
+  }
+}
+
+/** A process that ended but was not waited for by its parent is gone too. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const state = stat.slice(stat.lastIndexOf(')') + 2)[0]
+    return state !== 'Z' && state !== 'X'
+  } catch (error) {
+    // Gone in between, or a system without /proc, where the signal has to do.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux'
+  }
+}

@@ -1,0 +1,44 @@
+/** Values of options that more than one verb takes. Each throws BrumeError USAGE. */
+import { BrumeError } from '../../core/errors.ts'
+import { LABEL_KEY } from '../../core/state/names.ts'
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/** `90s`, `5m`, `1h`, `250ms`, in ms. */
+export function duration(text: string, option: string): number {
+  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
+  const ms = found ? Number(found[1]) * (UNITS[found[2] ?? ''] ?? 0) : 0
+  if (ms > 0) return ms
+  throw usage(`${option}: expected a duration such as 30s or 5m, got "${text}"`)
+}
+
+/** `key=value`, repeated. */
+export function labels(given: string[]): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const text of given) {
+    const at = text.indexOf('=')
+    const key = text.slice(0, at)
+    if (at < 1 || !LABEL_KEY.test(key)) {
+      throw usage(`--label: expected KEY=VALUE such as zone=site-a, got "${text}"`)
+    }
+    if (text.length - at - 1 > 256) {
+      throw usage(`--label ${key}: the value is longer than 256 characters`)
+    }
+    found[key] = text.slice(at + 1)
+  }
+  return found
+}
+
+/** `host:port`, IPv6 as `[::1]:port`. */
+export function address(text: string, option: string): string {
+  const port = Number(/^(?:[^\s:[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/.exec(text)?.[1])
+  if (port >= 1 && port <= 65535) return text
+  throw usage(`${option}: expected HOST:PORT such as 192.168.1.7:49737, got "${text}"`)
+}
+
+/** For commander: an option that may be given again. */
+export const collect = (value: string, before: string[] = []): string[] => [...before, value]
+
+export function usage(message: string, next?: string): BrumeError {
+  return new BrumeError('USAGE', message, next === undefined ? {} : { next })
+}

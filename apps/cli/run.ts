@@ -1,0 +1,189 @@
+/** From arguments to an exit code. Only the file of the verb that was asked for is loaded. */
+import { Command, CommanderError } from 'commander'
+import { BrumeError, sentenceOf } from '../../core/errors.ts'
+import type { ErrorJson } from '../api.ts'
+import { createClient } from '../client.ts'
+import { dataDir } from '../paths.ts'
+import { VERSION } from '../version.ts'
+import { DetailedError, type Context, type Options, type Verb, type World } from './verb.ts'
+
+type AnyVerb = Verb<unknown, unknown>
+
+/** In the order of help: first steps, then daily work. */
+const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> = {
+  init: {
+    summary: 'start a new mesh with this node as its first',
+    load: async () => (await import('./verbs/init.ts')).init
+  },
+  join: {
+    summary: 'join a mesh by its key',
+    load: async () => (await import('./verbs/join.ts')).join
+  },
+  key: {
+    summary: 'show the mesh key, which lets other nodes join',
+    load: async () => (await import('./verbs/key.ts')).key
+  },
+  deploy: {
+    summary: 'run an application from its file, and wait until it runs',
+    load: async () => (await import('./verbs/deploy.ts')).deploy
+  },
+  ps: {
+    summary: 'list replicas: where they run and how they do',
+    load: async () => (await import('./verbs/ps.ts')).ps
+  },
+  logs: {
+    summary: 'show the logs of replicas, on any node',
+    load: async () => (await import('./verbs/logs.ts')).logs
+  },
+  scale: {
+    summary: 'change how many replicas of a microservice run',
+    load: async () => (await import('./verbs/scale.ts')).scale
+  },
+  rm: {
+    summary: 'remove an application or a microservice',
+    load: async () => (await import('./verbs/rm.ts')).rm
+  },
+  apps: {
+    summary: 'list applications',
+    load: async () => (await import('./verbs/apps.ts')).apps
+  },
+  describe: {
+    summary: 'show all there is to know of an application or microservice',
+    load: async () => (await import('./verbs/describe.ts')).describe
+  },
+  nodes: {
+    summary: 'list the nodes of the mesh',
+    load: async () => (await import('./verbs/nodes.ts')).nodes
+  },
+  status: {
+    summary: 'show how this node does',
+    load: async () => (await import('./verbs/status.ts')).status
+  },
+  up: {
+    summary: "start this node's daemon in the background",
+    load: async () => (await import('./verbs/up.ts')).up
+  },
+  down: {
+    summary: "stop this node's daemon; containers go on running",
+    load: async () => (await import('./verbs/down.ts')).down
+  },
+  daemon: {
+    summary: "run this node's daemon in the foreground",
+    load: async () => (await import('./verbs/daemon.ts')).daemon
+  }
+}
+
+/** Runs one command and gives its exit code. Does not throw: what went wrong is printed. */
+export async function run(argv: string[], world: World): Promise<number> {
+  const outcome = { exitCode: 0 }
+  try {
+    await createProgram(world, outcome).parseAsync(withHelpOption(argv), { from: 'user' })
+    return outcome.exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode
+      return report(usageError(error), argv.includes('--json'), world)
+    }
+    return report(error, argv.includes('--json'), world)
+  }
+}
+
+function createProgram(world: World, outcome: { exitCode: number }): Command {
+  const program = new Command('brume')
+    .description('Edge computing without a server.')
+    .version(VERSION, '-V, --version', 'show the version')
+    .option('--data <dir>', 'data directory of the node (or BRUME_DATA)')
+    .option('--json', 'print JSON; an error too, as { error: … }')
+    .option('--no-color', 'no colours (or NO_COLOR)')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand(false)
+    .showSuggestionAfterError(true)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => world.out.write(text),
+      writeErr: (text) => world.err.write(text),
+      outputError: () => {},
+      getOutHelpWidth: () => (world.out.isTTY ? world.out.columns : 100),
+      getErrHelpWidth: () => (world.err.isTTY ? world.err.columns : 100),
+      getOutHasColors: () => world.out.color,
+      getErrHasColors: () => world.err.color
+    })
+    .exitOverride()
+  for (const [name, { summary }] of Object.entries(VERBS)) {
+    program.command(name).description(summary)
+  }
+  program.hook('preSubcommand', async (_, command) => {
+    const verb = (await VERBS[command.name()]?.load()) as AnyVerb
+    verb.describe(command)
+    command.action(async () => {
+      const options: Options = command.optsWithGlobals()
+      outcome.exitCode = await perform(verb, command.args, options, createContext(options, world))
+    })
+  })
+  return program
+}
+
+async function perform(
+  verb: AnyVerb,
+  args: string[],
+  options: Options,
+  context: Context
+): Promise<number> {
+  const input = await verb.parse(args, options, context)
+  const answer = await verb.request(input, context)
+  if (context.json && verb.streams !== true) context.out.write(`${JSON.stringify(answer)}\n`)
+  else await verb.print(answer, context, input)
+  return verb.exitCode?.(answer) ?? 0
+}
+
+function createContext(options: Options, world: World): Context {
+  const dir = dataDir(options.data as string | undefined, world.env)
+  const uncolored = options.color === false
+  // Not spread: getters of the world stay getters.
+  return Object.assign(Object.create(world) as World, {
+    dataDir: dir,
+    client: createClient(dir),
+    json: options.json === true,
+    out: uncolored ? plain(world.out) : world.out,
+    err: uncolored ? plain(world.err) : world.err
+  })
+}
+
+const plain = (output: World['out']): World['out'] =>
+  Object.assign(Object.create(output) as World['out'], { color: false })
+
+/** `brume help ps` is `brume ps --help`: commander's own would not load the verb. */
+function withHelpOption(argv: string[]): string[] {
+  return argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv
+}
+
+function usageError(error: CommanderError): BrumeError {
+  const [sentence = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+  const hint = more.join(' ').trim()
+  return new BrumeError('USAGE', hint === '' ? sentence : `${sentence} ${hint}`, {
+    next: 'brume --help'
+  })
+}
+
+/** The sentence is for people and always on stderr; the object is data and on stdout. */
+function report(error: unknown, json: boolean, world: World): number {
+  const known = error instanceof BrumeError ? error : unexpected(error)
+  world.err.write(`brume: ${known.message}\n`)
+  if (known instanceof DetailedError) {
+    for (const line of known.details) world.err.write(`  ${line}\n`)
+  }
+  if (known.next !== null) world.err.write(`  next: ${known.next}\n`)
+  if (world.env.BRUME_DEBUG && error instanceof Error) world.err.write(`${error.stack}\n`)
+  if (json) {
+    const { code, message, next, exitCode } = known
+    const value: ErrorJson = { error: { code, message, next, exitCode } }
+    world.out.write(`${JSON.stringify(value)}\n`)
+  }
+  return known.exitCode
+}
+
+function unexpected(error: unknown): BrumeError {
+  return new BrumeError('INTERNAL', `this command failed in itself: ${sentenceOf(error)}`, {
+    next: 'run it again with BRUME_DEBUG=1 to see where'
+  })
+}

@@ -1,0 +1,118 @@
+import type { BundleResult, DeployRequest, DeployResult, ReplicaJson } from '../../api.ts'
+import { withQuery } from '../../client.ts'
+import { tellOffline } from '../offline.ts'
+import { duration, usage } from '../options.ts'
+import { replicaTable } from '../print.ts'
+import { settle } from '../settle.ts'
+import type { Context, Verb } from '../verb.ts'
+
+interface Input {
+  applications: Packed[]
+  detach: boolean
+  timeoutMs: number
+}
+
+/** An application with its bundles packed: nothing is sent before all of it could be read. */
+interface Packed {
+  request: DeployRequest
+  /** By index in `request.microservices`: its bundle. */
+  bundles: Map<number, Buffer>
+}
+
+export interface DeployAnswer extends DeployResult {
+  replicas: ReplicaJson[]
+}
+
+export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
+  describe(command) {
+    command
+      .requiredOption('-f, --file <path>', 'application file, or a directory of them')
+      .option('-d, --detach', 'do not wait until it runs')
+      .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+  },
+
+  async parse(_, options, context) {
+    const timeoutMs = duration(String(options.timeout), '--timeout')
+    const applications = await readPacked(String(options.file), context)
+    if (applications.length === 0) throw usage(`${String(options.file)} holds no application`)
+    return { applications, detach: options.detach === true, timeoutMs }
+  },
+
+  async request({ applications, detach, timeoutMs }, context) {
+    const answers: DeployAnswer[] = []
+    for (const packed of applications) {
+      const result = await send(packed, timeoutMs, context)
+      if (!detach) {
+        await settle(goalOf(packed, result), { timeoutMs, doing: 'deploying' }, context)
+      }
+      tellOffline(result.offline, context)
+      const path = withQuery('/replicas', { ref: result.application })
+      answers.push({ ...result, replicas: await context.client.get<ReplicaJson[]>(path) })
+    }
+    const [only] = answers
+    return only && answers.length === 1 ? only : answers
+  },
+
+  print(answer, { out, now }) {
+    const replicas = [answer].flat().flatMap((a) => a.replicas)
+    out.write(replicaTable(replicas, out, now()))
+  },
+
+  exitCode: (answer) => ([answer].flat().some((a) => a.offline.length > 0) ? 4 : 0)
+}
+
+/** The formats and tar are loaded here, by the one verb that needs them. */
+async function readPacked(path: string, { err }: Context): Promise<Packed[]> {
+  const { readApplications } = await import('../../formats/application.ts')
+  const { packBundle } = await import('../bundle.ts')
+  const packed: Packed[] = []
+  const tars = new Map<string, Buffer>()
+  for (const { application, microservices, warnings } of await readApplications(path)) {
+    for (const warning of warnings) err.write(`warning: ${warning}\n`)
+    const bundles = new Map<number, Buffer>()
+    for (const [i, { filesDir, filesAt }] of microservices.entries()) {
+      if (filesDir === null) continue
+      const tar = tars.get(filesDir) ?? (await packBundle(filesDir, filesAt ?? path))
+      tars.set(filesDir, tar)
+      bundles.set(i, tar)
+    }
+    const request = {
+      application,
+      microservices: microservices.map(({ name, spec }) => ({ name, spec }))
+    }
+    packed.push({ request, bundles })
+  }
+  return packed
+}
+
+async function send(
+  { request, bundles }: Packed,
+  silentMs: number,
+  { client, err }: Context
+): Promise<DeployResult> {
+  const sent = new Map<Buffer, BundleResult>()
+  const microservices = [...request.microservices]
+  for (const [i, tar] of bundles) {
+    const microservice = microservices[i]
+    if (!microservice) continue
+    if (!sent.has(tar)) err.write(`sending the files of ${microservice.name}\n`)
+    const { digest, bytes, core, blockOffset, blockLength, byteOffset } =
+      sent.get(tar) ??
+      (await client.upload<BundleResult>('/bundles', 'application/x-tar', tar, { silentMs }))
+    const files = { digest, bytes, core, blockOffset, blockLength, byteOffset }
+    sent.set(tar, files)
+    microservices[i] = { ...microservice, spec: { ...microservice.spec, files } }
+  }
+  const body: DeployRequest = { ...request, microservices }
+  return await client.post<DeployResult>('/applications', body, { silentMs })
+}
+
+function goalOf(
+  { request }: Packed,
+  { application, offline }: DeployResult
+): Parameters<typeof settle>[0] {
+  const microservices = new Map(
+    request.microservices.map(({ name, spec }) => [name, spec.replicas] as const)
+  )
+  return { application, microservices, exact: false, offline }
+}
