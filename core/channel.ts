@@ -75,14 +75,16 @@ export class Channel {
     )
     request.end(JSON.stringify(params ?? null))
     return new Promise((resolve, reject) => {
+      const lost = (error?: unknown): void => reject(unreachable(node, error))
+      request.once('error', lost)
+      request.once('close', lost)
       request.once('response', (headers) => {
+        request.off('close', lost)
         if (headers[':status'] === 200) return resolve(request)
         readAll(request)
           .then((text) => reject(remoteError(text)))
           .catch(reject)
       })
-      request.once('error', (error) => reject(unreachable(node, error)))
-      request.once('close', () => reject(unreachable(node)))
     })
   }
 

@@ -273,7 +273,10 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   }
 
   async #write(): Promise<void> {
-    const plain = c.encode(wires, [...this.#records.values()].map(({ wire }) => wire))
+    const plain = c.encode(
+      wires,
+      [...this.#records.values()].map(({ wire }) => wire)
+    )
     try {
       await writeWhole(this.#options.path, seal(Buffer.from(plain), this.#diskKey()))
     } catch (error) {

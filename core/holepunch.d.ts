@@ -219,7 +219,7 @@ declare module 'hyperdht' {
     ready(): Promise<void>
     fullyBootstrapped(): Promise<void>
     address(): Address
-    destroy(): Promise<void>
+    destroy(options?: { force: boolean }): Promise<void>
     toArray(): Address[]
   }
 }

@@ -34,8 +34,8 @@ export interface JoinSide {
   wants(): boolean
   /** Whether this valid or invalid paper lets its holder through; null if so, else why not. */
   judge(paper: Admission): Refusal | null
-  /** Admits and gives what the newcomer needs; throws what it should read. */
-  admit(paper: Admission): Promise<Welcome>
+  /** Admits and gives what the newcomer needs, null while outside itself; throws what it should read. */
+  admit(paper: Admission): Promise<Welcome | null>
   onWelcome(welcome: Welcome): void
   onRefused(refusal: Refusal): void
   /** The other end is a member (or about to be): replicate, gossip, answer. */
@@ -78,7 +78,9 @@ export function greet(connection: Connection, side: JoinSide): void {
     side.onPeer(id, connection)
     if (wants === true) {
       side.admit(paper).then(
-        (answer) => void welcome.send(answer),
+        (answer) => {
+          if (answer !== null) welcome.send(answer)
+        },
         (error: unknown) =>
           void refuse.send({ code: 'JOIN_REFUSED', message: sentenceOf(error) } satisfies Refusal)
       )

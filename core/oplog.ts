@@ -102,9 +102,13 @@ export class Oplog extends EventEmitter<{ update: []; writable: []; error: [Erro
     })
     if (this.#base.interrupted !== null) throw upgradeNeeded(this.#base.interrupted)
     if (!this.#base.writable) {
-      throw new BrumeError('NOT_A_MEMBER', 'this node may not write: no member has admitted it yet', {
-        next: 'wait until it has met a member, see `brume status`'
-      })
+      throw new BrumeError(
+        'NOT_A_MEMBER',
+        'this node may not write: no member has admitted it yet',
+        {
+          next: 'wait until it has met a member, see `brume status`'
+        }
+      )
     }
     const length = await this.#base.append(blocks)
     const ids = blocks.map((_, i) => opId(this.#base.local.key, length - blocks.length + 1 + i))
@@ -215,8 +219,11 @@ export function storeError(error: unknown, dir: string): BrumeError {
       cause: error
     })
   }
-  return new BrumeError('STORE_FAILED', `the store in ${dir} cannot be opened: ${sentenceOf(error)}`, {
-    cause: error
-  })
+  return new BrumeError(
+    'STORE_FAILED',
+    `the store in ${dir} cannot be opened: ${sentenceOf(error)}`,
+    {
+      cause: error
+    }
+  )
 }
-

@@ -2,6 +2,7 @@
  * This node's connections: Hyperswarm on the mesh's topic, with a discovery pulse of our own.
  * The only door to hyperswarm and hyperdht.
  */
+import { createSocket } from 'node:dgram'
 import { EventEmitter } from 'node:events'
 import HyperDHT, { type Address } from 'hyperdht'
 import Hyperswarm, { type Connection, type Discovery } from 'hyperswarm'
@@ -10,6 +11,7 @@ import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 
 export type { Connection } from 'hyperswarm'
+export type { Address } from 'hyperdht'
 
 export interface SwarmOptions {
   keyPair: KeyPair
@@ -30,6 +32,7 @@ const FIRST_PULSES = [1_000, 3_000, 10_000]
 const ALONE_PULSE_MS = 6_000
 const MISSING_PULSE_MS = 25_000
 const QUIET_PULSE_MS = 300_000
+const LEAVE_MS = 1_000
 
 /** Emits `connection` with each live Noise connection; the caller decides who is a peer. */
 export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
@@ -89,7 +92,13 @@ export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
 
   async close(): Promise<void> {
     if (this.#pulse !== null) clearTimeout(this.#pulse)
-    await this.#swarm.destroy()
+    for (const connection of this.#swarm.connections) connection.destroy()
+    // Unannouncing asks the DHT, which may be out of reach: worth a second, no more.
+    const gently = this.#swarm.destroy().catch((error: unknown) => {
+      this.#log.debug({ error: sentenceOf(error) }, 'leaving the DHT failed')
+    })
+    await Promise.race([gently, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))])
+    await this.#swarm.dht.destroy({ force: true })
   }
 
   #onConnection(connection: Connection): void {
@@ -131,11 +140,22 @@ export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
 /** A DHT node that others may be pointed at: `HOST:PORT` of it is a `--bootstrap`. */
 export async function startBootstrapNode(
   host: string,
-  port = 0
+  fixedPort?: number
 ): Promise<{ address: string; close(): Promise<void> }> {
-  const dht = HyperDHT.bootstrapper(port, host)
+  const dht = HyperDHT.bootstrapper(fixedPort ?? (await freeUdpPort(host)), host, { host })
   await dht.fullyBootstrapped()
   return { address: `${host}:${dht.address().port}`, close: () => dht.destroy() }
+}
+
+function freeUdpPort(host: string): Promise<number> {
+  const socket = createSocket('udp4')
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject)
+    socket.bind(0, host, () => {
+      const { port } = socket.address()
+      socket.close(() => resolve(port))
+    })
+  })
 }
 
 /** @throws BrumeError BAD_ADDRESS. */

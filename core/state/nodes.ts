@@ -4,7 +4,17 @@ import { writerKeyOf } from '../writer-key.ts'
 import { declare, isAdmin, mayOperate } from './apply.ts'
 import { keys } from './keys.ts'
 import { labelKey, nodeId } from './names.ts'
-import { bool, integer, literal, map, nullable, object, optional, text, type Infer } from './shape.ts'
+import {
+  bool,
+  integer,
+  literal,
+  map,
+  nullable,
+  object,
+  optional,
+  text,
+  type Infer
+} from './shape.ts'
 import type { MeshRecord, NodeRecord, Role } from './state.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
@@ -65,7 +75,11 @@ export const nodeOps = {
         controller: op.controller ?? node.controller,
         op: context.op
       }
-      if (node.role === 'admin' && next.role !== 'admin' && (await isLastAdmin(node, context.view))) {
+      if (
+        node.role === 'admin' &&
+        next.role !== 'admin' &&
+        (await isLastAdmin(node, context.view))
+      ) {
         return 'the last admin cannot be demoted'
       }
       await context.view.put(keys.node(op.node), next)
@@ -75,12 +89,7 @@ export const nodeOps = {
 }
 
 /** A new member: by the mesh key it may lead, and its role is the mesh's default. */
-export function nodeRecord(
-  paper: Admission,
-  role: Role,
-  ordinal: number,
-  op: string
-): NodeRecord {
+export function nodeRecord(paper: Admission, role: Role, ordinal: number, op: string): NodeRecord {
   return {
     id: paper.node,
     name: paper.name,

@@ -75,7 +75,8 @@ async function mayPlace(
   op: PlacementSet | PlacementRm,
   { view, author, ...context }: ApplyContext
 ): Promise<Verdict> {
-  if (!mayControl({ view, author, ...context }) || author === null) return 'its author may not place'
+  if (!mayControl({ view, author, ...context }) || author === null)
+    return 'its author may not place'
   if ((await view.get(keys.claim(author.id, op.term))) === null) {
     return `its author has no claim of term ${op.term}`
   }

@@ -1,0 +1,57 @@
+/** What a data directory knows of its mesh: written once it is in, read at every start. */
+import { join } from 'node:path'
+import {
+  integer,
+  list,
+  literal,
+  object,
+  optional,
+  pattern,
+  text,
+  type Infer
+} from './state/shape.ts'
+import { name } from './state/names.ts'
+import { admission } from './admission.ts'
+import { BrumeError } from './errors.ts'
+import { readIfThere, writeWhole } from './files.ts'
+
+const key = pattern(/^[0-9a-f]{64}$/)
+
+const membership = object({
+  /** Key of the base, hex. */
+  mesh: key,
+  encryptionKey: key,
+  joinSecret: key,
+  keyEpoch: integer(0, 65535),
+  name,
+  /** Shown to every peer. */
+  paper: admission,
+  /** Of the first node only: what `mesh.init` says. */
+  defaultRole: optional(literal('admin', 'operator', 'node', 'viewer')),
+  /** HOST:PORT; empty for the public DHT. */
+  bootstrap: list(text(300), 64),
+  /** HOST:PORT of members to try first. */
+  peers: list(text(300), 64)
+})
+export type Membership = Infer<typeof membership>
+
+const pathOf = (dir: string): string => join(dir, 'mesh.json')
+
+/** null where the node is in no mesh. @throws BrumeError MEMBERSHIP_DAMAGED. */
+export async function loadMembership(dir: string): Promise<Membership | null> {
+  const bytes = await readIfThere(pathOf(dir))
+  if (bytes === null) return null
+  let value: unknown = null
+  try {
+    value = JSON.parse(bytes.toString())
+  } catch {
+    // Told below, together with a wrong shape.
+  }
+  if (membership.check(value)) return value
+  throw new BrumeError('MEMBERSHIP_DAMAGED', `${pathOf(dir)} cannot be read`, {
+    next: 'restore the file from a backup, or remove the data directory and join again'
+  })
+}
+
+export const saveMembership = (dir: string, value: Membership): Promise<void> =>
+  writeWhole(pathOf(dir), `${JSON.stringify(value, null, 2)}\n`)

@@ -1,0 +1,58 @@
+import { Readable } from 'node:stream'
+import test from 'brittle'
+import { createMesh, untilMesh, untilState } from '../helpers/mesh.ts'
+
+test('mesh - three nodes join by the key and see each other alive', async (t) => {
+  const { nodes } = await createMesh(3, t)
+  for (const node of nodes) {
+    await untilState(node, (state) => state.nodes.size === 3)
+    await untilMesh(node, (mesh) => mesh.alive().size === 3)
+    t.is(node.mesh.me?.role, 'admin')
+    t.ok(node.mesh.oplog.writable)
+  }
+})
+
+test('mesh - an op appended anywhere shows everywhere, in one order', async (t) => {
+  const { nodes } = await createMesh(3, t)
+  await Promise.all(
+    nodes.map(({ mesh }, i) =>
+      mesh.append([{ type: 'application.set', name: `app-${i}`, over: null, at: Date.now() }])
+    )
+  )
+  for (const node of nodes) await untilState(node, (state) => state.applications.size === 3)
+  const [first, ...others] = nodes.map(({ mesh }) => JSON.stringify([...mesh.state.applications]))
+  for (const other of others) t.is(other, first)
+})
+
+test('mesh - gossip reaches all and survives a restart', async (t) => {
+  const { nodes } = await createMesh(3, t)
+  const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0], (typeof nodes)[0]]
+  a.mesh.gossip.publish('holds', { digests: ['x'] })
+  for (const node of nodes) {
+    await untilMesh(node, (mesh) => mesh.gossip.get(a.mesh.self, 'holds') !== null)
+  }
+  await a.stop()
+  await b.restart()
+  const kept = b.mesh.gossip.get(a.mesh.self, 'holds')
+  t.alike(kept?.body, { digests: ['x'] })
+  t.is(kept?.receivedAt, -Infinity, 'a record from disk makes nobody alive')
+})
+
+test('mesh - a question is answered by the node asked, a stream is streamed', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]]
+  b.mesh.channel.answer('twice', async (from, n) => ({ from, n: (n as number) * 2 }))
+  b.mesh.channel.answer('count', async () => Readable.from(['one ', 'two']))
+  b.mesh.channel.answer('fails', async () => Promise.reject(new Error('not today')))
+  await untilMesh(a, (mesh) => mesh.links.get(b.mesh.self) !== null)
+  t.alike(await a.mesh.channel.ask(b.mesh.self, 'twice', 21), { from: a.mesh.self, n: 42 })
+  const stream = await a.mesh.channel.open(b.mesh.self, 'count', {}, new AbortController().signal)
+  const chunks: Buffer[] = []
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk)
+  t.is(Buffer.concat(chunks).toString(), 'one two')
+  await t.exception(() => a.mesh.channel.ask(b.mesh.self, 'fails', null), /not today/)
+  await t.exception(
+    () => a.mesh.channel.ask(b.mesh.self, 'nothing', null),
+    /does not know the call/
+  )
+})
