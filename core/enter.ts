@@ -2,12 +2,12 @@
 import { writeAdmission } from './admission.ts'
 import { randomBytes, toId } from './crypto.ts'
 import { BrumeError } from './errors.ts'
-import { greet } from './join.ts'
+import { greet, type Greeting } from './join.ts'
 import { loadMembership, saveMembership, type Membership } from './membership.ts'
 import { joinKeyPair, meshIdString, meshTopic, type MeshKey } from './mesh-key.ts'
 import { loadKnownNodes, Mesh, type MeshComponents } from './mesh.ts'
 import type { Role } from './state/state.ts'
-import { Swarm, type Connection } from './swarm.ts'
+import { Swarm } from './swarm.ts'
 import { writerKeyOf } from './writer-key.ts'
 
 export interface EnterOptions {
@@ -62,12 +62,12 @@ export async function joinMesh(
     log
   })
   try {
-    const { encryptionKey, peers } = await knock(swarm, outside, components, onProgress)
+    const { encryptionKey, greetings } = await knock(swarm, outside, components, onProgress)
     const membership: Membership = { ...outside, encryptionKey }
     await saveMembership(components.dir, membership)
     onProgress('a member let this node in, reading the view')
     swarm.removeAllListeners('connection')
-    const mesh = new Mesh(components, membership, { swarm, peers })
+    const mesh = new Mesh(components, membership, { swarm, greetings })
     await mesh.open()
     await untilAdmitted(mesh)
     return mesh
@@ -115,11 +115,11 @@ function knock(
   outside: Omit<Membership, 'encryptionKey'>,
   { log }: MeshComponents,
   onProgress: (message: string) => void
-): Promise<{ encryptionKey: string; peers: [string, Connection][] }> {
-  const peers = new Map<string, Connection>()
+): Promise<{ encryptionKey: string; greetings: Greeting[] }> {
+  const greetings: Greeting[] = []
   const { paper } = outside
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(nobody(peers.size)), JOIN_MS)
+    const timer = setTimeout(() => reject(nobody(greetings.length)), JOIN_MS)
     const settle = (act: () => void): void => {
       clearTimeout(timer)
       act()
@@ -127,7 +127,8 @@ function knock(
     onProgress('looking for a member of the mesh')
     swarm.on('connection', (connection, id) => {
       onProgress(`found ${id.slice(0, 8)}, asking to be let in`)
-      greet(connection, {
+      const greeting = greet(connection, {
+        inside: false,
         paper: () => paper,
         wants: () => true,
         judge: (theirs) =>
@@ -135,9 +136,8 @@ function knock(
             ? null
             : { code: 'JOIN_REFUSED', message: 'its mesh key is another one' },
         admit: () => Promise.resolve(null),
-        onPeer: (peer, link) => peers.set(peer, link),
-        onWelcome: ({ encryptionKey }) =>
-          settle(() => resolve({ encryptionKey, peers: [...peers] })),
+        onPeer: () => {},
+        onWelcome: ({ encryptionKey }) => settle(() => resolve({ encryptionKey, greetings })),
         onRefused: ({ code, message }) =>
           settle(() =>
             reject(
@@ -148,6 +148,7 @@ function knock(
           ),
         log
       })
+      greetings.push(greeting)
     })
     swarm.start()
   })

@@ -27,41 +27,58 @@ interface Hello {
   wants: boolean
 }
 
+/** What one end decides while it greets. */
 export interface JoinSide {
+  /** This end is a member and can replicate: only then are other channels opened. */
+  inside: boolean
   /** My own admission. */
   paper(): Admission
-  /** True once for the first member met while this node is outside. */
+  /** This node asks to be let in. */
   wants(): boolean
-  /** Whether this valid or invalid paper lets its holder through; null if so, else why not. */
+  /** Whether this verified paper lets its holder through: null if so, else why not. */
   judge(paper: Admission): Refusal | null
   /** Admits and gives what the newcomer needs, null while outside itself; throws what it should read. */
   admit(paper: Admission): Promise<Welcome | null>
   onWelcome(welcome: Welcome): void
   onRefused(refusal: Refusal): void
-  /** The other end is a member (or about to be): replicate, gossip, answer. */
+  /** Both ends are inside: replicate, gossip, answer. */
   onPeer(id: string, connection: Connection): void
   log: Logger
+}
+
+export interface Greeting {
+  /** Goes on with another side: the newcomer is a member now. */
+  enter(side: JoinSide): void
 }
 
 const HELLO_MS = 10_000
 const MAX_HELLO_BYTES = 16 * 1024
 
-/** Speaks the join channel on a connection; `side` decides. */
-export function greet(connection: Connection, side: JoinSide): void {
+/** Speaks the join channel on a connection; the side decides. */
+export function greet(connection: Connection, first: JoinSide): Greeting {
+  let side = first
+  let trusted = false
+  let ready = false
+  let theyAreReady = false
+  let linked = false
   const id = toId(connection.remotePublicKey)
-  const mux = Protomux.from(connection)
   const timer = setTimeout(() => connection.destroy(), HELLO_MS)
   connection.once('close', () => clearTimeout(timer))
 
-  const channel = mux.createChannel({ protocol: 'brume/join/1' })
-  if (channel === null) return
+  const channel = Protomux.from(connection).createChannel({ protocol: 'brume/join/1' })
+  if (channel === null) return { enter() {} }
   const hello = channel.addMessage<unknown>({ encoding: json, onmessage: onHello })
   const welcome = channel.addMessage<unknown>({ encoding: json, onmessage: onWelcome })
   const refuse = channel.addMessage<unknown>({ encoding: json, onmessage: onRefuse })
+  const inside = channel.addMessage<unknown>({ encoding: json, onmessage: onInside })
   channel.open()
   hello.send({ paper: side.paper(), wants: side.wants() } satisfies Hello)
-
-  let trusted = false
+  return {
+    enter(next) {
+      side = next
+      meet()
+    }
+  }
 
   function onHello(message: unknown): void {
     const { paper, wants } = (message ?? {}) as Partial<Hello>
@@ -75,7 +92,7 @@ export function greet(connection: Connection, side: JoinSide): void {
     }
     clearTimeout(timer)
     trusted = true
-    side.onPeer(id, connection)
+    meet()
     if (wants === true) {
       side.admit(paper).then(
         (answer) => {
@@ -103,6 +120,24 @@ export function greet(connection: Connection, side: JoinSide): void {
   function onRefuse(message: unknown): void {
     const { code, message: text } = (message ?? {}) as Partial<Refusal>
     side.onRefused({ code: String(code ?? 'JOIN_REFUSED'), message: String(text ?? 'refused') })
+  }
+
+  function onInside(): void {
+    theyAreReady = true
+    meet()
+  }
+
+  // Protomux turns down a channel that the other end has not opened or paired yet, for good: so
+  // each says that it is inside before either opens the rest.
+  function meet(): void {
+    if (connection.destroyed || !trusted || !side.inside) return
+    if (!ready) inside.send(null)
+    const met = theyAreReady && !linked
+    ready = true
+    if (met) {
+      linked = true
+      side.onPeer(id, connection)
+    }
   }
 }
 

@@ -14,7 +14,7 @@ import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
 import type { LinksBody } from './gossip-records.ts'
 import type { Identity } from './identity.ts'
-import { greet, type JoinSide, type Refusal, type Welcome } from './join.ts'
+import { greet, type Greeting, type JoinSide, type Refusal, type Welcome } from './join.ts'
 import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
 import type { Membership } from './membership.ts'
@@ -25,7 +25,7 @@ import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
-import { Swarm, type Address, type Connection } from './swarm.ts'
+import { Swarm, type Address } from './swarm.ts'
 import type { Admission } from './admission.ts'
 
 export interface MeshComponents {
@@ -36,10 +36,10 @@ export interface MeshComponents {
   log: Logger
 }
 
-/** Peers a newcomer met on its way in, and the swarm it met them with. */
+/** Whom a newcomer greeted on its way in, and the swarm it met them with. */
 export interface MetOnTheWay {
   swarm: Swarm
-  peers: [id: string, Connection][]
+  greetings: Greeting[]
 }
 
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
@@ -238,14 +238,13 @@ export class Mesh extends EventEmitter<{
       this.#listeningSince = bootNow()
       this.emit('gap')
     })
-    for (const [id, connection] of met?.peers ?? []) {
-      if (!connection.destroyed) this.links.add(id, connection)
-    }
+    for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
   }
 
   #side(log: Logger): JoinSide {
     return {
+      inside: true,
       paper: () => this.membership.paper,
       wants: () => !this.oplog.writable,
       judge: (paper) => this.#judge(paper),
