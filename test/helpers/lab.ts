@@ -1,0 +1,266 @@
+/**
+ * Several machines in one: a network namespace each, on one switch, with a Docker engine each.
+ * Nothing is made in the caller's own network; everything goes with `stop`, and what a killed test
+ * left goes when the next lab is made.
+ */
+import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { request } from 'node:http'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { BUSYBOX, NODE, ensureImages, installDocker } from './docker.ts'
+import { startDockerd, type Dockerd } from './dockerd.ts'
+import { endProcessesOf, isThere } from './leftovers.ts'
+
+const run = promisify(execFile)
+const NAMESPACES = '/run/netns'
+
+export interface Host {
+  /** `h1`, `h2`, … */
+  name: string
+  /** Its address on the switch. */
+  ip: string
+  /** Path of its network namespace. */
+  namespace: string
+  /** A directory of its own for the test's data; gone with the lab. */
+  dir: string
+  /** Of its engine: answers after `engines()`. */
+  dockerSocket: string
+  /** Runs a program there to its end. Rejects only if it cannot be run. */
+  exec(command: string, args?: string[], options?: ExecOptions): Promise<Output>
+  /** Starts a program there; it is ended with the lab. Its pid is the program's own. */
+  spawn(command: string, args?: string[], options?: SpawnOptions): ChildProcess
+}
+
+export interface ExecOptions {
+  cwd?: string
+  /** The whole environment; default is the caller's. */
+  env?: NodeJS.ProcessEnv
+  /** For stdin. */
+  input?: string
+  /** Then it is killed; default 60 s. */
+  timeoutMs?: number
+}
+
+export interface Output {
+  /** null if a signal ended it. */
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+export interface Lab {
+  hosts: Host[]
+  /** Starts an engine on every host, with the images of the tests, the same ids everywhere. */
+  engines(): Promise<string[]>
+  /** Pulls the plug: what host `i` sends or should get is lost; it sees no sign of that. */
+  cut(i: number): Promise<void>
+  heal(i: number): Promise<void>
+  /** May be called twice. */
+  stop(): Promise<void>
+}
+
+let labs = 0
+
+/** `n` hosts that reach each other. Needs root. Give `t`, or call `stop`. */
+export async function createLab(
+  n: number,
+  t?: { teardown(fn: () => unknown): void }
+): Promise<Lab> {
+  if (process.getuid?.() !== 0) throw new Error('a lab of network namespaces needs root')
+  await installDocker()
+  await cleanLeftovers()
+
+  const number = ++labs
+  const prefix = `${PREFIX}${process.pid}-${number}-`
+  const dir = join(tmpdir(), `${DIR_PREFIX}${process.pid}-${number}`)
+  const names = Array.from({ length: n }, (_, i) => `h${i + 1}`)
+  const children = new Set<ChildProcess>()
+  let dockerds: Dockerd[] = []
+
+  const switchNamespace = `${prefix}sw`
+  let stopped: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    for (const child of children) child.kill('SIGKILL')
+    await Promise.all(dockerds.map((each) => each.stop()))
+    await removeLab(prefix, dir)
+  }
+  const stopOnce = async (): Promise<void> => (stopped ??= stop())
+  t?.teardown(stopOnce)
+
+  try {
+    await mkdir(dir, { recursive: true })
+    await Promise.all([switchNamespace, ...names.map((name) => prefix + name)].map(addNamespace))
+    await ip(switchNamespace, ['link add br0 type bridge forward_delay 0', 'link set br0 up'])
+    await Promise.all(names.map((name, i) => plugIn(prefix, name, addressOf(number, i))))
+  } catch (error) {
+    await stopOnce()
+    throw error
+  }
+
+  const hosts = names.map((name, i): Host => {
+    const namespace = join(NAMESPACES, prefix + name)
+    const enter = [`--net=${namespace}`, '--']
+    const start: Host['spawn'] = (command, args = [], options = {}) => {
+      const child = spawn('nsenter', [...enter, command, ...args], options)
+      children.add(child)
+      child.once('exit', () => children.delete(child))
+      return child
+    }
+    return {
+      name,
+      ip: addressOf(number, i),
+      namespace,
+      dir: join(dir, name),
+      dockerSocket: join(dir, `${name}-docker`, 'docker.sock'),
+      exec: (command, args, options) => toEnd(start, command, args, options),
+      spawn: start
+    }
+  })
+  await Promise.all(hosts.map((host) => mkdir(host.dir)))
+
+  return {
+    hosts,
+    async engines() {
+      const started = await Promise.allSettled(
+        hosts.map(({ namespace, name }, i) =>
+          startDockerd(join(dir, `${name}-docker`), {
+            namespace,
+            args: ['--bip', `172.${20 + i}.0.1/16`]
+          })
+        )
+      )
+      dockerds = started.filter((each) => each.status === 'fulfilled').map((each) => each.value)
+      const failed = started.find((each) => each.status === 'rejected')
+      if (failed) throw failed.reason
+      const [first, ...others] = hosts.map((host) => host.dockerSocket)
+      if (first === undefined) return []
+      await ensureImages(first)
+      await Promise.all(others.map((other) => copyImages(first, other, [BUSYBOX, NODE])))
+      return [first, ...others]
+    },
+    async cut(i) {
+      await ip(switchNamespace, [`link set p${i + 1} nomaster`])
+    },
+    async heal(i) {
+      await ip(switchNamespace, [`link set p${i + 1} master br0`])
+    },
+    stop: stopOnce
+  }
+}
+
+const PREFIX = 'brl'
+const DIR_PREFIX = 'brume-lab-'
+
+function addressOf(lab: number, i: number): string {
+  return `10.77.${lab % 250}.${11 + i}`
+}
+
+async function addNamespace(name: string): Promise<void> {
+  await run('ip', ['netns', 'add', name])
+}
+
+async function plugIn(prefix: string, name: string, address: string): Promise<void> {
+  const port = `p${name.slice(1)}`
+  const far = `netns ${prefix}sw`
+  await run('ip', words(`link add eth0 netns ${prefix}${name} type veth peer name ${port} ${far}`))
+  await Promise.all([
+    ip(prefix + name, ['link set lo up', `addr add ${address}/24 dev eth0`, 'link set eth0 up']),
+    ip(`${prefix}sw`, [`link set ${port} master br0`, `link set ${port} up`])
+  ])
+}
+
+/** Commands for `ip` inside a namespace, in one process. */
+async function ip(namespace: string, commands: string[]): Promise<void> {
+  const sent = run('ip', ['-n', namespace, '-batch', '-'])
+  sent.child.stdin?.end(`${commands.join('\n')}\n`)
+  await sent
+}
+
+function words(line: string): string[] {
+  return line.split(' ')
+}
+
+async function toEnd(
+  start: Host['spawn'],
+  command: string,
+  args: string[] = [],
+  { cwd, env, input, timeoutMs = 60_000 }: ExecOptions = {}
+): Promise<Output> {
+  return new Promise((resolve, reject) => {
+    const child = start(command, args, { cwd, env, stdio: 'pipe' })
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
+    let stdout = ''
+    let stderr = ''
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    child.once('error', reject)
+    child.once('close', (code) => {
+      clearTimeout(timer)
+      resolve({ code, stdout, stderr })
+    })
+    // It may end without reading it all.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(input ?? '')
+  })
+}
+
+/** From one engine to another: importing anew would give another id. */
+async function copyImages(from: string, to: string, names: string[]): Promise<void> {
+  const query = names.map((name) => `names=${encodeURIComponent(name)}`).join('&')
+  await new Promise<void>((resolve, reject) => {
+    const save = request({ socketPath: from, path: `/images/get?${query}` }, (archive) => {
+      const headers = { 'content-type': 'application/x-tar' }
+      const target = { socketPath: to, path: '/images/load?quiet=1', method: 'POST', headers }
+      const load = request(target, (response) => {
+        let said = ''
+        response.setEncoding('utf8').on('data', (text: string) => (said += text))
+        response.on('end', () => {
+          if (response.statusCode === 200 && !said.includes('"error"')) resolve()
+          else reject(new Error(`could not load the images: ${said}`))
+        })
+      })
+      load.on('error', reject)
+      archive.on('error', reject)
+      archive.pipe(load)
+    })
+    save.on('error', reject)
+    save.end()
+  })
+}
+
+/** Of labs whose process is gone. */
+async function cleanLeftovers(): Promise<void> {
+  const gone = new Map<string, string>()
+  for (const entry of [...(await namespaces()), ...(await readdir(tmpdir()))]) {
+    const [, pid, number] = LEFTOVER.exec(entry) ?? []
+    if (pid === undefined || Number(pid) === process.pid || (await isThere(Number(pid)))) continue
+    gone.set(`${PREFIX}${pid}-${number}-`, join(tmpdir(), `${DIR_PREFIX}${pid}-${number}`))
+  }
+  for (const [prefix, dir] of gone) await removeLab(prefix, dir)
+}
+
+const LEFTOVER = new RegExp(`^(?:${PREFIX}|${DIR_PREFIX})(\\d+)-(\\d+)(?:-|$)`)
+
+async function removeLab(prefix: string, dir: string): Promise<void> {
+  const mine = (await namespaces()).filter((name) => name.startsWith(prefix))
+  const inside: number[] = []
+  for (const name of mine) {
+    const { stdout } = await run('ip', ['netns', 'pids', name])
+    inside.push(...stdout.split('\n').filter(Boolean).map(Number))
+  }
+  await endProcessesOf(`${dir}/`, inside)
+  // The wires go with the namespaces at their ends.
+  for (const name of mine) await run('ip', ['netns', 'del', name])
+  await rm(dir, { recursive: true, force: true })
+}
+
+async function namespaces(): Promise<string[]> {
+  try {
+    return await readdir(NAMESPACES)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
