@@ -50,8 +50,9 @@ export interface EngineContainer {
   state: 'created' | 'running' | 'exited'
   /** Wall ms when it was last started; null if never. */
   startedAt: number | null
-  /** null while it runs or before it ran. */
+  /** null while it runs or before it ran; -1 if nobody saw how it ended; 128 + n by signal n. */
   exitCode: number | null
+  /** Empty unless it runs. */
   ports: PublishedPort[]
 }
 
@@ -94,7 +95,10 @@ export interface Engine {
   list(): Promise<EngineContainer[]>
   /** An object-mode stream of LogLine; ends at the log's end, or with the container if `follow`. */
   logs(id: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
-  /** Runs a command inside the container. */
+  /**
+   * Runs a command inside the container. A command that is not there ends with 126 or 127.
+   * @throws BrumeError EXEC_TIMEOUT
+   */
   exec(
     id: string,
     command: string[],
