@@ -267,7 +267,7 @@ const base = setup({
     }),
     /** Tells of the engine where that is news. */
     reportEngine: enqueueActions(({ context, enqueue }, { error }: { error: unknown }) => {
-      const { info, engineReport, components } = context as AgentContext
+      const { info, engineReport, components } = context
       const problem = error === null ? null : sentenceOf(error)
       const known = info ?? engineReport
       const news = { kind: known?.kind ?? 'none', version: known?.version ?? null, problem }
@@ -280,7 +280,7 @@ const base = setup({
       context.components.log.error({ error: sentenceOf(params.error) }, params.message),
     /** Nothing of what was known of the engine holds any more; what was told of its containers stays. */
     forgetEngine: enqueueActions(({ context, enqueue }) => {
-      const { memory, checked } = context as AgentContext
+      const { memory, checked } = context
       for (const [key, { step }] of memory.slots) if (step !== null) enqueue.stopChild(stepId(key))
       for (const id of checked.keys()) enqueue.stopChild(checkId(id))
       enqueue.cancel('alarm')
@@ -576,8 +576,9 @@ export const agentMachine = base.createMachine({
   }
 })
 
-const changesContainers = ({ event }: { event: { step: Step } }): boolean =>
-  event.step.kind !== 'ask'
+function changesContainers({ event }: { event: { step: Step } }): boolean {
+  return event.step.kind !== 'ask'
+}
 
 function opened({ engine }: AgentContext): Engine {
   if (engine === null) throw new Error('used before it was opened')

@@ -1,0 +1,201 @@
+import test from 'brittle'
+import { microserviceKey, slotKey } from '../../../core/state/state.ts'
+import { ADOPTION_GRACE_MS, ANSWER_GOOD_MS, diff } from '../../../roles/agent/diff.ts'
+import { refusalOf, startsAgain } from '../../../roles/agent/duty.ts'
+import type { EngineContainer } from '../../../roles/agent/engine.ts'
+import { listed, observe, stepBegun, stepDone, type World } from '../../../roles/agent/memory.ts'
+import type { Step } from '../../../roles/agent/steps.ts'
+import { SELF, view } from './views.ts'
+import { check, world } from './worlds.ts'
+
+test('diff - every world has a plan: a reason a step, a step a slot', (t) => {
+  check(world({ steps: true }), (w) => {
+    const plan = diff(w)
+    for (const step of plan.steps) {
+      if (step.reason.length < 5) return 'a step without a reason'
+      const busy = w.memory.slots.get(step.slot)?.step ?? null
+      if ((busy !== null) !== (step.kind === 'cancel')) return 'a second step in a slot'
+    }
+    if (new Set(plan.steps.map((s) => s.slot)).size !== plan.steps.length) return 'two in a slot'
+    if (plan.againInMs !== null && !(plan.againInMs > 0)) return 'due in the past'
+    return null
+  })
+  t.pass()
+})
+
+test('diff - the order of what it is given does not matter', (t) => {
+  check(world({ steps: true }), (w) => {
+    const turned: World = {
+      ...w,
+      containers: w.containers.toReversed(),
+      memory: { ...w.memory, slots: new Map([...w.memory.slots].reverse()) },
+      view: { ...w.view, placements: new Map([...w.view.placements].reverse()) }
+    }
+    const same = JSON.stringify(diff(w)) === JSON.stringify(diff(turned))
+    return same ? null : 'another plan'
+  })
+  t.pass()
+})
+
+test('diff - a running copy that is asked for ends for its placement’s revision, or after a yes', (t) => {
+  check(world({ steps: true }), (w) => {
+    for (const step of diff(w).steps) {
+      for (const container of touched(step, w)) {
+        if (container.state !== 'running') continue
+        if (step.kind === 'remove') return 'removed while it runs'
+        const why = mayEnd(step, container, w)
+        if (why !== null) return why
+      }
+    }
+    return null
+  })
+  t.pass()
+})
+
+test('diff - what runs as placed is left alone', (t) => {
+  check(world({ steps: false }), (w) => {
+    for (const step of diff(w).steps)
+      for (const c of touched(step, w)) {
+        const placed = w.view.placements.get(slotKey(c))
+        const asPlaced = placed?.node === SELF && placed.revision === c.revision
+        const known = w.view.microservices.has(`demo/${c.microservice}`)
+        if (known && asPlaced && c.state === 'running' && step.kind !== 'restart')
+          return `${step.kind} of an adopted container`
+      }
+    return null
+  })
+  t.pass()
+})
+
+test('diff - steps lead to what is placed, and then there are none', (t) => {
+  check(world({ steps: false }), (start) => {
+    let w = start
+    for (let round = 0; round < 60; round++) {
+      w = { ...w, memory: observe(w, () => 0.5) }
+      const plan = diff(w)
+      if (plan.steps.length === 0 && plan.againInMs === null) return wrongAtRest(w)
+      for (const step of plan.steps) w = take(step, w)
+      w = { ...w, memory: listed(w.memory, 1) }
+      if (plan.steps.length === 0) w = { ...w, now: w.now + (plan.againInMs ?? 0) }
+    }
+    return 'no rest'
+  })
+  t.pass()
+})
+
+test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
+  const state = view({ web: { revision: 'a' } }, { 'web/0': { node: 'other', revision: 'a' } })
+  const running: EngineContainer = {
+    id: 'c',
+    application: 'demo',
+    microservice: 'web',
+    slot: 0,
+    revision: 'a',
+    image: null,
+    state: 'running',
+    startedAt: 1,
+    exitCode: null,
+    ports: []
+  }
+  let w: World = {
+    self: SELF,
+    view: state,
+    alive: new Set(['other']),
+    engine: { kind: 'docker', arch: 'amd64' },
+    containers: [running],
+    memory: { slots: new Map(), revisions: new Map() },
+    now: 5
+  }
+  w = { ...w, memory: observe(w, () => 0) }
+  t.alike(diff(w), { steps: [], againInMs: ADOPTION_GRACE_MS })
+  w = { ...w, now: 5 + ADOPTION_GRACE_MS - 1 }
+  t.alike(diff(w), { steps: [], againInMs: 1 })
+  w = { ...w, now: 5 + ADOPTION_GRACE_MS }
+  t.is(diff(w).steps[0]?.kind, 'ask')
+})
+
+function touched(step: Step, w: World): EngineContainer[] {
+  if (step.kind === 'stop' || step.kind === 'remove')
+    return w.containers.filter((c) => step.ids.includes(c.id))
+  return step.kind === 'restart' ? w.containers.filter((c) => c.id === step.id) : []
+}
+
+function mayEnd(step: Step, container: EngineContainer, w: World): string | null {
+  const key = slotKey(container)
+  const record = w.view.microservices.get(
+    microserviceKey({ application: container.application, name: container.microservice })
+  )
+  const placed = w.view.placements.get(key)
+  const replicas = record?.spec.replicas ?? 0
+  const asked = record && (placed || (replicas !== 'all' && container.slot < replicas))
+  if (!asked) return null
+  const memory = w.memory.slots.get(key)
+  if (placed?.node === SELF) {
+    if (step.kind === 'restart')
+      return memory?.health?.healthy === false && memory.health.id === container.id
+        ? null
+        : 'a healthy one restarted'
+    if (container.revision === placed.revision) return 'stopped though it is placed here'
+    const next = w.containers.find((c) => slotKey(c) === key && c.revision === placed.revision)
+    return next ? null : 'stopped before the next is made'
+  }
+  if (!placed) return 'stopped though placed nowhere'
+  const { answer = null, lostAt = null } = memory ?? {}
+  if (lostAt === null || w.now - lostAt < ADOPTION_GRACE_MS) return 'stopped in the grace'
+  if (!answer?.yes || answer.placement !== placed.op) return 'stopped without a yes'
+  return w.now - answer.at > ANSWER_GOOD_MS ? 'stopped for an old yes' : null
+}
+
+/** The step, done at once and with success. */
+function take(step: Step, w: World): World {
+  let { containers } = w
+  const set = (id: string, change: Partial<EngineContainer>) => {
+    containers = containers.map((c) => (c.id === id ? { ...c, ...change } : c))
+  }
+  let started: string | undefined
+  switch (step.kind) {
+    case 'create': {
+      const id = `${step.slot}@${step.revision}`
+      const state = step.start ? 'running' : 'created'
+      const made = { ...step.ref, id, revision: step.revision, image: null, state } as const
+      containers = [...containers, { ...made, startedAt: 1, exitCode: null, ports: [] }]
+      if (step.start) started = id
+      break
+    }
+    case 'start':
+    case 'restart':
+      set(step.id, { state: 'running', exitCode: null })
+      started = step.id
+      break
+    case 'stop':
+    case 'remove':
+      containers = containers.filter((c) => !step.ids.includes(c.id))
+      break
+    case 'ask':
+    case 'cancel':
+  }
+  const begun = stepBegun(w.memory, step)
+  const memory = stepDone(begun, step, { started, yes: true }, w.now, 0, 0.5)
+  return { ...w, containers, memory }
+}
+
+function wrongAtRest(w: World): string | null {
+  for (const [key, placed] of w.view.placements) {
+    const record = w.view.microservices.get(`demo/${placed.microservice}`)
+    if (!record || placed.node !== SELF || record.revision !== placed.revision) continue
+    if (refusalOf(record, w.engine) !== null) continue
+    const [copy, other] = w.containers.filter((c) => slotKey(c) === key)
+    if (!copy) return 'nothing was made'
+    if (other) return 'two copies at rest'
+    if (copy.revision !== placed.revision) return 'another revision at rest'
+    const ended = copy.state === 'exited' && !startsAgain(record.spec, copy.exitCode)
+    if (copy.state !== 'running' && !ended) return `${copy.state} at rest`
+  }
+  for (const c of w.containers) {
+    const record = w.view.microservices.get(`demo/${c.microservice}`)
+    if (!record) return 'a container nobody asks for'
+    const placed = w.view.placements.get(slotKey(c))
+    if (placed && placed.node !== SELF && w.alive.has(placed.node)) return 'never handed over'
+  }
+  return null
+}

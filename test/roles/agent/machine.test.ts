@@ -1,0 +1,550 @@
+import test, { type Assert } from 'brittle'
+import { createActor, SimulatedClock } from 'xstate'
+import { BrumeError } from '../../../core/errors.ts'
+import type { ContainerStatus, StatusBody } from '../../../core/gossip-records.ts'
+import type { State } from '../../../core/state/state.ts'
+import type { AgentComponents } from '../../../roles/agent/components.ts'
+import { agentMachine, agentRuns } from '../../../roles/agent/machine.ts'
+import type { SavedMemory } from '../../../roles/agent/memory.ts'
+import { FakeEngine } from '../../sim/fake-engine.ts'
+import { HEALTHCHECK, nodeRecord, SELF, view } from './views.ts'
+
+const A = { revision: 'a' }
+
+test('agent - a placed slot is made and started with one call each', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  t.alike(engine.calls, ['create demo/web/0@a', 'start demo/web/0@a'])
+  const status = agent.status('web/0')
+  t.is(status?.state, 'running')
+  t.is(status?.placement, 'place-self-a')
+  t.is(status?.healthy, null)
+})
+
+test('agent - what runs already is adopted and not touched', async (t) => {
+  const engine = new FakeEngine()
+  engine.put({ ...slot('web', 0, 'a'), id: 'old', state: 'running', startedAt: 1 })
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  t.alike(engine.calls, [])
+  t.is(agent.status('web/0')?.state, 'running')
+})
+
+test('agent - nothing is removed before the view is there', async (t) => {
+  const engine = new FakeEngine()
+  engine.put({ ...slot('web', 0, 'a'), id: 'old', state: 'running' })
+  const { agent } = await start(t, null, { engine })
+  await agent.pass(120_000)
+  agent.send({ type: 'view.changed', state: { ...view({}, {}), mesh: null } })
+  await agent.pass(1000)
+  t.alike(engine.calls, [])
+  agent.send({ type: 'view.changed', state: view({}, {}) })
+  await agent.pass(1000)
+  t.alike(engine.calls, ['stop demo/web/0@a', 'remove demo/web/0@a'])
+})
+
+test('agent - a node removed from the mesh stops what it ran for it', async (t) => {
+  const state = view({ web: A }, { 'web/0': A })
+  const { engine, agent } = await start(t, state)
+  const nodes = new Map(state.nodes).set(SELF, { ...nodeRecord(SELF), state: 'removed' })
+  agent.send({ type: 'view.changed', state: { ...state, nodes } })
+  await agent.pass(1000)
+  t.alike(engine.running(), [])
+})
+
+test('agent - after a power cut all that is placed here starts, eight at a time', async (t) => {
+  const engine = new FakeEngine()
+  const placements: Record<string, { revision: string }> = {}
+  for (let i = 0; i < 20; i++) {
+    placements[`web/${i}`] = A
+    engine.put({ ...slot('web', i, 'a'), id: `old${i}`, state: 'exited', exitCode: 255 })
+  }
+  engine.gate.start = () => turns(3)
+  await start(t, view({ web: { ...A, replicas: 20 } }, placements), { engine })
+  t.is(engine.running().length, 20)
+  t.is(engine.busiest, 8)
+})
+
+test('agent - what dies starts again, later each time, and at once after a steady run', async (t) => {
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  const waits: number[] = []
+  for (let i = 0; i < 9; i++) waits.push(await agent.untilBackAfterDeath(1))
+  for (const [i, wait] of waits.entries()) {
+    const whole = Math.min(60_000, 500 * 2 ** i)
+    t.ok(wait > whole * 0.74 && wait <= whole + 100, `death ${i + 1} waits ${wait} ms`)
+  }
+  t.is(agent.status('web/0')?.restarts, 9)
+  t.alike(agent.body().failing, ['demo/web@a'])
+  await agent.pass(31_000)
+  t.ok((await agent.untilBackAfterDeath(1)) <= 600)
+  await agent.pass(3_700_000)
+  t.alike(agent.body().failing, [], 'an hour later it may be tried again')
+})
+
+test('agent - a restart policy is kept', async (t) => {
+  const { engine, agent } = await start(
+    t,
+    view(
+      {
+        once: { ...A, restart: 'no' },
+        broken: { ...A, restart: 'no' },
+        retry: { ...A, restart: 'on-failure' },
+        done: { ...A, restart: 'on-failure' }
+      },
+      { 'once/0': A, 'broken/0': A, 'retry/0': A, 'done/0': A }
+    )
+  )
+  for (const [name, code] of [
+    ['once', 0],
+    ['broken', 3],
+    ['retry', 3],
+    ['done', 0]
+  ] as const)
+    engine.die(idOf(engine, name), code)
+  await agent.pass(100)
+  t.is(agent.status('retry/0')?.state, 'restarting')
+  t.is(agent.status('retry/0')?.reason, 'ended with exit code 3')
+  await agent.pass(120_000)
+  t.alike(engine.running(), ['demo/retry/0@a'])
+  t.is(agent.status('once/0')?.state, 'stopped')
+  t.is(agent.status('done/0')?.state, 'stopped')
+  t.is(agent.status('broken/0')?.state, 'failed')
+  t.is(agent.status('broken/0')?.reason, 'ended with exit code 3')
+})
+
+test('agent - a new revision: its container is made, the old stops, it starts', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  engine.calls = []
+  const B = { revision: 'b' }
+  agent.send({ type: 'view.changed', state: view({ web: B }, { 'web/0': A }) })
+  await agent.pass(60_000)
+  t.alike(engine.calls, [], 'the record alone moves nothing')
+  agent.send({ type: 'view.changed', state: view({ web: B }, { 'web/0': B }) })
+  await agent.pass(1000)
+  t.alike(engine.calls, [
+    'create demo/web/0@b',
+    'stop demo/web/0@a',
+    'remove demo/web/0@a',
+    'start demo/web/0@b'
+  ])
+  t.is(agent.status('web/0')?.restarts, 0)
+  t.alike(agent.body().failing, [])
+})
+
+test('agent - a new revision whose image is nowhere leaves the old one running', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  const B = { revision: 'b' }
+  agent.send({
+    type: 'view.changed',
+    state: view({ web: { ...B, image: 'no/such:1' } }, { 'web/0': B })
+  })
+  await agent.pass(60_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(agent.status('web/0')?.state, 'failed')
+  t.is(agent.status('web/0')?.reason, 'no/such:1 is in no registry.')
+})
+
+test('agent - a missing image is pulled, and told so', async (t) => {
+  const engine = new FakeEngine()
+  engine.registry.add('far/app:1')
+  const pulled = later()
+  engine.gate.pull = () => pulled.promise
+  const { agent } = await start(t, view({ web: { ...A, image: 'far/app:1' } }, { 'web/0': A }), {
+    engine
+  })
+  t.is(agent.status('web/0')?.state, 'pulling')
+  pulled.resolve()
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'running')
+})
+
+test('agent - a pull that fails is tried again up to every five minutes', async (t) => {
+  const { engine, agent } = await start(
+    t,
+    view({ web: { ...A, image: 'far/app:1' } }, { 'web/0': A })
+  )
+  t.is(agent.status('web/0')?.state, 'failed')
+  await agent.pass(30_000)
+  t.alike(agent.body().failing, ['demo/web@a'])
+  await agent.pass(3_600_000)
+  engine.calls = []
+  await agent.pass(600_000)
+  const pulls = engine.calls.filter((c) => c.startsWith('pull')).length
+  t.ok(pulls >= 2 && pulls <= 3, `${pulls} pulls in ten minutes`)
+  engine.registry.add('far/app:1')
+  await agent.pass(300_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(agent.status('web/0')?.reason, null)
+})
+
+test('agent - an engine error is the reason shown, and is tried again', async (t) => {
+  const engine = new FakeEngine()
+  let taken = true
+  engine.gate.start = async () => {
+    if (taken) throw new BrumeError('PORT_IN_USE', 'Port 80 is in use.')
+  }
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  t.is(agent.status('web/0')?.state, 'failed')
+  t.is(agent.status('web/0')?.reason, 'Port 80 is in use.')
+  taken = false
+  await agent.pass(1000)
+  t.is(agent.status('web/0')?.state, 'running')
+  t.is(engine.calls.filter((c) => c.startsWith('create')).length, 1)
+})
+
+test('agent - no image for this machine is said, not tried', async (t) => {
+  const { engine, agent } = await start(
+    t,
+    view({ web: { ...A, image: null, images: { arm64: 'x' } } }, { 'web/0': A })
+  )
+  t.alike(engine.calls, [])
+  t.is(agent.status('web/0')?.state, 'failed')
+  t.is(agent.status('web/0')?.reason, 'demo/web names no image for amd64')
+})
+
+test('agent - a lost placement is handed over: grace, then a yes, then stop', async (t) => {
+  const asked: string[] = []
+  let yes = false
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }), {
+    asksRuns: async (node, key, placement) => {
+      asked.push(`${node} ${key} ${placement}`)
+      return yes
+    }
+  })
+  agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other']) })
+  agent.send({ type: 'view.changed', state: moved() })
+  await agent.pass(9_900)
+  t.is(asked.length, 0, 'nobody is asked in the grace')
+  t.is(agent.status('web/0')?.state, 'retiring')
+  t.is(agent.status('web/0')?.placement, null)
+  await agent.pass(20_000)
+  t.ok(asked.length >= 9 && asked.length <= 25, `asked ${asked.length} times in 20 s`)
+  t.is(asked[0], 'other demo/web/0 place-other-a')
+  t.alike(engine.running(), ['demo/web/0@a'])
+  yes = true
+  await agent.pass(3000)
+  t.alike(engine.running(), [])
+  t.alike(agent.body().containers, [])
+})
+
+test('agent - nobody can be asked: the copy runs on', async (t) => {
+  let asked = 0
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }), {
+    asksRuns: async () => {
+      asked++
+      throw new BrumeError('NO_PEER', 'No link.')
+    }
+  })
+  agent.send({ type: 'view.changed', state: moved() })
+  await agent.pass(60_000)
+  t.is(asked, 0, 'a node that is not alive is not asked')
+  agent.send({ type: 'peers.changed', alive: new Set(['other']) })
+  await agent.pass(60_000)
+  t.ok(asked > 20)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  agent.send({ type: 'view.changed', state: view({ web: A }, {}) })
+  await agent.pass(60_000)
+  t.alike(engine.running(), ['demo/web/0@a'], 'placed nowhere')
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'running')
+  t.alike(engine.calls, ['create demo/web/0@a', 'start demo/web/0@a'], 'it is ours again')
+})
+
+test('agent - a yes for a placement that is not the newest stops nothing', async (t) => {
+  const answers: ((yes: boolean) => void)[] = []
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }), {
+    asksRuns: () => new Promise((resolve) => answers.push(resolve))
+  })
+  agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other', 'third']) })
+  agent.send({ type: 'view.changed', state: moved() })
+  await agent.pass(10_100)
+  t.is(answers.length, 1)
+  agent.send({
+    type: 'view.changed',
+    state: view({ web: A }, { 'web/0': { node: 'third', revision: 'a' } })
+  })
+  answers[0]?.(true)
+  await agent.pass(5000)
+  t.is(answers.length, 2, 'the node placed now is asked')
+  t.alike(engine.running(), ['demo/web/0@a'])
+})
+
+test('agent - a copy that no slot asks for stops at once', async (t) => {
+  const two = { web: { ...A, replicas: 2 } }
+  const { engine, agent } = await start(t, view(two, { 'web/0': A, 'web/1': A }))
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(100)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  agent.send({ type: 'view.changed', state: view({}, { 'web/0': A }) })
+  await agent.pass(100)
+  t.alike(engine.running(), [])
+})
+
+test('agent - a copy that still starts when its placement moves is ended at once', async (t) => {
+  const engine = new FakeEngine()
+  const started = later()
+  engine.gate.start = () => started.promise
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  agent.send({ type: 'view.changed', state: moved() })
+  started.resolve()
+  await agent.pass(100)
+  t.is(engine.containers.size, 0)
+  t.alike(agent.body().containers, [])
+})
+
+test('agent - what waits for its files is called off when it is not wanted', async (t) => {
+  const files = {
+    digest: '0'.repeat(64),
+    bytes: 1,
+    core: '0'.repeat(64),
+    blockOffset: 0,
+    blockLength: 1,
+    byteOffset: 0
+  }
+  const { engine, agent } = await start(t, view({ web: { ...A, files } }, { 'web/0': A }), {
+    filesDir: () => new Promise(() => {})
+  })
+  t.is(agent.status('web/0')?.state, 'starting')
+  agent.send({ type: 'view.changed', state: view({}, {}) })
+  await agent.pass(100)
+  t.alike(agent.body().containers, [])
+  t.alike(engine.calls, [])
+})
+
+test('agent - health: counted by the machine’s clock, and restarted when bad', async (t) => {
+  const engine = new FakeEngine()
+  engine.exitCode = 1
+  const { agent } = await start(
+    t,
+    view({ web: { ...A, healthcheck: HEALTHCHECK } }, { 'web/0': A }),
+    { engine }
+  )
+  await agent.pass(4_000)
+  t.is(agent.status('web/0')?.healthy, null, 'failures in the start period do not count')
+  t.is(agent.runs('web/0', 'place-self-a'), false, 'not a yes before it is healthy')
+  engine.exitCode = 0
+  await agent.pass(600)
+  t.is(agent.status('web/0')?.healthy, true)
+  t.is(agent.runs('web/0', 'place-self-a'), true)
+  t.is(agent.runs('web/0', 'place-older'), false)
+  engine.exitCode = 1
+  engine.calls = []
+  await agent.pass(4_100)
+  t.is(agent.status('web/0')?.healthy, true, 'two failures are not three')
+  await agent.pass(2_000)
+  t.alike(engine.calls, ['stop demo/web/0@a', 'start demo/web/0@a'])
+  t.is(agent.status('web/0')?.restarts, 1)
+  t.is(agent.status('web/0')?.healthy, null)
+})
+
+test('agent - health: restart no leaves an unhealthy container', async (t) => {
+  const { engine, agent } = await start(
+    t,
+    view(
+      { web: { ...A, restart: 'no', healthcheck: { ...HEALTHCHECK, startPeriodMs: 0 } } },
+      { 'web/0': A }
+    )
+  )
+  engine.exitCode = 1
+  await agent.pass(60_000)
+  t.is(agent.status('web/0')?.healthy, false)
+  t.is(agent.runs('web/0', 'place-self-a'), false)
+  t.is(engine.calls.length, 2)
+})
+
+test('agent - the engine goes and comes back: everything runs again', async (t) => {
+  const { engine, agent, reports } = await start(t, view({ web: A }, { 'web/0': A }))
+  engine.crash()
+  await agent.pass(1)
+  t.is(reports.at(-1)?.problem, 'The engine does not answer.')
+  t.is(agent.runs('web/0', 'place-self-a'), false, 'not known now, so no yes')
+  const opens = agent.opens()
+  await agent.pass(600_000)
+  const tries = agent.opens() - opens
+  t.ok(tries > 20 && tries < 40, `${tries} tries in ten minutes`)
+  t.is(reports.filter((r) => r.problem !== null).length, 1, 'told once')
+  engine.isUp = true
+  await agent.pass(31_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(reports.at(-1)?.problem, null)
+  t.alike(agent.body().failing, [], 'not the revision’s fault')
+})
+
+test('agent - the engine is not there at first', async (t) => {
+  const engine = new FakeEngine()
+  engine.isUp = false
+  const { agent, reports } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  t.is(reports.at(-1)?.problem, 'The engine does not answer.')
+  engine.isUp = true
+  await agent.pass(31_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+})
+
+test('agent - a node with no engine says so and runs nothing', async (t) => {
+  const { agent, reports } = await start(t, view({ web: A }, { 'web/0': A }), {
+    openEngine: async () => null
+  })
+  t.alike(reports, [{ kind: 'none', version: null, problem: null }])
+  t.alike(agent.body(), { containers: [], failing: [] })
+})
+
+test('agent - stopping the daemon leaves containers, and the next one knows their restarts', async (t) => {
+  const state = view({ web: A }, { 'web/0': A })
+  const first = await start(t, state)
+  await first.agent.untilBackAfterDeath(1)
+  await first.agent.pass(1000)
+  const before = first.agent.status('web/0')
+  first.agent.stop()
+  t.alike(first.engine.running(), ['demo/web/0@a'])
+  first.engine.calls = []
+  const second = await start(t, state, { engine: first.engine, saved: first.saved() })
+  t.alike(first.engine.calls, [])
+  t.is(second.agent.status('web/0')?.restarts, 1)
+  t.is(second.agent.status('web/0')?.since, before?.since)
+})
+
+test('agent - idle: nothing is published and the engine is listed once a minute', async (t) => {
+  const { engine, agent, published } = await start(t, view({ web: A }, { 'web/0': A }))
+  const [bodies, lists] = [published.length, engine.lists]
+  await agent.pass(600_000)
+  t.is(published.length, bodies)
+  t.ok(engine.lists - lists <= 10, `${engine.lists - lists} lists in ten minutes`)
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(100)
+  t.is(published.length, bodies)
+})
+
+test('agent - a burst of engine events is one list', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  const lists = engine.lists
+  for (let i = 0; i < 50; i++) agent.send({ type: 'container.changed' })
+  await agent.pass(1000)
+  t.is(engine.lists - lists, 1)
+})
+
+test('agent - an event while the engine is listed leads to another list', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  const slow = later()
+  engine.gate.list = () => slow.promise
+  agent.send({ type: 'container.changed' })
+  await agent.pass(50)
+  engine.die(idOf(engine, 'web'), 1)
+  delete engine.gate.list
+  slow.resolve()
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'restarting')
+})
+
+test('agent - a stop that fails is tried again, not in a hot loop', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  let stops = 0
+  engine.gate.stop = async () => {
+    if (++stops < 4) throw new BrumeError('ENGINE_FAILED', 'Busy.')
+  }
+  agent.send({ type: 'view.changed', state: view({}, {}) })
+  await agent.pass(300)
+  t.is(stops, 1)
+  await agent.pass(10_000)
+  t.alike(engine.running(), [])
+})
+
+/** A promise and what resolves it. */
+function later(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((done) => (resolve = done))
+  return { promise, resolve }
+}
+const slot = (microservice: string, number: number, revision: string) => ({
+  application: 'demo',
+  microservice,
+  slot: number,
+  revision
+})
+const moved = () => view({ web: A }, { 'web/0': { node: 'other', revision: 'a' } })
+const idOf = (engine: FakeEngine, microservice: string): string =>
+  [...engine.containers.values()].find((c) => c.microservice === microservice)?.id ?? 'none'
+
+/** Lets everything that waits for no clock happen. */
+async function turns(count = 8): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+async function start(
+  t: Assert,
+  state: State | null,
+  options: Partial<AgentComponents> & { engine?: FakeEngine; saved?: SavedMemory | null } = {}
+) {
+  const clock = new SimulatedClock()
+  const wallNow = () => 1_700_000_000_000 + clock.now()
+  const { engine = new FakeEngine(wallNow), saved = null, ...over } = options
+  let kept = saved
+  let opens = 0
+  let random = 1
+  const published: StatusBody[] = []
+  const reports: { kind: string; version: string | null; problem: string | null }[] = []
+  const silent = { info() {}, warn() {}, error() {} }
+  const actor = createActor(agentMachine, {
+    clock,
+    input: {
+      self: SELF,
+      openEngine: async () => {
+        opens++
+        return engine
+      },
+      filesDir: async () => '/files',
+      asksRuns: async () => false,
+      publishStatus: (body) => published.push(body),
+      reportEngine: (report) => reports.push(report),
+      store: {
+        load: async () => kept,
+        save: async (memory) => {
+          kept = memory
+        }
+      },
+      now: () => clock.now(),
+      wallNow,
+      random: () => (random = (random * 16807) % 2147483647) / 2147483647,
+      log: silent,
+      ...over
+    }
+  })
+  t.teardown(() => actor.stop())
+  const body = (): StatusBody => published.at(-1) ?? { containers: [], failing: [] }
+  const status = (ref: string): ContainerStatus | undefined =>
+    body().containers.find((c) => `${c.microservice}/${c.slot}` === ref)
+  /** Lets `ms` go by, with all that happens meanwhile. */
+  const pass = async (ms: number): Promise<void> => {
+    const end = clock.now() + ms
+    await turns()
+    while (clock.now() < end) {
+      clock.increment(Math.min(end - clock.now(), ms > 20_000 ? 100 : 10))
+      await turns(ms > 20_000 ? 3 : 6)
+    }
+    await turns()
+  }
+  const agent = {
+    body,
+    status,
+    pass,
+    send: actor.send.bind(actor),
+    stop: () => actor.stop(),
+    opens: () => opens,
+    runs: (ref: string, placement: string) =>
+      agentRuns(actor.getSnapshot().context, `demo/${ref}`, placement),
+    /** Ends `web` and gives the ms until it runs again. */
+    async untilBackAfterDeath(exitCode: number): Promise<number> {
+      engine.die(idOf(engine, 'web'), exitCode)
+      const died = clock.now()
+      while (engine.running().length === 0) {
+        if (clock.now() - died > 100_000) throw new Error('it does not come back')
+        await pass(20)
+      }
+      const waited = clock.now() - died
+      await pass(100)
+      return waited
+    }
+  }
+  actor.start()
+  if (state !== null) agent.send({ type: 'view.changed', state })
+  await pass(200)
+  return { engine, agent, clock, published, reports, saved: () => kept }
+}
