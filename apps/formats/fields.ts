@@ -5,7 +5,7 @@ import type { YamlSource } from './yaml.ts'
 
 /** A value that must be there, read by a plain function that throws a Refusal. */
 export const field = <T>(read: (value: unknown) => T) =>
-  z.unknown().transform((value, context): T => taken(value, context, read))
+  z.unknown().transform((value, context): T => taken(value, context, present(read)))
 
 /** The same where absence, or a key with nothing after it, means `absent`. */
 export const optionalField = <T, A>(read: (value: unknown) => T, absent: A) =>
@@ -16,6 +16,13 @@ export const optionalField = <T, A>(read: (value: unknown) => T, absent: A) =>
       if (value === undefined || value === null) return absent
       return taken(value, context, read)
     })
+
+function present<T>(read: (value: unknown) => T): (value: unknown) => T {
+  return (value) => {
+    if (value === undefined) throw new Refusal('missing')
+    return read(value)
+  }
+}
 
 function taken<T>(value: unknown, context: z.RefinementCtx, read: (value: unknown) => T): T {
   try {

@@ -48,9 +48,13 @@ export function duplicateNames(
   names: readonly string[],
   pathOf: (index: number) => Path
 ): Problem[] {
+  const seen = new Map<string, number>()
   return names.flatMap((name, index) => {
-    const first = names.indexOf(name)
-    if (first === index) return []
+    const first = seen.get(name)
+    if (first === undefined) {
+      seen.set(name, index)
+      return []
+    }
     return [{ path: pathOf(index), message: `microservices[${first}] is called ${name} too` }]
   })
 }

@@ -45,7 +45,8 @@ export function shown(value: unknown): string {
   if (value === undefined || value === null) return 'nothing'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a map'
-  if (typeof value !== 'string') return JSON.stringify(value) ?? typeof value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (typeof value !== 'string') return typeof value
   const cut = value.length > 60 ? `${value.slice(0, 57)}...` : value
   return JSON.stringify(cut)
 }

@@ -1,4 +1,5 @@
 import {
+  Composer,
   isAlias,
   isCollection,
   isMap,
@@ -6,11 +7,14 @@ import {
   isPair,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
-  parseDocument,
+  Parser,
+  type CST,
   type Document,
   type Node,
-  type Pair
+  type Pair,
+  type YAMLMap
 } from 'yaml'
 import { BrumeError } from '../../core/errors.ts'
 import type { Path } from './problems.ts'
@@ -25,6 +29,9 @@ export interface YamlSource {
 
 /** Enough for templates by hand; a bomb needs more. */
 const MAX_ALIASES = 100
+
+/** Far above any application's; far below what the library's recursion needs to end the process. */
+const MAX_DEPTH = 100
 
 /**
  * Numbers and booleans below a key in `textKeys` keep the spelling of the file (`1.10`, `0755`),
@@ -49,8 +56,7 @@ export function parseYaml(
     )
 
   try {
-    const document = parseDocument(text, {
-      lineCounter: lines,
+    const composer = new Composer({
       prettyErrors: false,
       // Its own check compares every key with every other; `checkTree` does it in one pass.
       uniqueKeys: false,
@@ -58,20 +64,28 @@ export function parseYaml(
       schema: 'core',
       logLevel: 'error'
     })
+    const tokens = tokensOf(text, lines, (offset) => bad(offset, 'it is nested too deeply'))
+    const [document, second] = [...composer.compose(tokens, true, text.length)]
+    if (!document) throw bad(null, 'expected a YAML document')
     const error = document.errors[0]
     if (error) throw bad(error.pos[0], explained(error.code, error.message))
+    if (second) {
+      const message =
+        'a second document begins here: expected one application, so one document, a file'
+      throw bad(second.range[0], message)
+    }
     const warning = document.warnings[0]
     if (warning) throw bad(warning.pos[0], `not plain YAML: ${warning.message}`)
     const problem = checkTree(document, textKeys, lineOf)
     if (problem) throw bad(problem.offset, problem.message)
+    const offsetOf = locator(document)
     return {
       file,
       value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown,
-      lineOf: (path) => lineOf(offsetOf(document, path) ?? 0)
+      lineOf: (path) => lineOf(offsetOf(path))
     }
   } catch (error) {
     if (error instanceof BrumeError) throw error
-    if (error instanceof RangeError) throw bad(null, 'it is nested too deeply')
     if (error instanceof ReferenceError) {
       throw bad(null, `it has more than ${MAX_ALIASES} aliases of aliases`)
     }
@@ -80,11 +94,25 @@ export function parseYaml(
   }
 }
 
+/** All of `text`, as long as nothing in it is deeper than MAX_DEPTH. */
+function tokensOf(
+  text: string,
+  lines: LineCounter,
+  tooDeep: (offset: number) => BrumeError
+): CST.Token[] {
+  const parser = new Parser(lines.addNewLine)
+  const tokens: CST.Token[] = []
+  lines.addNewLine(0)
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) tokens.push(token)
+    if (parser.stack.length > MAX_DEPTH) throw tooDeep(parser.offset)
+  }
+  for (const token of parser.end()) tokens.push(token)
+  return tokens
+}
+
 function explained(code: string, message: string): string {
   if (code === 'TAB_AS_INDENT') return 'a tab in the indentation: YAML wants spaces'
-  if (code === 'MULTIPLE_DOCS') {
-    return 'a second document begins here: expected one application, so one document, a file'
-  }
   return `not valid YAML: ${message}`
 }
 
@@ -135,6 +163,8 @@ function checkTree(
 function keyOf(pair: Pair): string | null {
   if (!isScalar(pair.key)) return null
   const { value, source } = pair.key
+  // The library gives a merge key a symbol of its own.
+  if (source === '<<') return source
   if (typeof value === 'string') return value
   // `80: x` and `true: x`: the key is what was written.
   return typeof value === 'number' || typeof value === 'boolean' ? (source ?? String(value)) : null
@@ -144,22 +174,34 @@ function startOf(node: unknown): number | null {
   return isNode(node) ? ((node as Node).range?.[0] ?? null) : null
 }
 
-function offsetOf(document: Document, path: Path): number | null {
-  let node: unknown = document.contents
-  let offset = startOf(node)
-  for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document)
-    if (isMap(node)) {
-      const pair = node.items.find((p) => keyOf(p) === String(step))
-      if (!pair) break
-      offset = startOf(pair.key) ?? offset
-      node = pair.value
-    } else if (isSeq(node) && typeof step === 'number') {
-      const item: unknown = node.items[step]
-      if (item === undefined) break
-      offset = startOf(item) ?? offset
-      node = item
-    } else break
+/** Where things are, by path; the keys of a map are looked through once, however often it asks. */
+function locator(document: Document): (path: Path) => number {
+  const indexes = new WeakMap<object, Map<string, Pair>>()
+  const pairOf = (map: YAMLMap, key: string): Pair | undefined => {
+    let index = indexes.get(map)
+    if (!index) {
+      index = new Map(map.items.map((pair) => [keyOf(pair) ?? '', pair]))
+      indexes.set(map, index)
+    }
+    return index.get(key)
   }
-  return offset
+  return (path) => {
+    let node: unknown = document.contents
+    let offset = startOf(node)
+    for (const step of path) {
+      if (isAlias(node)) node = node.resolve(document)
+      let next: unknown
+      if (isMap(node)) {
+        const pair = pairOf(node, String(step))
+        next = pair?.value
+        offset = startOf(pair?.key) ?? offset
+      } else if (isSeq(node) && typeof step === 'number') {
+        next = node.items[step]
+        offset = startOf(next) ?? offset
+      }
+      if (next === undefined) break
+      node = next
+    }
+    return offset ?? 0
+  }
 }

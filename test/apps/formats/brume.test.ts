@@ -1,0 +1,249 @@
+import test from 'brittle'
+import { parseApplication } from '../../../apps/formats/application.ts'
+import { ours, refusedLines } from './refused.ts'
+
+const WHOLE = ours(
+  'image: local/node:20',
+  'files: ./web',
+  'command: [node, server.js]',
+  'replicas: 3',
+  'ports: ["80"]',
+  'env: { GREETING: hello, VERSION: 1.10, DEBUG: true, NOTHING: }',
+  'labels: { tier: front, build: 007 }',
+  'constraints: ["zone=site-a", "disk != slow"]',
+  'restart: on-failure',
+  'resources: { cpus: 0.5, memory: 64M }',
+  'healthcheck: { test: [CMD, node, check.js], interval: 2s, retries: 5, startPeriod: 1m30s }'
+)
+
+test('brume - the whole format becomes a spec', (t) => {
+  const { application, microservices, warnings } = parseApplication(WHOLE, '/srv/app.yaml')
+  t.is(application, 'hello')
+  t.alike(warnings, [])
+  t.alike(microservices, [
+    {
+      name: 'web',
+      spec: {
+        image: 'local/node:20',
+        images: {},
+        files: null,
+        command: ['node', 'server.js'],
+        env: { GREETING: 'hello', VERSION: '1.10', DEBUG: 'true', NOTHING: '' },
+        labels: { tier: 'front', build: '007' },
+        ports: [{ container: 80, host: null, protocol: 'tcp' }],
+        resources: { cpus: 0.5, memoryBytes: 64 * 1024 * 1024 },
+        replicas: 3,
+        node: null,
+        constraints: ['zone=site-a', 'disk!=slow'],
+        restart: 'on-failure',
+        healthcheck: {
+          command: ['node', 'check.js'],
+          shell: false,
+          intervalMs: 2000,
+          timeoutMs: 30_000,
+          retries: 5,
+          startPeriodMs: 90_000
+        }
+      },
+      filesDir: '/srv/web',
+      filesAt: '/srv/app.yaml:8'
+    }
+  ])
+})
+
+test('brume - what is not said has its default, also as a key without a value', (t) => {
+  const short = parseApplication(ours('image: x'), 'app.yaml')
+  const keys = ['command', 'ports', 'env', 'labels', 'replicas', 'restart', 'resources', 'node']
+  const empty = parseApplication(
+    ours('image: x', ...[...keys, 'agent', 'files', 'healthcheck', 'images'].map((k) => `${k}:`)),
+    'app.yaml'
+  )
+  t.alike(empty.microservices[0]?.spec, short.microservices[0]?.spec)
+  t.alike(short.microservices[0]?.spec, {
+    image: 'x',
+    images: {},
+    files: null,
+    command: [],
+    env: {},
+    labels: {},
+    ports: [],
+    resources: { cpus: null, memoryBytes: null },
+    replicas: 1,
+    node: null,
+    constraints: [],
+    restart: 'always',
+    healthcheck: null
+  })
+  t.is(short.microservices[0]?.filesDir, null)
+})
+
+test('brume - replicas, node and images in their other forms', (t) => {
+  const spec = (...body: string[]) =>
+    parseApplication(ours(...body), 'a.yaml').microservices[0]?.spec
+  t.is(spec('image: x', 'replicas: all')?.replicas, 'all')
+  t.is(spec('image: x', 'replicas: 2', 'node: pi-1')?.node, 'pi-1')
+  t.is(spec('image: x', 'agent: { name: pi-1 }')?.node, 'pi-1')
+  t.alike(spec('images: { x86: a, arm: b }')?.images, { amd64: 'a', arm64: 'b', arm: 'b' })
+  t.is(spec('image: x', 'restart: no')?.restart, 'no')
+  t.is(spec('image: x', 'healthcheck: { test: [NONE] }')?.healthcheck, null)
+  t.alike(spec('files: .', 'command: node server.js')?.command, ['node', 'server.js'])
+})
+
+test('brume - a fixed port for several replicas of one node is a warning', (t) => {
+  const text = ours('image: x', 'replicas: 2', 'node: pi-1', 'ports: ["8080:80"]')
+  const { warnings } = parseApplication(text, 'app.yaml')
+  t.alike(warnings, [
+    'app.yaml:10: spec.microservices[0].ports: 2 replicas want port 8080 of the one node pi-1: ' +
+      'one of them gets it, give CONTAINER alone for free ports'
+  ])
+})
+
+test('brume - each problem is a sentence with place, path and what was expected', (t) => {
+  const cases: [string[], string][] = [
+    [
+      ['image: x', 'ports: ["80:"]'],
+      '8: spec.microservices[0].ports[0]: expected HOST:CONTAINER, got "80:"'
+    ],
+    [
+      ['image: x', 'replica: 3'],
+      '8: spec.microservices[0]: unknown key `replica`, did you mean `replicas`?'
+    ],
+    [
+      ['image: x', 'resources: { mem: 1G }'],
+      '8: spec.microservices[0].resources: unknown key `mem`, did you mean `memory`?'
+    ],
+    [
+      ['image: x', 'container: {}'],
+      '8: spec.microservices[0]: unknown key `container`: in brume/v1 its keys are beside `image`'
+    ],
+    [
+      ['image: x', 'volumes: []'],
+      '8: spec.microservices[0]: unknown key `volumes`: brume/v1 has no such thing yet'
+    ],
+    [
+      ['image: x', 'constructor: 1'],
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck'
+    ],
+    [
+      ['image: [x]'],
+      '7: spec.microservices[0].image: expected an image such as local/node:20, got a list'
+    ],
+    [
+      ['image: x', 'replicas: "3"'],
+      '8: spec.microservices[0].replicas: expected a whole number from 0 to 1000 or all, got "3"'
+    ],
+    [['image: x', 'resources: 3'], '8: spec.microservices[0].resources: expected a map, got 3'],
+    [['image: x', 'env: { A: [1] }'], '8: spec.microservices[0].env.A: expected text, got a list'],
+    [
+      ['image: x', 'restart: sometimes'],
+      '8: spec.microservices[0].restart: expected always, on-failure or no, got "sometimes"'
+    ],
+    [
+      ['image: x', 'constraints: [zone]'],
+      '8: spec.microservices[0].constraints[0]: expected KEY=VALUE or KEY!=VALUE, got "zone"'
+    ],
+    [
+      ['image: x', 'labels: { "-a": b }'],
+      '8: spec.microservices[0].labels.-a: expected a label such as zone or site/rack, got "-a"'
+    ],
+    [
+      ['image: x', 'node: My Pi'],
+      '8: spec.microservices[0].node: expected a name of at most 63 lower-case letters, digits and dashes, got "My Pi": try my-pi'
+    ],
+    [
+      ['image: x', 'node: a', 'agent: { name: b }'],
+      '8: spec.microservices[0].node: expected one node, got a and the agent b'
+    ],
+    [
+      ['image: x', 'healthcheck: { interval: 1s }'],
+      '8: spec.microservices[0].healthcheck.test: missing'
+    ],
+    [
+      ['image: x', 'files: 3'],
+      '8: spec.microservices[0].files: expected a directory, relative to this file, got 3'
+    ],
+    [
+      ['files: ./web'],
+      '6: spec.microservices[0]: expected an `image`, or `files` and the `command` that runs them'
+    ],
+    [
+      ['image: x', '- name: web', '  image: y'],
+      '8: not valid YAML: A block sequence may not be used as an implicit map key'
+    ]
+  ]
+  for (const [body, sentence] of cases) t.is(refusedLines(ours(...body))[0], `app.yaml:${sentence}`)
+  const second = `${ours('image: x')}    - { name: web, image: y }\n`
+  t.alike(refusedLines(second), [
+    'app.yaml:8: spec.microservices[1].name: microservices[0] is called web too'
+  ])
+})
+
+test('brume - all problems of a file at once, in its order, at most five', (t) => {
+  const lines = refusedLines(
+    ours('image: 1', 'replicas: x', 'foo: 1', 'env: 2', 'ports: 3', 'node: 4', 'bar: 2')
+  )
+  t.is(lines.length, 6)
+  t.alike(
+    lines.map((line) => line.split(':')[1]),
+    ['7', '8', '9', '10', '11', ' and 2 more']
+  )
+})
+
+test('brume - at its limit each value is taken, over it refused by its own reader', (t) => {
+  const x = (length: number): string => 'x'.repeat(length)
+  const listOf = (length: number, item: (i: number) => string): string =>
+    `[${Array.from({ length }, (_, i) => item(i)).join(', ')}]`
+  const mapOf = (length: number): string =>
+    `{ ${Array.from({ length }, (_, i) => `k${i}: v`).join(', ')} }`
+  const check = (key: string, value: string): string => `healthcheck: { test: x, ${key}: ${value} }`
+  const cases: [string, string, string][] = [
+    ['image', `image: ${x(512)}`, `image: ${x(513)}`],
+    ['cpus', 'resources: { cpus: 1024 }', 'resources: { cpus: 1024.1 }'],
+    ['cpus', 'resources: { cpus: 0.01 }', 'resources: { cpus: 0.009 }'],
+    ['memory', 'resources: { memory: 1M }', 'resources: { memory: 1023k }'],
+    ['memory', 'resources: { memory: 8191T }', 'resources: { memory: 8192T }'],
+    ['replicas', 'replicas: 1000', 'replicas: 1001'],
+    ['replicas', 'replicas: 0', 'replicas: -1'],
+    ['node', `node: ${x(63)}`, `node: ${x(64)}`],
+    ['name', `agent: { name: ${x(63)} }`, `agent: { name: ${x(64)} }`],
+    [
+      'ports',
+      `ports: ${listOf(128, (i) => `${i + 1}`)}`,
+      `ports: ${listOf(129, (i) => `${i + 1}`)}`
+    ],
+    ['ports', 'ports: [1, 65535]', 'ports: [65536]'],
+    ['command', `command: ${listOf(256, () => 'w')}`, `command: ${listOf(257, () => 'w')}`],
+    ['command', `command: [${x(4096)}]`, `command: [${x(4097)}]`],
+    ['env', `env: ${mapOf(512)}`, `env: ${mapOf(513)}`],
+    ['env', `env: { ${x(256)}: v }`, `env: { ${x(257)}: v }`],
+    ['env', `env: { A: ${x(32_768)} }`, `env: { A: ${x(32_769)} }`],
+    ['env', 'env: { " ": v }', 'env: { "": v }'],
+    ['labels', `labels: ${mapOf(64)}`, `labels: ${mapOf(65)}`],
+    ['labels', `labels: { ${x(128)}: v }`, `labels: { ${x(129)}: v }`],
+    ['labels', `labels: { a: ${x(256)} }`, `labels: { a: ${x(257)} }`],
+    [
+      'constraints',
+      `constraints: ${listOf(32, () => 'a=b')}`,
+      `constraints: ${listOf(33, () => 'a=b')}`
+    ],
+    ['constraints', `constraints: [a=${x(254)}]`, `constraints: [a=${x(255)}]`],
+    ['interval', check('interval', '100ms'), check('interval', '99ms')],
+    ['interval', check('interval', '24h'), check('interval', '24h1ms')],
+    ['timeout', check('timeout', '1h'), check('timeout', '1h1ms')],
+    ['retries', check('retries', '1'), check('retries', '0')],
+    ['retries', check('retries', '1000'), check('retries', '1001')],
+    ['startPeriod', check('startPeriod', '24h'), check('startPeriod', '24h1ms')],
+    ['test', `healthcheck: { test: ${x(4096)} }`, `healthcheck: { test: ${x(4097)} }`],
+    [
+      'test',
+      `healthcheck: { test: [CMD, ${listOf(64, () => 'w').slice(1)} }`,
+      `healthcheck: { test: [CMD, ${listOf(65, () => 'w').slice(1)} }`
+    ]
+  ]
+  for (const [key, good, bad] of cases) {
+    const image = good.startsWith('image') ? [] : ['image: x']
+    t.alike(refusedLines(ours(...image, good)), [], good.slice(0, 60))
+    const [line = 'taken'] = refusedLines(ours(...image, bad))
+    t.ok(line.includes(key) && line.includes('expected') !== line.includes('no machine'), line)
+  }
+})
