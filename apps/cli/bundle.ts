@@ -43,7 +43,7 @@ interface Entry {
 
 function realRoot(dir: string, at: string): string {
   try {
-    const root = realpathSync(dir)
+    const root = realpathSync.native(dir)
     if (lstatSync(root).isDirectory()) return root
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unreadable(at, dir, error)
@@ -108,7 +108,8 @@ function checkedLink(root: string, name: string, at: string): string {
 
 function staysInside(root: string, link: string): boolean {
   try {
-    const real = realpathSync(link)
+    // Native: Node's own takes `..` in a link by its words, not as the kernel walks it.
+    const real = realpathSync.native(link)
     return real === root || real.startsWith(normalize(root + sep))
   } catch (error) {
     // A link to nothing is kept as it is: its words were checked.

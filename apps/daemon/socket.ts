@@ -69,6 +69,10 @@ export async function serve(path: string, routes: Route[], options: ServeOptions
   const closing = new AbortController()
   const find = createFinder(routes)
   const server = http.createServer((request, response) => {
+    // A connection kept alive for the client's next request must not keep a closing server.
+    response.on('close', () => {
+      if (closing.signal.aborted) setImmediate(() => server.closeIdleConnections())
+    })
     void answer(request, response, find, closing.signal, options)
   })
   await removeStale(path)
@@ -132,6 +136,7 @@ type Find = (method: string, path: string) => Found
 
 function createFinder(routes: Route[]): Find {
   const router = createRouter({ ignoreTrailingSlash: true })
+  // The router only finds: what it found is in its store.
   for (const route of routes) router.on(route.method, route.path, () => {}, route)
   return (method, path) => {
     const found = router.find(method as Route['method'], path)
@@ -181,8 +186,22 @@ async function answer(
       return
     }
     const { json, status } = describeError(error, at, options.log)
+    await discard(request)
     sendJson(response, status, json)
   }
+}
+
+/**
+ * What is still coming is read and thrown away: a client that is cut off while it writes never
+ * reads why. Bounded by the server's own time limit for a request.
+ */
+function discard(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    request.on('end', resolve)
+    request.on('close', resolve)
+    request.resume()
+  })
 }
 
 const isLines = (given: ApiAnswer): given is LinesAnswer =>

@@ -72,7 +72,7 @@ async function readPacked(path: string, { err }: Context): Promise<Packed[]> {
     const bundles = new Map<number, Buffer>()
     for (const [i, { filesDir, filesAt }] of microservices.entries()) {
       if (filesDir === null) continue
-      const tar = tars.get(filesDir) ?? (await packBundle(filesDir, filesAt ?? path))
+      const tar = tars.get(filesDir) ?? (await packBundle(filesDir, filesAt))
       tars.set(filesDir, tar)
       bundles.set(i, tar)
     }
