@@ -12,7 +12,7 @@ import type Corestore from 'corestore'
 import Hyperblobs from 'hyperblobs'
 import type Hypercore from 'hypercore'
 import { hash } from './crypto.ts'
-import { BrumeError } from './errors.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 import type { Bundle } from './state/microservices.ts'
 
@@ -97,6 +97,11 @@ export class Bundles {
       running ?? this.#unpack(bundle).finally(() => this.#unpacking.delete(bundle.digest))
     this.#unpacking.set(bundle.digest, unpacking)
     return Promise.race([unpacking, rejectOn(signal)])
+  }
+
+  /** A fetch nobody waits for failed: it is tried again with the next news. */
+  report(error: unknown): void {
+    this.#options.log.warn({ error: sentenceOf(error) }, 'a bundle could not be fetched')
   }
 
   async close(): Promise<void> {

@@ -20,7 +20,7 @@ import type { Logger } from './logger.ts'
 import type { Membership } from './membership.ts'
 import { encodeMeshKey, meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
-import { aliveNodes, silentMs } from './presence.ts'
+import { aliveNodes, lastHeard, silentMs } from './presence.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -78,6 +78,7 @@ export class Mesh extends EventEmitter<{
   #reading: Promise<void> | null = null
   #stale = false
   #alive = ''
+  #aliveChangedAt = bootNow()
   #tick: NodeJS.Timeout | null = null
   #closing = false
 
@@ -173,6 +174,11 @@ export class Mesh extends EventEmitter<{
     return this.#listeningSince
   }
 
+  /** ms since the set of alive nodes last changed. */
+  get settledMs(): number {
+    return bootNow() - this.#aliveChangedAt
+  }
+
   /** Appends ops; resolves with their ids once this node's own state shows them. */
   async append(ops: Op[]): Promise<OpId[]> {
     const ids = await this.oplog.append(ops)
@@ -203,6 +209,20 @@ export class Mesh extends EventEmitter<{
       alive,
       since: this.#listeningSince
     })
+  }
+
+  /** Age of each node's last sign of life, in ms; nodes never heard since this daemon started are absent. */
+  lastHeardMs(): Map<string, number> {
+    const now = bootNow()
+    const links = this.gossip.all('links')
+    const heard = lastHeard({
+      self: this.self,
+      lastFrame: this.#lastFrames(),
+      links,
+      now,
+      refreshMs: REFRESH_MS
+    })
+    return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
   }
 
   /** The mesh key. @throws BrumeError FORBIDDEN where the role may not show it. */
@@ -327,6 +347,7 @@ export class Mesh extends EventEmitter<{
     const seen = [...alive].sort().join(' ')
     if (seen === this.#alive) return
     this.#alive = seen
+    this.#aliveChangedAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
     this.emit('peers')

@@ -161,6 +161,7 @@ async function answer(
   response.on('error', () => gone.abort(new Error('the client went away')))
   const signal = AbortSignal.any([gone.signal, closing])
   response.setHeader('brume-version', options.version ?? VERSION)
+  response.setHeader('brume-pid', process.pid)
   const method = request.method ?? 'GET'
   const url = new URL(request.url ?? '/', 'http://brume')
   const at = `${method} ${url.pathname}`

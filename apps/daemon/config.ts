@@ -1,0 +1,30 @@
+/** What a node was told when it entered its mesh and cannot learn again: `config.json`. */
+import { join } from 'node:path'
+import { BrumeError } from '../../core/errors.ts'
+import { readIfThere, writeWhole } from '../../core/files.ts'
+import type { EngineChoice } from '../api.ts'
+
+export interface Config {
+  engine: EngineChoice
+}
+
+const ENGINES: EngineChoice[] = ['auto', 'docker', 'process', 'none']
+
+/** The defaults where there is no file. @throws BrumeError CONFIG_DAMAGED */
+export async function loadConfig(dir: string): Promise<Config> {
+  const path = join(dir, 'config.json')
+  const bytes = await readIfThere(path)
+  if (bytes === null) return { engine: 'auto' }
+  try {
+    const config = JSON.parse(bytes.toString()) as Config
+    if (ENGINES.includes(config.engine)) return { engine: config.engine }
+  } catch {
+    // Said below, together with an engine nobody knows.
+  }
+  throw new BrumeError('CONFIG_DAMAGED', `${path}: expected { "engine": "${ENGINES.join('|')}" }`, {
+    next: 'mend the file and start the daemon again'
+  })
+}
+
+export const saveConfig = (dir: string, config: Config): Promise<void> =>
+  writeWhole(join(dir, 'config.json'), `${JSON.stringify(config)}\n`)

@@ -1,0 +1,160 @@
+/** One daemon: a data directory, and once it is in a mesh, its part of it and its roles. */
+import { join } from 'node:path'
+import Corestore from 'corestore'
+import { createMesh, joinMesh, openMesh } from '../../core/enter.ts'
+import { BrumeError } from '../../core/errors.ts'
+import { loadIdentity } from '../../core/identity.ts'
+import type { Logger } from '../../core/logger.ts'
+import { decodeMeshKey, meshIdString } from '../../core/mesh-key.ts'
+import type { Mesh, MeshComponents } from '../../core/mesh.ts'
+import { storeError } from '../../core/oplog.ts'
+import { startNode, type RunningNode } from '../../roles/node.ts'
+import type { InitRequest, InitResult, JoinRequest } from '../api.ts'
+import { VERSION } from '../version.ts'
+import { loadConfig, saveConfig, type Config } from './config.ts'
+import { openEngine } from './engines.ts'
+
+/** A node that is in a mesh. */
+export interface Member {
+  mesh: Mesh
+  node: RunningNode
+}
+
+export interface Daemon {
+  readonly dir: string
+  readonly startedAt: number
+  /** @throws BrumeError NO_MESH while this node is in none. */
+  member(): Member
+  init(request: InitRequest): Promise<InitResult>
+  join(request: JoinRequest, report: (message: string) => void): Promise<InitResult>
+  /** Lets the process end; containers stay. */
+  requestStop(): void
+}
+
+export interface RunningDaemon extends Daemon {
+  /** Resolves when the daemon shall end; rejects when it cannot go on. */
+  stopRequested: Promise<void>
+  close(): Promise<void>
+}
+
+/** @throws BrumeError ALREADY_RUNNING, STORE_FAILED, IDENTITY_DAMAGED, MEMBERSHIP_DAMAGED, … */
+export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemon> {
+  const config = await loadConfig(dir)
+  const store = await openStore(dir)
+  const identity = await loadIdentity(dir)
+  const components: MeshComponents = { dir, store, identity, log }
+  let member: Member | null = null
+  let entering = false
+  let stop: () => void = () => {}
+  let fail: (error: Error) => void = () => {}
+  const stopRequested = new Promise<void>((resolve, reject) => {
+    stop = resolve
+    fail = reject
+  })
+
+  const begin = (mesh: Mesh, { engine }: Config): Member => {
+    mesh.on('failed', (error) => fail(error))
+    const owner = { mesh: meshIdString(mesh.oplog.key), node: mesh.self }
+    const node = startNode({
+      mesh,
+      dir,
+      openEngine: () => openEngine(engine, owner, dir),
+      log,
+      version: VERSION
+    })
+    member = { mesh, node }
+    return member
+  }
+
+  const enter = async (
+    request: InitRequest | JoinRequest,
+    open: () => Promise<Mesh>
+  ): Promise<InitResult> => {
+    if (member !== null) {
+      throw new BrumeError(
+        'ALREADY_MEMBER',
+        `this node is ${member.mesh.me?.displayName ?? 'a member'} of mesh ${member.mesh.membership.paper.mesh.slice(0, 8)} already`,
+        { next: 'brume status, or choose another --data directory for another node' }
+      )
+    }
+    if (entering) throw new BrumeError('ALREADY_JOINING', 'this node is entering a mesh already')
+    entering = true
+    try {
+      await saveConfig(dir, { engine: request.engine })
+      const { mesh } = begin(await open(), { engine: request.engine })
+      return await introduce(mesh, request.labels)
+    } finally {
+      entering = false
+    }
+  }
+
+  const opened = await openMesh(components)
+  if (opened !== null) begin(opened, config)
+
+  return {
+    dir,
+    startedAt: Date.now(),
+    stopRequested,
+    requestStop: () => stop(),
+    member() {
+      if (member !== null) return member
+      throw new BrumeError('NO_MESH', 'this node is in no mesh yet', {
+        next: '`brume init` makes one, `brume join KEY` enters one'
+      })
+    },
+    init: (request) => enter(request, () => createMesh(components, request)),
+    join: (request, report) => {
+      const key = decodeMeshKey(request.key)
+      return enter(request, () => joinMesh(components, key, request, report))
+    },
+    async close() {
+      await member?.node.stop()
+      await member?.mesh.close()
+      await store.close()
+    }
+  }
+}
+
+async function openStore(dir: string): Promise<Corestore> {
+  const path = join(dir, 'store')
+  const store = new Corestore(path)
+  try {
+    await store.ready()
+    return store
+  } catch (error) {
+    throw storeError(error, dir)
+  }
+}
+
+/** Labels are an op of their own after admission: an operator's word, not the newcomer's. */
+async function introduce(mesh: Mesh, labels: Record<string, string>): Promise<InitResult> {
+  const { me } = mesh
+  if (me === null) throw new BrumeError('NOT_A_MEMBER', 'no member has admitted this node yet')
+  const warnings: string[] = []
+  if (Object.keys(labels).length > 0) {
+    if (me.role === 'admin' || me.role === 'operator') {
+      await mesh.append([{ type: 'node.set', node: me.id, labels, over: me.op, at: Date.now() }])
+    } else {
+      warnings.push(
+        `the labels were not set: this node is a ${me.role}, and labels are an operator's to give`
+      )
+    }
+  }
+  return {
+    name: me.displayName,
+    id: me.id,
+    mesh: mesh.membership.paper.mesh,
+    role: me.role,
+    key: keyIfAllowed(mesh),
+    warnings
+  }
+}
+
+function keyIfAllowed(mesh: Mesh): string | null {
+  try {
+    return mesh.key()
+  } catch (error) {
+    if (error instanceof BrumeError && error.code === 'FORBIDDEN') return null
+    throw error
+  }
+}

@@ -1,0 +1,114 @@
+import { BrumeError } from '../../../core/errors.ts'
+import { canonical } from '../../../core/crypto.ts'
+import type { Mesh } from '../../../core/mesh.ts'
+import { microserviceSpec, revisionOf } from '../../../core/state/microservices.ts'
+import { NAME } from '../../../core/state/names.ts'
+import type { Op } from '../../../core/state/index.ts'
+import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
+import { untilSpread } from '../bundle-spread.ts'
+import type { Daemon } from '../daemon.ts'
+import { replicas } from '../replicas.ts'
+import type { Route } from '../socket.ts'
+import { mustOperate, offlineNodes, replicaWorld } from '../world.ts'
+
+export const applications = (daemon: Daemon): Route[] => [
+  {
+    method: 'POST',
+    path: '/applications',
+    async handle(request): Promise<DeployResult> {
+      const { mesh } = daemon.member()
+      mustOperate(mesh)
+      const asked = checked(await request.json<DeployRequest>())
+      const { ops, changes } = plan(mesh, asked)
+      await mesh.append(ops)
+      await untilSpread(mesh, asked.microservices, request.signal)
+      return { application: asked.application, changes, offline: offlineNodes(mesh) }
+    }
+  },
+  {
+    method: 'GET',
+    path: '/applications',
+    async handle(): Promise<ApplicationJson[]> {
+      const member = daemon.member()
+      const rows = replicas(replicaWorld(member)).filter(({ wanted }) => wanted !== null)
+      const { applications, microservices } = member.mesh.state
+      return [...applications.values()].map(({ name, at }) => {
+        const own = rows.filter(({ application }) => application === name)
+        const under = [...microservices.values()].filter(({ application }) => application === name)
+        return {
+          name,
+          microservices: under.length,
+          replicas: {
+            wanted: own.length,
+            running: own.filter(({ state }) => state === 'running').length
+          },
+          updatedAt: new Date(Math.max(at, ...under.map((record) => record.at))).toISOString()
+        }
+      })
+    }
+  },
+  {
+    method: 'DELETE',
+    path: '/applications/:application',
+    async handle({ params: { application = '' } }): Promise<RemoveResult> {
+      const { mesh } = daemon.member()
+      mustOperate(mesh)
+      if (!mesh.state.applications.has(application)) throw unknownApplication(application)
+      const removed = [...mesh.state.microservices.values()]
+        .filter((record) => record.application === application)
+        .map(({ name }) => `${application}/${name}`)
+      await mesh.append([{ type: 'application.rm', name: application, at: Date.now() }])
+      return { removed, offline: offlineNodes(mesh) }
+    }
+  }
+]
+
+/** One batch: the application, what is new or differs in it, and what is no longer in it. */
+function plan(
+  mesh: Mesh,
+  { application, microservices }: DeployRequest
+): { ops: Op[]; changes: DeployResult['changes'] } {
+  const { state } = mesh
+  const at = Date.now()
+  const changes: DeployResult['changes'] = []
+  const ops: Op[] = []
+  for (const { name, spec } of microservices) {
+    const old = state.microservices.get(`${application}/${name}`)
+    const same = old !== undefined && canonical(old.spec) === canonical(spec)
+    const change = old === undefined ? 'created' : same ? 'unchanged' : 'updated'
+    changes.push({ microservice: name, change, revision: revisionOf(spec) })
+    if (same) continue
+    ops.push({ type: 'microservice.set', application, name, spec, over: old?.op ?? null, at })
+  }
+  const asked = new Set(microservices.map(({ name }) => name))
+  for (const { application: of, name } of state.microservices.values()) {
+    if (of !== application || asked.has(name)) continue
+    changes.push({ microservice: name, change: 'removed', revision: null })
+    ops.push({ type: 'microservice.rm', application, name, at })
+  }
+  const old = state.applications.get(application)
+  if (ops.length > 0 || old === undefined) {
+    ops.unshift({ type: 'application.set', name: application, over: old?.op ?? null, at })
+  }
+  return { ops, changes }
+}
+
+/** The CLI has checked the file; other clients of the socket may not have. */
+function checked(request: DeployRequest): DeployRequest {
+  const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
+  if (!NAME.test(String(request?.application))) throw bad('`application` is no name')
+  if (!Array.isArray(request.microservices)) throw bad('`microservices` is no list')
+  const seen = new Set<string>()
+  for (const { name, spec } of request.microservices) {
+    if (!NAME.test(String(name))) throw bad(`"${name}" is no name of a microservice`)
+    if (seen.has(name)) throw bad(`the microservice "${name}" is there twice`)
+    seen.add(name)
+    if (!microserviceSpec.check(spec)) {
+      throw bad(`the microservice "${name}" has not the shape this version expects`)
+    }
+  }
+  return request
+}
+
+export const unknownApplication = (name: string): BrumeError =>
+  new BrumeError('UNKNOWN_REFERENCE', `there is no application "${name}"`, { next: 'brume apps' })

@@ -1,0 +1,56 @@
+import type { InitRequest, JoinRequest, StatusJson, StopResult } from '../../api.ts'
+import { VERSION } from '../../version.ts'
+import type { Daemon } from '../daemon.ts'
+import { withProgress, type Route } from '../socket.ts'
+
+export const mesh = (daemon: Daemon): Route[] => [
+  { method: 'GET', path: '/status', handle: async () => status(daemon) },
+  {
+    method: 'POST',
+    path: '/init',
+    async handle(request) {
+      const body = await request.json<InitRequest>()
+      return withProgress(() => daemon.init(body))
+    }
+  },
+  {
+    method: 'POST',
+    path: '/join',
+    async handle(request) {
+      const body = await request.json<JoinRequest>()
+      return withProgress((report) => daemon.join(body, report))
+    }
+  },
+  { method: 'GET', path: '/key', handle: async () => ({ key: daemon.member().mesh.key() }) },
+  {
+    method: 'POST',
+    path: '/stop',
+    async handle() {
+      setImmediate(() => daemon.requestStop())
+      return { stopped: true, pid: process.pid } satisfies StopResult
+    }
+  }
+]
+
+function status(daemon: Daemon): StatusJson {
+  const { mesh, node } = daemon.member()
+  const { lease, nodes } = mesh.state
+  const leads = lease !== null && mesh.alive().has(lease.node)
+  return {
+    name: mesh.me?.displayName ?? mesh.membership.name,
+    id: mesh.self,
+    mesh: mesh.membership.paper.mesh,
+    peers: mesh.links.ids.length,
+    engine: node.engine(),
+    oplog: mesh.oplog.lengths(),
+    leader: leads ? (nodes.get(lease.node)?.displayName ?? null) : null,
+    term: lease?.term ?? 0,
+    version: VERSION,
+    role: mesh.me?.role ?? 'viewer',
+    pid: process.pid,
+    uptimeMs: Date.now() - daemon.startedAt,
+    dataDir: daemon.dir,
+    actors: node.actors(),
+    refusedOps: mesh.oplog.refused.size
+  }
+}

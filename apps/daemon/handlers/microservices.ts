@@ -1,0 +1,63 @@
+import { BrumeError } from '../../../core/errors.ts'
+import type { Mesh } from '../../../core/mesh.ts'
+import { microserviceSpec } from '../../../core/state/microservices.ts'
+import type { MicroserviceRecord } from '../../../core/state/state.ts'
+import type { DeployResult, RemoveResult, ScaleRequest } from '../../api.ts'
+import type { Daemon } from '../daemon.ts'
+import type { Route } from '../socket.ts'
+import { mustOperate, offlineNodes } from '../world.ts'
+
+const PATH = '/applications/:application/:microservice'
+
+export const microservices = (daemon: Daemon): Route[] => [
+  {
+    method: 'POST',
+    path: `${PATH}/scale`,
+    async handle(request): Promise<DeployResult> {
+      const { mesh } = daemon.member()
+      mustOperate(mesh)
+      const record = find(mesh, request.params)
+      const { replicas } = await request.json<ScaleRequest>()
+      const spec = { ...record.spec, replicas }
+      if (!microserviceSpec.check(spec)) {
+        throw new BrumeError(
+          'BAD_REQUEST',
+          `replicas: expected a number from 0 to 1000 or "all", got ${JSON.stringify(replicas)}`
+        )
+      }
+      const { application, name, revision, op: over } = record
+      const same = record.spec.replicas === replicas
+      if (!same) {
+        await mesh.append([
+          { type: 'microservice.set', application, name, spec, over, at: Date.now() }
+        ])
+      }
+      const change = same ? 'unchanged' : 'updated'
+      return {
+        application,
+        changes: [{ microservice: name, change, revision }],
+        offline: offlineNodes(mesh)
+      }
+    }
+  },
+  {
+    method: 'DELETE',
+    path: PATH,
+    async handle({ params }): Promise<RemoveResult> {
+      const { mesh } = daemon.member()
+      mustOperate(mesh)
+      const { application, name } = find(mesh, params)
+      await mesh.append([{ type: 'microservice.rm', application, name, at: Date.now() }])
+      return { removed: [`${application}/${name}`], offline: offlineNodes(mesh) }
+    }
+  }
+]
+
+function find(mesh: Mesh, params: Record<string, string>): MicroserviceRecord {
+  const key = `${params['application']}/${params['microservice']}`
+  const record = mesh.state.microservices.get(key)
+  if (record !== undefined) return record
+  throw new BrumeError('UNKNOWN_REFERENCE', `there is no microservice "${key}"`, {
+    next: 'brume ps'
+  })
+}

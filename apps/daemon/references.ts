@@ -1,0 +1,56 @@
+/** What a person calls things: `APP`, `APP/MICROSERVICE`, `APP/MICROSERVICE/SLOT`, `MICROSERVICE`. */
+import { BrumeError } from '../../core/errors.ts'
+import type { State } from '../../core/state/state.ts'
+import type { RefJson } from '../api.ts'
+
+/**
+ * @throws BrumeError UNKNOWN_REFERENCE, AMBIGUOUS_REFERENCE (lists the matches), BAD_REFERENCE.
+ */
+export function resolve(state: State, text: string): RefJson {
+  const [first = '', second, third, ...rest] = text.split('/')
+  const slot = third === undefined ? null : Number(third)
+  if (rest.length > 0 || first === '' || second === '' || (slot !== null && !isSlot(third))) {
+    throw new BrumeError(
+      'BAD_REFERENCE',
+      `expected APP, APP/MICROSERVICE or APP/MICROSERVICE/SLOT, got "${text}"`
+    )
+  }
+  if (second !== undefined) {
+    if (state.microservices.has(`${first}/${second}`)) {
+      return { application: first, microservice: second, slot }
+    }
+    throw unknown(state, text)
+  }
+  if (state.applications.has(first)) return { application: first, microservice: null, slot: null }
+  const matches = [...state.microservices.values()].filter(({ name }) => name === first)
+  const [only] = matches
+  if (only === undefined) throw unknown(state, text)
+  if (matches.length === 1) {
+    return { application: only.application, microservice: only.name, slot: null }
+  }
+  const names = matches.map(({ application, name }) => `${application}/${name}`)
+  throw new BrumeError('AMBIGUOUS_REFERENCE', `"${text}" may be ${names.join(' or ')}`, {
+    next: `say which, e.g. ${names[0]}`
+  })
+}
+
+export const matches = (
+  ref: RefJson,
+  row: { application: string; microservice: string; slot: number }
+): boolean =>
+  ref.application === row.application &&
+  (ref.microservice === null || ref.microservice === row.microservice) &&
+  (ref.slot === null || ref.slot === row.slot)
+
+const isSlot = (text: string | undefined): boolean => /^\d{1,5}$/.test(text ?? '')
+
+function unknown(state: State, text: string): BrumeError {
+  const names = [...state.applications.keys(), ...state.microservices.keys()]
+  const known =
+    names.length === 0
+      ? 'nothing is deployed yet'
+      : `there is ${names.slice(0, 6).join(', ')}${names.length > 6 ? ', …' : ''}`
+  return new BrumeError('UNKNOWN_REFERENCE', `"${text}" names nothing here: ${known}`, {
+    next: names.length === 0 ? 'brume deploy -f FILE' : 'brume apps'
+  })
+}

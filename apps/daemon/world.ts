@@ -1,0 +1,39 @@
+/** What handlers read: the member's view and gossip, joined. */
+import type { StatusBody } from '../../core/gossip-records.ts'
+import type { Mesh } from '../../core/mesh.ts'
+import { slotKey } from '../../core/state/state.ts'
+import { BrumeError } from '../../core/errors.ts'
+import type { Member } from './daemon.ts'
+import type { ReplicaWorld } from './replicas.ts'
+
+export function replicaWorld({ mesh, node }: Member): ReplicaWorld {
+  const alive = mesh.alive()
+  const status = new Map<string, StatusBody>()
+  for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
+  return {
+    state: mesh.state,
+    alive,
+    silentMs: mesh.silent(alive),
+    status,
+    waiting: new Map(node.explain().map((slot) => [slotKey(slot), slot.reason]))
+  }
+}
+
+/** Names of members that are not in reach now. */
+export function offlineNodes(mesh: Mesh): string[] {
+  const alive = mesh.alive()
+  return [...mesh.state.nodes.values()]
+    .filter(({ id, state }) => state === 'member' && !alive.has(id))
+    .map(({ displayName }) => displayName)
+}
+
+/** @throws BrumeError FORBIDDEN where this node's role may not change what runs. */
+export function mustOperate(mesh: Mesh): void {
+  const role = mesh.me?.role
+  if (role === 'admin' || role === 'operator') return
+  throw new BrumeError(
+    'FORBIDDEN',
+    `this node is a ${role ?? 'stranger'}: only admins and operators change what runs`,
+    { next: 'run the command on an admin node (see `brume nodes`)' }
+  )
+}

@@ -1,0 +1,432 @@
+/**
+ * The root actor: supervises the three roles and feeds them. The only file that knows all three.
+ *
+ *   node (parallel)   agent · controller · connector     each: running ⇄ resting (after it threw)
+ *                     sources                            view, gossip, peers → news for the roles
+ *
+ * A role that throws is started again with backoff while the others go on.
+ */
+import { Transform, type Readable } from 'node:stream'
+import {
+  assign,
+  createActor,
+  fromCallback,
+  setup,
+  type ActorRefFrom,
+  type AnyActorRef,
+  type EventObject
+} from 'xstate'
+import { bootNow } from '../core/clock.ts'
+import { BrumeError, sentenceOf } from '../core/errors.ts'
+import { readIfThere, writeWhole } from '../core/files.ts'
+import type { FactsBody, LinksBody, StatusBody } from '../core/gossip-records.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Mesh } from '../core/mesh.ts'
+import { FORMAT } from '../core/state/mesh.ts'
+import type { Op } from '../core/state/index.ts'
+import { arch, cpus, platform, totalmem } from 'node:os'
+import { join } from 'node:path'
+import type { AgentComponents } from './agent/components.ts'
+import type { Engine } from './agent/engine.ts'
+import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
+import type { SavedMemory } from './agent/memory.ts'
+import { openLogs } from './agent/streams.ts'
+import type { Endpoint } from './connector/directory.ts'
+import { connectorMachine, type ConnectorActor } from './connector/machine.ts'
+import {
+  createController,
+  type ControllerComponents,
+  type ControllerWorld
+} from './controller/machine.ts'
+import { place, type SlotReason } from './controller/place.ts'
+
+export interface NodeComponents {
+  mesh: Mesh
+  /** Data directory. */
+  dir: string
+  /** What runs containers here; null where none is wanted. */
+  openEngine: () => Promise<Engine | null>
+  log: Logger
+  version: string
+}
+
+export interface RunningNode {
+  /** Every actor, its state and since when. */
+  actors(): { name: string; state: string; sinceMs: number }[]
+  /** Why slots wait or stay where they cannot run: what the Controller would say here and now. */
+  explain(): SlotReason[]
+  /** What the Agent last said of the engine. */
+  engine(): FactsBody['engine']
+  endpoints(): Endpoint[]
+  /** Lines of JSON (LogLine) of a container of this node. @throws BrumeError LOGS_NONE */
+  logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
+  /** Ends the roles; containers stay. */
+  stop(): Promise<void>
+}
+
+const LOST_AFTER_MS = 5_000
+/** A role that threw rests this long, doubled each time up to the cap. */
+const REST_MS = 500
+const REST_CAP_MS = 30_000
+
+export function startNode(components: NodeComponents): RunningNode {
+  const { mesh, log } = components
+  let engine: FactsBody['engine'] = { kind: 'none', version: null, problem: null }
+  const machine = createNodeMachine({
+    agent: agentComponents(components, (report) => (engine = report)),
+    controller: controllerComponents(components),
+    connector: { readWorld: () => ({ ...worldOf(mesh), state: mesh.state }) },
+    mesh,
+    log
+  })
+  const states = new Map<string, { state: string; since: number }>()
+  const root = createActor(machine, {
+    inspect(event) {
+      if (event.type === '@xstate.snapshot') noteState(root, event.actorRef, event.snapshot, states)
+    }
+  })
+  const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
+  answerPeers(mesh, agent)
+  root.start()
+  return {
+    actors: () =>
+      [...states].map(([name, { state, since }]) => ({
+        name,
+        state,
+        sinceMs: Math.round(bootNow() - since)
+      })),
+    explain: () => place(controllerWorld(mesh)).waiting,
+    engine: () => engine,
+    endpoints: () =>
+      (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context
+        .endpoints ?? [],
+    logs: (slot, options) => logsOf(agent(), slot, options),
+    async stop() {
+      const open = agent()?.getSnapshot().context.engine
+      root.stop()
+      await open?.close()
+    }
+  }
+}
+
+interface Parts {
+  agent: AgentComponents
+  controller: ControllerComponents
+  connector: { readWorld(): ReturnType<typeof worldOf> & { state: Mesh['state'] } }
+  mesh: Mesh
+  log: Logger
+}
+
+const ROLE_NAMES = ['agent', 'controller', 'connector'] as const
+type RoleName = (typeof ROLE_NAMES)[number]
+type News =
+  | { type: 'view.changed'; state: Mesh['state'] }
+  | { type: 'gossip.changed' }
+  | { type: 'peers.changed'; alive: ReadonlySet<string> }
+
+function createNodeMachine(parts: Parts) {
+  const { mesh, log } = parts
+  const base = setup({
+    types: { context: {} as { rests: Record<RoleName, number> }, events: {} as News },
+    actors: {
+      agent: agentMachine,
+      controller: createController(parts.controller),
+      connector: connectorMachine,
+      sources: fromCallback<EventObject>(({ sendBack }) => listen(mesh, sendBack))
+    },
+    actions: {
+      tellRoles: ({ system, event }) => {
+        for (const name of ROLE_NAMES) {
+          ;(system.get(name) as AnyActorRef | undefined)?.send(event)
+        }
+      },
+      brief: ({ system }, { role }: { role: RoleName }) => {
+        const actor = system.get(role) as AnyActorRef | undefined
+        actor?.send({ type: 'view.changed', state: mesh.state })
+        actor?.send({ type: 'peers.changed', alive: mesh.alive() })
+      },
+      noteFailure: assign(({ context }, { role, error }: { role: RoleName; error: unknown }) => {
+        log.error({ role, err: error }, 'a role failed and is started again')
+        return { rests: { ...context.rests, [role]: context.rests[role] + 1 } }
+      })
+    },
+    delays: {
+      agentRests: ({ context }) => restMs(context.rests.agent),
+      controllerRests: ({ context }) => restMs(context.rests.controller),
+      connectorRests: ({ context }) => restMs(context.rests.connector)
+    }
+  })
+  return base.createMachine({
+    id: 'node',
+    type: 'parallel',
+    context: { rests: { agent: 0, controller: 0, connector: 0 } },
+    invoke: { src: 'sources' },
+    on: {
+      'view.changed': { actions: 'tellRoles' },
+      'gossip.changed': { actions: 'tellRoles' },
+      'peers.changed': { actions: 'tellRoles' }
+    },
+    states: {
+      agent: {
+        initial: 'running',
+        states: {
+          running: {
+            invoke: {
+              src: 'agent',
+              systemId: 'agent',
+              input: parts.agent,
+              onError: {
+                target: 'resting',
+                actions: {
+                  type: 'noteFailure',
+                  params: ({ event }) => ({ role: 'agent', error: event.error })
+                }
+              }
+            },
+            entry: { type: 'brief', params: { role: 'agent' } }
+          },
+          resting: { after: { agentRests: 'running' } }
+        }
+      },
+      controller: {
+        initial: 'running',
+        states: {
+          running: {
+            invoke: {
+              src: 'controller',
+              systemId: 'controller',
+              onError: {
+                target: 'resting',
+                actions: {
+                  type: 'noteFailure',
+                  params: ({ event }) => ({ role: 'controller', error: event.error })
+                }
+              }
+            },
+            entry: { type: 'brief', params: { role: 'controller' } }
+          },
+          resting: { after: { controllerRests: 'running' } }
+        }
+      },
+      connector: {
+        initial: 'running',
+        states: {
+          running: {
+            invoke: {
+              src: 'connector',
+              systemId: 'connector',
+              input: parts.connector,
+              onError: {
+                target: 'resting',
+                actions: {
+                  type: 'noteFailure',
+                  params: ({ event }) => ({ role: 'connector', error: event.error })
+                }
+              }
+            },
+            entry: { type: 'brief', params: { role: 'connector' } }
+          },
+          resting: { after: { connectorRests: 'running' } }
+        }
+      }
+    }
+  })
+}
+
+const restMs = (failures: number): number =>
+  Math.min(REST_CAP_MS, REST_MS * 2 ** Math.min(failures - 1, 20)) * (0.75 + Math.random() * 0.25)
+
+/** The sources: what the mesh below tells, as events in the past tense. */
+function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {
+  const onView = (state: Mesh['state']): void => {
+    sendBack({ type: 'view.changed', state })
+    prefetch(mesh)
+  }
+  const onGossip = (): void => sendBack({ type: 'gossip.changed' })
+  const onPeers = (): void => sendBack({ type: 'peers.changed', alive: mesh.alive() })
+  mesh.on('view', onView)
+  mesh.on('gossip', onGossip)
+  mesh.on('peers', onPeers)
+  prefetch(mesh)
+  return () => {
+    mesh.off('view', onView)
+    mesh.off('gossip', onGossip)
+    mesh.off('peers', onPeers)
+  }
+}
+
+/** Every node that may run a microservice gets its files beforehand: their author may die. */
+function prefetch(mesh: Mesh): void {
+  const own = mesh.gossip.get(mesh.self, 'facts')?.body.engine.kind ?? 'none'
+  if (own === 'none') return
+  for (const { spec } of mesh.state.microservices.values()) {
+    if (spec.files === null || mesh.bundles.held.has(spec.files.digest)) continue
+    mesh.bundles.fetch(spec.files).catch((error: unknown) => mesh.bundles.report(error))
+  }
+}
+
+function agentComponents(
+  { mesh, dir, openEngine, log, version }: NodeComponents,
+  onEngine: (report: FactsBody['engine']) => void
+): AgentComponents {
+  const memoryPath = join(dir, 'agent.json')
+  return {
+    self: mesh.self,
+    openEngine,
+    filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
+    asksRuns: (node, slot, placement) =>
+      mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
+    publishStatus: (body) => mesh.gossip.publish('status', body),
+    reportEngine(engine, info) {
+      onEngine(engine)
+      mesh.gossip.publish('facts', {
+        version,
+        format: FORMAT,
+        os: platform(),
+        arch: info?.arch ?? nodeArch(),
+        engine,
+        cpus: info?.cpus ?? cpus().length,
+        memoryBytes: info?.memoryBytes ?? totalmem()
+      })
+      prefetch(mesh)
+    },
+    store: {
+      async load() {
+        const bytes = await readIfThere(memoryPath)
+        return bytes === null ? null : (JSON.parse(bytes.toString()) as SavedMemory)
+      },
+      save: (memory) => writeWhole(memoryPath, JSON.stringify(memory))
+    },
+    now: bootNow,
+    wallNow: Date.now,
+    random: Math.random,
+    log
+  }
+}
+
+const nodeArch = (): string => (arch() === 'x64' ? 'amd64' : arch())
+
+function controllerComponents({ mesh, log }: NodeComponents): ControllerComponents {
+  return {
+    readWorld: () => controllerWorld(mesh),
+    async appendPlacements(plan, term) {
+      const at = Date.now()
+      const ops: Op[] = [
+        ...plan.rm.map(({ application, microservice, slot }) => ({
+          type: 'placement.rm' as const,
+          application,
+          microservice,
+          slot,
+          term,
+          at
+        })),
+        ...plan.set.map(({ application, microservice, slot, node, revision }) => ({
+          type: 'placement.set' as const,
+          application,
+          microservice,
+          slot,
+          node,
+          revision,
+          term,
+          at
+        }))
+      ]
+      for (const { reason, ...slot } of [...plan.rm, ...plan.set]) log.info(slot, reason)
+      await mesh.append(ops)
+    },
+    async claimLease(term) {
+      await mesh.append([{ type: 'lease.claim', term, at: Date.now() }])
+    },
+    reportPlan(waiting) {
+      for (const { reason, ...slot } of waiting) log.info(slot, `waits: ${reason}`)
+    },
+    reportFailure(error, retryInMs) {
+      log.warn({ error: sentenceOf(error), retryInMs }, 'an append of the Controller failed')
+    },
+    now: bootNow,
+    random: Math.random
+  }
+}
+
+function controllerWorld(mesh: Mesh): ControllerWorld {
+  const world = worldOf(mesh)
+  const facts = new Map<string, FactsBody>()
+  for (const [id, { body }] of mesh.gossip.all('facts')) facts.set(id, body)
+  const uptimeRank = new Map<string, number>()
+  for (const [id, { body }] of mesh.gossip.all('links')) {
+    uptimeRank.set(id, (body satisfies LinksBody).uptimeRank)
+  }
+  return {
+    self: mesh.self,
+    state: mesh.state,
+    ...world,
+    silentMs: mesh.silent(world.alive),
+    facts,
+    uptimeRank,
+    settledMs: mesh.settledMs,
+    lostAfterMs: LOST_AFTER_MS
+  }
+}
+
+function worldOf(mesh: Mesh): { alive: Set<string>; status: Map<string, StatusBody> } {
+  const status = new Map<string, StatusBody>()
+  for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
+  return { alive: mesh.alive(), status }
+}
+
+/** What peers may ask of this node's roles. */
+function answerPeers(mesh: Mesh, agent: () => AgentActor | undefined): void {
+  mesh.channel.answer('runs', async (_from, params) => {
+    const { slot, placement } = params as { slot: string; placement: string }
+    const context = agent()?.getSnapshot().context
+    return context !== undefined && agentRuns(context, slot, placement)
+  })
+  mesh.channel.answer('logs', async (from, params) => {
+    if (mesh.state.nodes.get(from)?.state !== 'member') {
+      throw new BrumeError('FORBIDDEN', 'only members may read logs')
+    }
+    const { slot, follow, tail } = params as { slot: string; follow: boolean; tail: number | null }
+    return logsOf(agent(), slot, { follow, tail })
+  })
+}
+
+async function logsOf(
+  agent: AgentActor | undefined,
+  slot: string,
+  options: { follow: boolean; tail: number | null }
+): Promise<Readable> {
+  const context = agent?.getSnapshot().context ?? { engine: null, containers: null }
+  const lines = await openLogs(context, slot, options)
+  const encode = new Transform({
+    writableObjectMode: true,
+    transform: (line: unknown, _encoding, done) => done(null, `${JSON.stringify(line)}\n`)
+  })
+  lines.once('error', (error: Error) => encode.destroy(error))
+  encode.once('close', () => lines.destroy())
+  return lines.pipe(encode)
+}
+
+/** Notes since when each role is in its state. */
+function noteState(
+  root: ActorRefFrom<ReturnType<typeof createNodeMachine>>,
+  actor: unknown,
+  snapshot: unknown,
+  states: Map<string, { state: string; since: number }>
+): void {
+  const name = actor === root ? 'node' : ROLE_NAMES.find((role) => root.system.get(role) === actor)
+  if (name === undefined) return
+  const state = describeState((snapshot as { value?: unknown }).value)
+  if (states.get(name)?.state !== state) states.set(name, { state, since: bootNow() })
+}
+
+/** `{ leading: 'watching' }` is `leading.watching`. */
+function describeState(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Object.entries(value)
+    .map(([key, inner]) =>
+      typeof inner === 'object' && inner !== null && Object.keys(inner).length === 0
+        ? key
+        : `${key}.${describeState(inner)}`
+    )
+    .join(' ')
+}
