@@ -15,6 +15,15 @@ test('diff - every world has a plan: a reason a step, a step a slot', (t) => {
       if (step.reason.length < 5) return 'a step without a reason'
       const busy = w.memory.slots.get(step.slot)?.step ?? null
       if ((busy !== null) !== (step.kind === 'cancel')) return 'a second step in a slot'
+      if (busy?.cancelled || (busy && busy.listAwaited !== null)) return 'called off twice'
+      const placed = w.view.placements.get(step.slot)
+      if (step.kind === 'create' && step.revision !== placed?.revision) return 'not what is placed'
+    }
+    for (const [key, { step }] of w.memory.slots) {
+      if (step?.kind !== 'ask' || step.cancelled || step.listAwaited !== null) continue
+      const useless = w.view.placements.get(key)?.op !== step.placement
+      const off = plan.steps.some((s) => s.slot === key && s.kind === 'cancel')
+      if (useless && !off) return 'asks for what is past'
     }
     if (new Set(plan.steps.map((s) => s.slot)).size !== plan.steps.length) return 'two in a slot'
     if (plan.againInMs !== null && !(plan.againInMs > 0)) return 'due in the past'

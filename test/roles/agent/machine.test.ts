@@ -308,6 +308,17 @@ test('agent - what waits for its files is called off when it is not wanted', asy
   await agent.pass(100)
   t.alike(agent.body().containers, [])
   t.alike(engine.calls, [])
+  for (let i = 0; i < 6; i++) {
+    agent.send({ type: 'view.changed', state: view({ web: { ...A, files } }, { 'web/0': A }) })
+    await agent.pass(20)
+    t.is(agent.status('web/0')?.state, 'starting')
+    agent.send({ type: 'view.changed', state: view({ web: { ...A, files } }, {}) })
+    await agent.pass(20)
+  }
+  t.alike(agent.body().failing, [], 'calling off is no failure')
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(100)
+  t.alike(engine.running(), ['demo/web/0@a'])
 })
 
 test('agent - health: counted by the machine’s clock, and restarted when bad', async (t) => {
@@ -334,6 +345,15 @@ test('agent - health: counted by the machine’s clock, and restarted when bad',
   t.alike(engine.calls, ['stop demo/web/0@a', 'start demo/web/0@a'])
   t.is(agent.status('web/0')?.restarts, 1)
   t.is(agent.status('web/0')?.healthy, null)
+  await agent.pass(6_500)
+  t.is(engine.calls.length, 2, 'the new run has its own start period and failures')
+  engine.exitCode = 0
+  await agent.pass(2_100)
+  t.is(agent.status('web/0')?.healthy, true)
+  engine.die(idOf(engine, 'web'), 1)
+  await agent.pass(1_100)
+  t.is(agent.status('web/0')?.state, 'running')
+  t.is(agent.status('web/0')?.healthy, null, 'what the run before was does not count')
 })
 
 test('agent - health: restart no leaves an unhealthy container', async (t) => {
@@ -367,6 +387,93 @@ test('agent - the engine goes and comes back: everything runs again', async (t) 
   t.alike(engine.running(), ['demo/web/0@a'])
   t.is(reports.at(-1)?.problem, null)
   t.alike(agent.body().failing, [], 'not the revision’s fault')
+  await agent.pass(1000)
+  engine.crash()
+  await agent.pass(1)
+  engine.isUp = true
+  await agent.pass(600)
+  t.alike(engine.running(), ['demo/web/0@a'], 'waits are short again')
+})
+
+test('agent - the engine goes in the middle of a step', async (t) => {
+  const engine = new FakeEngine()
+  engine.gate.start = () => new Promise(() => {})
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  engine.crash()
+  await agent.pass(1)
+  delete engine.gate.start
+  engine.isUp = true
+  await agent.pass(1000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+})
+
+test('agent - a list begun before a step ended is not believed about it', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, {}))
+  const slow = later()
+  engine.gate.list = () => slow.promise
+  agent.send({ type: 'container.changed' })
+  await agent.pass(50)
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(50)
+  t.is(agent.status('web/0')?.state, 'starting')
+  delete engine.gate.list
+  slow.resolve()
+  await agent.pass(100)
+  t.alike(engine.calls, ['create demo/web/0@a', 'start demo/web/0@a'])
+  t.is(agent.status('web/0')?.state, 'running')
+})
+
+test('agent - a new revision does not wait for what the old one did', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  for (let i = 0; i < 7; i++) await agent.untilBackAfterDeath(1)
+  engine.die(idOf(engine, 'web'), 1)
+  await agent.pass(100)
+  const B = { revision: 'b' }
+  agent.send({ type: 'view.changed', state: view({ web: B }, { 'web/0': B }) })
+  await agent.pass(200)
+  t.alike(engine.running(), ['demo/web/0@b'])
+  t.alike(agent.body().failing, [])
+})
+
+test('agent - placed here again while it stops: made again at once, no restart counted', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  const stopped = later()
+  engine.gate.stop = () => stopped.promise
+  agent.send({ type: 'view.changed', state: view({}, {}) })
+  await agent.pass(20)
+  t.is(agent.status('web/0')?.state, 'stopping')
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  stopped.resolve()
+  await agent.pass(100)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(agent.status('web/0')?.restarts, 0)
+})
+
+test('agent - a container that somebody removed is made again', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  await engine.remove(idOf(engine, 'web'))
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'restarting')
+  await agent.pass(500)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(agent.status('web/0')?.restarts, 1)
+})
+
+test('agent - each loss has its own grace', async (t) => {
+  let asked = 0
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), {
+    asksRuns: async () => ++asked > 0
+  })
+  agent.send({ type: 'peers.changed', alive: new Set(['other']) })
+  agent.send({ type: 'view.changed', state: moved() })
+  await agent.pass(9_000)
+  agent.send({ type: 'view.changed', state: view({ web: A }, { 'web/0': A }) })
+  await agent.pass(100)
+  agent.send({ type: 'view.changed', state: moved() })
+  await agent.pass(9_900)
+  t.is(asked, 0)
+  await agent.pass(200)
+  t.is(asked, 1)
 })
 
 test('agent - the engine is not there at first', async (t) => {

@@ -8,6 +8,7 @@ import {
   stepFailed,
   toSaved,
   type Memory,
+  type StepFailure,
   type World
 } from '../../../roles/agent/memory.ts'
 import { RESTART } from '../../../roles/agent/backoff.ts'
@@ -29,6 +30,11 @@ test('memory - five failures of a revision in five minutes make it failing, four
   t.alike(failingRevisions(failed([0, 1, 2, 3, 300_000])), [])
 })
 
+test('memory - what is not the revision’s fault does not count', (t) => {
+  t.alike(failingRevisions(failed([0, 1, 2, 3, 4], { excused: true })), [])
+  t.alike(failingRevisions(failed([0, 1, 2, 3, 4], { cancelled: true })), [])
+})
+
 test('memory - failing ends after an hour, or with another revision', (t) => {
   const memory = failed([0, 1, 2, 3, 4])
   t.alike(failingRevisions(observe(worldAt(3_600_003, 'a', memory), () => 0)), ['demo/web@a'])
@@ -45,8 +51,8 @@ test('memory - is kept as ages, so that a boot clock may start again', (t) => {
   t.alike(failingRevisions(observe(worldAt(3_540_000, 'a', back), () => 0)), [])
 })
 
-function failed(times: number[]): Memory {
-  const failure = { sentence: 'No.', policy: RESTART, excused: false, cancelled: false }
+function failed(times: number[], over: Partial<StepFailure> = {}): Memory {
+  const failure = { sentence: 'No.', policy: RESTART, excused: false, cancelled: false, ...over }
   return times.reduce<Memory>(
     (memory, at) => stepFailed(stepBegun(memory, START), START, failure, at, 0, 0),
     EMPTY_MEMORY

@@ -14,6 +14,7 @@ test('report - every world has one, a status a slot, and a yes only for what run
     }
     for (const [key, placement] of w.view.placements) {
       if (!runsHealthily(w, key, placement.op)) continue
+      if (w.memory.slots.get(key)?.step) return 'a yes in the middle of a step'
       const status = containers.find((c) => slotKey(c) === key)
       if (status?.state !== 'running' || status.placement !== placement.op) return 'a yes too much'
       if (status.revision !== placement.revision) return 'a yes for another revision'
