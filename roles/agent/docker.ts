@@ -3,6 +3,7 @@ import { Agent } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { finished, pipeline } from 'node:stream'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type Docker from 'dockerode'
 import { BrumeError } from '../../core/errors.ts'
@@ -23,6 +24,8 @@ import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal
 const ANSWER_MS = 15_000
 /** A start on a small board under load unpacks, mounts and forks. */
 const START_MS = 60_000
+/** How often to ask for a container whose name is taken and which is not there yet. */
+const BEING_MADE_TRIES = 30
 /** What `exec` keeps of a command's output. */
 const OUTPUT_CHARS = 64 * 1024
 
@@ -37,15 +40,16 @@ const LABEL = {
 
 /**
  * `socketPath` defaults to DOCKER_HOST (`unix://…`), else /var/run/docker.sock. Loads dockerode,
- * 17 MiB of RSS, at the first call and not before.
+ * 17 MiB of RSS, at the first call and not before. `answerMs`: how long a plain call may take.
  *
  * @throws BrumeError ENGINE_UNREACHABLE, ENGINE_FORBIDDEN
  */
 export async function openDocker(
   owner: Owner,
-  options: { socketPath?: string } = {}
+  options: { socketPath?: string; answerMs?: number } = {}
 ): Promise<Engine> {
-  const engine = new DockerEngine(owner, await connect(options.socketPath ?? defaultSocket()))
+  const connection = await connect(options.socketPath ?? defaultSocket())
+  const engine = new DockerEngine(owner, connection, options.answerMs ?? ANSWER_MS)
   try {
     await engine.ping()
   } catch (error) {
@@ -102,12 +106,14 @@ class DockerEngine implements Engine {
   private readonly docker: Docker
   private readonly agent: Agent
   private readonly socketPath: string
+  private readonly answerMs: number
   /** Containers known to carry our labels: verbs on these need no look first. */
   private readonly ours = new Set<string>()
   private readonly closed = new AbortController()
 
-  constructor(owner: Owner, connection: Connection) {
+  constructor(owner: Owner, connection: Connection, answerMs: number) {
     this.owner = owner
+    this.answerMs = answerMs
     this.docker = connection.docker
     this.agent = connection.agent
     this.socketPath = connection.socketPath
@@ -201,7 +207,7 @@ class DockerEngine implements Engine {
   async stop(id: string, graceMs: number): Promise<void> {
     if (!(await this.isOurs(id))) return
     const t = Math.ceil(graceMs / 1000)
-    const ms = t * 1000 + ANSWER_MS
+    const ms = t * 1000 + this.answerMs
     await this.unless([304, 404], `stop container ${short(id)}`, ms, (abortSignal) =>
       this.docker.getContainer(id).stop({ t, abortSignal })
     )
@@ -353,7 +359,13 @@ class DockerEngine implements Engine {
   }
 
   private async adopt(name: string, spec: ContainerSpec, cause: unknown): Promise<string> {
-    const there = await this.inspect(name)
+    // Docker takes the name before it can tell of the container: its first asker may be a daemon
+    // that was killed a moment ago.
+    let there = await this.inspect(name)
+    for (let tries = 0; there === null && tries < BEING_MADE_TRIES; tries++) {
+      await sleep(100)
+      there = await this.inspect(name)
+    }
     const labels = there?.Config.Labels ?? {}
     const same = Object.entries(labelsOf(this.owner, spec)).every(([k, v]) => labels[k] === v)
     if (there && same) {
@@ -439,7 +451,7 @@ class DockerEngine implements Engine {
   private async ask<T>(
     doing: string,
     call: (signal: AbortSignal) => Promise<T>,
-    { raw = false, ms = ANSWER_MS }: { raw?: boolean; ms?: number } = {}
+    { raw = false, ms = this.answerMs }: { raw?: boolean; ms?: number } = {}
   ): Promise<T> {
     if (this.closed.signal.aborted) throw unreachable(this.socketPath, 'this engine was closed')
     const abort = new AbortController()

@@ -1,0 +1,222 @@
+import { chmod, chown, stat } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { userInfo } from 'node:os'
+import test, { type Assert } from 'brittle'
+import type { BrumeError } from '../../../core/errors.ts'
+import { openDocker } from '../../../roles/agent/docker.ts'
+import type { ContainerSpec } from '../../../roles/agent/engine.ts'
+import { dockerApi } from '../../helpers/docker-api.ts'
+import { BUSYBOX, NODE, dockerSocket, ensureImages } from '../../helpers/docker.ts'
+import { conformance } from './engine.conformance.ts'
+
+conformance('docker', async () => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  return {
+    open: (owner) => openDocker(owner, { socketPath }),
+    image: BUSYBOX,
+    nodeImage: NODE
+  }
+})
+
+const owner = { mesh: 'mesh', node: `docker-test-${process.pid}` }
+
+const spec: ContainerSpec = {
+  application: 'app',
+  microservice: 'ms',
+  slot: 0,
+  revision: 'c'.repeat(64),
+  image: BUSYBOX,
+  filesDir: null,
+  command: ['sleep', '1000'],
+  env: {},
+  labels: {},
+  ports: [],
+  cpus: null,
+  memoryBytes: null
+}
+
+test('docker engine - one that is not there is said to be, with what helps', async (t) => {
+  const socketPath = join(await t.tmp(), 'docker.sock')
+  const error = await refused(openDocker(owner, { socketPath }))
+  t.is(error.code, 'ENGINE_UNREACHABLE')
+  t.ok(error.message.includes(socketPath))
+  t.ok(error.next?.includes('systemctl start docker'))
+})
+
+test('docker engine - a frozen one is given up, in every verb and at once when closed', async (t) => {
+  const { socketPath, server } = await engineThat(t, 'answers pings only')
+  const engine = await openDocker(owner, { socketPath, answerMs: 200 })
+  t.teardown(() => engine.close())
+  for (const verb of [
+    () => engine.info(),
+    () => engine.hasImage('x'),
+    () => engine.create(spec),
+    () => engine.list(),
+    () => engine.watch(() => undefined, new AbortController().signal)
+  ]) {
+    t.is((await refused(verb())).code, 'ENGINE_UNREACHABLE')
+  }
+  t.ok(server.listening)
+})
+
+test('docker engine - a socket without permission: the group and the command', async (t) => {
+  if (process.getuid?.() !== 0) return t.comment('needs root to become somebody else')
+  const { socketPath } = await engineThat(t, 'answers pings only')
+  await chmod(join(socketPath, '..'), 0o755)
+  await chown(socketPath, 0, 4)
+  await chmod(socketPath, 0o660)
+  t.is((await stat(socketPath)).gid, 4)
+  const error = await asNobody(() => refused(openDocker(owner, { socketPath })))
+  t.is(error.code, 'ENGINE_FORBIDDEN')
+  t.ok(error.message.includes('group adm'), error.message)
+  t.ok(error.next?.includes('usermod -aG adm'))
+})
+
+test('docker engine - watching ends in an error when the engine goes away', async (t) => {
+  const { socketPath, drop } = await engineThat(t, 'answers events too')
+  const engine = await openDocker(owner, { socketPath })
+  t.teardown(() => engine.close())
+  let ready: () => void
+  const listening = new Promise<void>((resolve) => (ready = resolve))
+  const signal = new AbortController().signal
+  const watching = refused(
+    engine.watch(
+      () => undefined,
+      signal,
+      () => ready()
+    )
+  )
+  await listening
+  drop()
+  t.is((await watching).code, 'ENGINE_UNREACHABLE')
+})
+
+test('docker engine - an image that is not there is named', async (t) => {
+  const engine = await openDocker(owner, { socketPath: await dockerSocket() })
+  t.teardown(() => engine.close())
+  const image = 'localhost:1/not-there:1'
+  t.absent(await engine.hasImage(image))
+  const error = await refused(engine.create({ ...spec, image }))
+  t.is(error.code, 'IMAGE_MISSING')
+  t.ok(error.message.includes(image))
+  const pulled = await refused(engine.pull(image))
+  t.is(pulled.code, 'IMAGE_MISSING')
+  t.ok(pulled.message.includes(image))
+  t.is((await refused(engine.create({ ...spec, image: null }))).code, 'IMAGE_MISSING')
+})
+
+test('docker engine - a name that is taken by a stranger is an error, and its container safe', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const engine = await openDocker(owner, { socketPath })
+  const name = 'brume-docker-app-ms-0-cccccc'
+  const made = await dockerApi(socketPath, 'POST', `/containers/create?name=${name}`, {
+    Image: BUSYBOX
+  })
+  t.teardown(async () => {
+    await dockerApi(socketPath, 'DELETE', `/containers/${name}?force=true`)
+    await engine.close()
+  })
+  t.is(made.status, 201)
+  const error = await refused(engine.create(spec))
+  t.is(error.code, 'ENGINE_FAILED')
+  t.ok(error.message.includes(name))
+  t.is((await dockerApi(socketPath, 'GET', `/containers/${name}/json`)).status, 200)
+})
+
+test('docker engine - what the container is made of', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const engine = await openDocker(owner, { socketPath })
+  const filesDir = await t.tmp()
+  const labels = { tier: 'front', 'brume.mesh': 'a lie' }
+  const id = await engine.create({ ...spec, filesDir, labels, cpus: 0.25, memoryBytes: 64 << 20 })
+  t.teardown(async () => {
+    await engine.remove(id)
+    await engine.close()
+  })
+  const { body } = await dockerApi(socketPath, 'GET', `/containers/${id}/json`)
+  const { Config, HostConfig, Mounts } = body as {
+    Config: { Labels: Record<string, string>; WorkingDir: string }
+    HostConfig: {
+      Memory: number
+      NanoCpus: number
+      RestartPolicy: { Name: string }
+      LogConfig: unknown
+    }
+    Mounts: { Source: string; Destination: string; RW: boolean }[]
+  }
+  t.alike(Config.Labels, {
+    tier: 'front',
+    'brume.mesh': owner.mesh,
+    'brume.node': owner.node,
+    'brume.application': 'app',
+    'brume.microservice': 'ms',
+    'brume.slot': '0',
+    'brume.revision': spec.revision
+  })
+  t.is(Config.WorkingDir, '/app')
+  t.is(HostConfig.Memory, 64 << 20)
+  t.is(HostConfig.NanoCpus, 250_000_000)
+  t.is(HostConfig.RestartPolicy.Name, 'no')
+  t.alike(HostConfig.LogConfig, {
+    Type: 'json-file',
+    Config: { 'max-size': '10m', 'max-file': '3' }
+  })
+  const [mount] = Mounts
+  t.alike([mount?.Source, mount?.Destination, mount?.RW], [filesDir, '/app', false])
+})
+
+async function refused(promise: Promise<unknown>): Promise<BrumeError> {
+  try {
+    await promise
+  } catch (error) {
+    return error as BrumeError
+  }
+  throw new Error('that was not refused')
+}
+
+/** Runs `act` with the rights of an ordinary user. */
+async function asNobody<T>(act: () => Promise<T>): Promise<T> {
+  const { uid, gid } = userInfo({ encoding: 'utf8' })
+  const groups = process.getgroups?.() ?? []
+  process.setgroups?.([])
+  process.setegid?.(65534)
+  process.seteuid?.(65534)
+  try {
+    return await act()
+  } finally {
+    process.seteuid?.(uid)
+    process.setegid?.(gid)
+    process.setgroups?.(groups)
+  }
+}
+
+/** A socket that speaks just enough to be taken for Docker, and then nothing. */
+async function engineThat(
+  t: Assert,
+  does: 'answers pings only' | 'answers events too'
+): Promise<{ socketPath: string; server: Server; drop: () => void }> {
+  const socketPath = join(await t.tmp(), 'docker.sock')
+  const drops: (() => void)[] = []
+  const server = createServer((socket) => {
+    drops.push(() => socket.destroy())
+    socket.on('error', () => undefined)
+    socket.on('data', (data) => {
+      const line = String(data).split('\r\n')[0] ?? ''
+      if (line.includes('/_ping')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK')
+      else if (does === 'answers events too' && line.includes('/events')) {
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+      }
+    })
+  })
+  const drop = (): void => drops.forEach((each) => each())
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve))
+  t.teardown(() => {
+    drop()
+    server.close()
+  })
+  return { socketPath, server, drop }
+}
