@@ -23,8 +23,8 @@
  *
  * An answer that is not 2xx is ErrorJson. A progress stream (text/event-stream) has events
  * `progress` (ProgressJson), then one `result` or one `error` (ErrorJson). Where lines or a watch
- * fail halfway, the last line or event is ErrorJson too. Every answer names its daemon's version in
- * the header `brume-version`.
+ * fail halfway, the last line or event is ErrorJson too. Every answer names its daemon in
+ * the headers `brume-version` and `brume-pid`.
  */
 import type { MicroserviceSpec } from '../core/state/microservices.ts'
 

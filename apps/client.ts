@@ -15,6 +15,9 @@ export interface ServerEvent {
 /** How long a daemon may stay silent, streams included: they carry a sign of life every 15 s. */
 const SILENT_MS = 60_000
 
+/** What came of asking where nobody is, or where somebody is just leaving. */
+const NOBODY = new Set(['DAEMON_NOT_RUNNING', 'DAEMON_LOST'])
+
 export interface RequestOptions {
   signal?: AbortSignal
   /** Longest silence on the line, ms. */
@@ -29,6 +32,8 @@ export interface RequestOptions {
  */
 export interface Client {
   readonly dataDir: string
+  /** The daemon's process, whatever it has to say; null where no daemon runs. */
+  hello(): Promise<{ pid: number } | null>
   get<T>(path: string, options?: RequestOptions): Promise<T>
   post<T>(path: string, body?: unknown, options?: RequestOptions): Promise<T>
   delete<T>(path: string, options?: RequestOptions): Promise<T>
@@ -67,6 +72,19 @@ export function createClient(
 
   return {
     dataDir: dir,
+    async hello() {
+      try {
+        checkSocketDir(socket)
+        const answer = await exchange(socket, dir, { method: 'GET', path: '/' }, {})
+        await whole(answer)
+        checkVersion(answer.response, version, dir)
+        return { pid: Number(answer.response.headers['brume-pid']) }
+      } catch (error) {
+        if (error instanceof BrumeError && NOBODY.has(error.code)) return null
+        throw error
+      }
+    },
+
     get: (path, options) => json({ method: 'GET', path }, options),
     post: (path, body, options) => json(jsonMessage(path, body), options),
     delete: (path, options) => json({ method: 'DELETE', path }, options),

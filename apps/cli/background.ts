@@ -5,14 +5,13 @@ import { extname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { BrumeError } from '../../core/errors.ts'
-import type { ErrorJson, StatusJson, StopResult } from '../api.ts'
+import type { ErrorJson, StopResult } from '../api.ts'
 import { commandFor, toError, type Client } from '../client.ts'
 import { makeDataDir } from '../paths.ts'
 import type { World } from './verb.ts'
 
 export interface Background {
-  /** null where a daemon that was there already does not say. */
-  pid: number | null
+  pid: number
   /** False where one ran already. */
   started: boolean
   /**
@@ -49,8 +48,8 @@ export async function startDaemon(
   world: Pick<World, 'daemon' | 'env'>
 ): Promise<Background> {
   const dir = client.dataDir
-  if (await answers(client))
-    return { pid: await pidOf(client), started: false, undo: async () => {} }
+  const there = await client.hello()
+  if (there) return { ...there, started: false, undo: nothing }
   const madeDir = makeDataDir(dir)
   const before = new Set(readdirSync(dir))
   const child = launch(dir, world)
@@ -62,19 +61,19 @@ export async function startDaemon(
     clear(dir, madeDir, before, keepLogs)
   }
   try {
-    if (!(await ready(client, child, exited))) {
-      // Another `up` was faster: what matters is that one runs.
-      if (await answers(client)) {
-        return { pid: await pidOf(client), started: false, undo: async () => {} }
-      }
-      throw earlyError(dir, child)
+    const answering = await ready(client, child, exited)
+    if (answering === null) throw earlyError(dir, child)
+    // Another `up` was faster: what matters is that one runs.
+    if (answering.pid !== child.pid) {
+      await exited
+      return { ...answering, started: false, undo: nothing }
     }
+    child.unref()
+    return { ...answering, started: true, undo }
   } catch (error) {
     await undo(error)
     throw error
   }
-  child.unref()
-  return { pid: child.pid ?? null, started: true, undo }
 }
 
 /** Asks the daemon to stop and waits until its process is gone. @throws BrumeError STOP_TIMEOUT */
@@ -97,30 +96,7 @@ export async function stopDaemon(client: Client): Promise<StopResult> {
 /** Errors that tell nobody what went wrong: there the log is worth more than a clean directory. */
 const UNEXPLAINED = new Set(['INTERNAL', 'DAEMON_LOST', 'DAEMON_GARBLED', 'DAEMON_FAILED'])
 
-async function answers(client: Client): Promise<boolean> {
-  try {
-    await client.get('/status')
-    return true
-  } catch (error) {
-    const code = error instanceof BrumeError ? error.code : ''
-    if (code === 'DAEMON_NOT_RUNNING') return false
-    // It began to answer and ended: as good as not there, the caller looks again.
-    if (code === 'DAEMON_LOST') return false
-    if (code.startsWith('DAEMON_')) throw error
-    // A daemon without a mesh has no status to show, but it is there.
-    if (error instanceof BrumeError && code !== 'SOCKET_DIR_UNSAFE') return true
-    throw error
-  }
-}
-
-async function pidOf(client: Client): Promise<number | null> {
-  try {
-    return (await client.get<StatusJson>('/status')).pid
-  } catch (error) {
-    if (error instanceof BrumeError) return null
-    throw error
-  }
-}
+const nothing = (): Promise<void> => Promise.resolve()
 
 function launch(dir: string, { daemon, env }: Pick<World, 'daemon' | 'env'>): ChildProcess {
   const log = openSync(join(dir, EARLY_LOG), 'w', 0o600)
@@ -137,16 +113,23 @@ function launch(dir: string, { daemon, env }: Pick<World, 'daemon' | 'env'>): Ch
   }
 }
 
-/** True once the socket answers, false if the child ended first. */
-async function ready(client: Client, child: ChildProcess, exited: Promise<void>): Promise<boolean> {
+/** Who answers on the socket; null if nobody did before the child ended. */
+async function ready(
+  client: Client,
+  child: ChildProcess,
+  exited: Promise<void>
+): Promise<{ pid: number } | null> {
   let ended = false
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const over = exited.then(() => {
     ended = true
   })
   const until = performance.now() + ANSWER_MS
-  while (!(await answers(client))) {
-    if (ended) return false
+  for (;;) {
+    // Looked at before asking: what ended may have ended because another one answers.
+    const last = ended
+    const answering = await client.hello()
+    if (answering || last) return answering
     if (performance.now() > until) {
       throw new BrumeError(
         'DAEMON_FAILED',
@@ -156,7 +139,6 @@ async function ready(client: Client, child: ChildProcess, exited: Promise<void>)
     }
     await Promise.race([delay(20), over, failed])
   }
-  return true
 }
 
 /** The daemon prints its error as any command does with --json: the last line that is one. */

@@ -3,7 +3,7 @@ import type { Verb } from '../verb.ts'
 
 interface Answer {
   dataDir: string
-  pid: number | null
+  pid: number
   /** False where it ran already. */
   started: boolean
 }
@@ -19,7 +19,6 @@ export const up: Verb<null, Answer> = {
   },
 
   print({ dataDir, pid, started }, { out }) {
-    const which = pid === null ? '' : ` (process ${pid})`
-    out.write(`${started ? 'started' : 'already runs'}: daemon of ${dataDir}${which}\n`)
+    out.write(`${started ? 'started' : 'already runs'}: daemon of ${dataDir} (process ${pid})\n`)
   }
 }

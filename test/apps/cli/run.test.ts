@@ -67,7 +67,7 @@ test('run - help names every verb; help of a verb its own and the common options
   }
   const logs = await cli(['help', 'logs'])
   t.is(logs.code, 0)
-  t.ok(logs.out.includes('--tail') && logs.out.includes('--data'), logs.out)
+  t.ok(logs.out.includes('--tail') && logs.out.includes('--data'))
   t.is((await cli(['--version'])).out, `${VERSION}\n`)
 })
 
