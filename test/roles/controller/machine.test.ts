@@ -54,6 +54,16 @@ test('controller - claims the next term when another had this one and is gone', 
   t.alike(c.claims, [1, 2])
 })
 
+test('controller - claims the next term at once when the winner of this one is gone already', async (t) => {
+  const c = start(t)
+  await c.pass(listenMs)
+  c.world.state.lease = { term: 1, node: 'b' }
+  c.world.alive = new Set(['a', 'c'])
+  await c.hear('view.changed')
+  t.alike(c.claims, [1, 2])
+  t.is(c.state(), 'claiming.waiting')
+})
+
 test('controller - a refused claim is tried again, later each time, with a cap', async (t) => {
   const c = start(t)
   c.refuse(new Error('no'))

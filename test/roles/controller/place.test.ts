@@ -177,6 +177,16 @@ test('place - a new revision is set where the slot is, silent or not, all at onc
   t.ok(plan.set.every((s) => s.revision === 'r2'))
 })
 
+test('place - scaling sets the new slots and touches no other', (t) => {
+  const input = world({
+    nodes: abc,
+    microservices: [web({ replicas: 3 })],
+    placements: [placement('web', 0, 'b'), placement('web', 1, 'b')],
+    runs: { b: [container('web', 0), container('web', 1)] }
+  })
+  t.alike(on(place(input)), { 'web/2': 'a' })
+})
+
 test('place - a new revision that no longer has room moves, or waits where it is', (t) => {
   const big = web({ resources: { cpus: 3, memoryBytes: null } }, 'r2')
   const parts = {
