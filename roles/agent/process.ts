@@ -71,7 +71,8 @@ class ProcessEngine implements Engine {
   private readonly logsOf = new Map<string, RotatedLog>()
   /** Running ones that are no children of this daemon: their end has to be looked for. */
   private readonly adopted = new Set<string>()
-  private readonly ended = new Map<string, Promise<unknown>>()
+  /** Of children of this daemon: the exit code their launcher's end gives. */
+  private readonly ended = new Map<string, Promise<number>>()
   private readonly watchers = new Set<Watcher>()
   /** The last verb on each container: verbs on one container run one after another. */
   private readonly queues = new Map<string, Promise<unknown>>()
@@ -316,11 +317,13 @@ class ProcessEngine implements Engine {
     this.ended.set(
       id,
       exit.then(([code, signal]) => {
+        const exitCode = exitCodeOf(code, signal)
         // In turn: after the verb that is under way, which may be the start itself.
         if (!this.closed.signal.aborted) {
-          const settled = this.inTurn(id, () => this.settle(id, exitCodeOf(code, signal)))
+          const settled = this.inTurn(id, () => this.settle(id, exitCode))
           settled.catch((error: unknown) => this.fail(error))
         }
+        return exitCode
       })
     )
   }
@@ -404,7 +407,7 @@ class ProcessEngine implements Engine {
         ? null
         : record.state === 'exited'
           ? (record.exitCode ?? UNKNOWN)
-          : ((await readExit(pathsOf(this.dir, id).exit)) ?? UNKNOWN)
+          : ((await readExit(pathsOf(this.dir, id).exit)) ?? (await this.ended.get(id)) ?? UNKNOWN)
     return {
       id,
       application,

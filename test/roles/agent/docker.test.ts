@@ -45,7 +45,7 @@ test('docker engine - one that is not there is said to be, with what helps', asy
   t.ok(error.next?.includes('systemctl start docker'))
 })
 
-test('docker engine - a frozen one is given up, in every verb and at once when closed', async (t) => {
+test('docker engine - a frozen one is given up, in every verb', async (t) => {
   const { socketPath, server } = await engineThat(t, 'answers pings only')
   const engine = await openDocker(owner, { socketPath, answerMs: 200 })
   t.teardown(() => engine.close())

@@ -121,7 +121,7 @@ export function conformance(name: string, subjectOf: (t: Assert) => Promise<Subj
 
   claim('the exit code is seen, and it starts again', async ({ engine, shell }, t) => {
     const id = await engine.create(shell('echo again; exit 7'))
-    for (const _ of [1, 2]) {
+    for (let round = 0; round < 2; round++) {
       await engine.start(id)
       const exited = await until(engine, 'exited')
       t.is(exited.exitCode, 7)
@@ -351,11 +351,11 @@ interface World {
   owner: Owner
   engine: Engine
   /** Another one, closed with the test. */
-  open(owner: Owner): Promise<Engine>
-  shell(script: string): ContainerSpec
+  open: (owner: Owner) => Promise<Engine>
+  shell: (script: string) => ContainerSpec
   /** Answers `served` on port 8080, or PORT where that is set. */
-  serving(fields: Partial<ContainerSpec>): ContainerSpec
-  files(contents: Record<string, string>): Promise<string>
+  serving: (fields: Partial<ContainerSpec>) => ContainerSpec
+  files: (contents: Record<string, string>) => Promise<string>
 }
 
 async function worldOf(t: Assert, subject: Subject): Promise<World> {
