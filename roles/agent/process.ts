@@ -348,8 +348,6 @@ class ProcessEngine implements Engine {
       stamp: null,
       exitCode: left ?? otherwise
     }
-    this.adopted.delete(id)
-    this.ended.delete(id)
     try {
       await writeRecord(this.dir, settled)
     } catch (error) {
@@ -357,6 +355,8 @@ class ProcessEngine implements Engine {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
       throw error
     } finally {
+      this.adopted.delete(id)
+      this.ended.delete(id)
       // A full disk hides no death: `list` sees it without the record.
       this.emit({ kind: 'died', id })
     }
@@ -402,12 +402,7 @@ class ProcessEngine implements Engine {
     // One that is being started has not ended.
     const began = record.state === 'running' || record.state === 'exited'
     const state = running ? 'running' : began ? 'exited' : 'created'
-    const exitCode =
-      state !== 'exited'
-        ? null
-        : record.state === 'exited'
-          ? (record.exitCode ?? UNKNOWN)
-          : ((await readExit(pathsOf(this.dir, id).exit)) ?? (await this.ended.get(id)) ?? UNKNOWN)
+    const exitCode = state === 'exited' ? await this.exitCodeOf(record) : null
     return {
       id,
       application,
@@ -420,6 +415,13 @@ class ProcessEngine implements Engine {
       exitCode,
       ports: running ? ports : []
     }
+  }
+
+  /** Of one that is not running, whether its end is on record yet or not. */
+  private async exitCodeOf({ id, state, exitCode }: ContainerRecord): Promise<number> {
+    if (state === 'exited') return exitCode ?? UNKNOWN
+    const left = await readExit(pathsOf(this.dir, id).exit)
+    return left ?? (await this.ended.get(id)) ?? (await this.read(id))?.exitCode ?? UNKNOWN
   }
 
   /** Nothing of the daemon's environment but what a command needs to be found and to talk. */
