@@ -97,7 +97,7 @@ export function replicaTable(rows: ReplicaJson[], output: Output, now: number): 
 }
 
 const GREEN = 32
-const YELLOW = 33
+export const YELLOW = 33
 const RED = 31
 
 export function stateColor({ state }: { state: ReplicaJson['state'] }): number | null {

@@ -1,7 +1,7 @@
 /** Live progress per replica on stderr: a table that is redrawn on a TTY, else a line a change. */
 import type { WatchedReplica } from '../api.ts'
 import { isUp } from './judge.ts'
-import { age, oneLine, replicaName, stateColor, table, type Column } from './print.ts'
+import { age, oneLine, replicaName, stateColor, table, YELLOW, type Column } from './print.ts'
 import type { Output } from './verb.ts'
 
 export interface Progress {
@@ -54,7 +54,7 @@ function liveTable(output: Output, startMs: number): Progress {
 const COLUMNS: Column<Line>[] = [
   { title: 'REPLICA', cell: ({ row }) => replicaName(row) },
   { title: 'NODE', cell: ({ row }) => row.node ?? '' },
-  { title: 'PHASE', cell: ({ row }) => phase(row), color: ({ row }) => stateColor(row) },
+  { title: 'PHASE', cell: ({ row }) => phase(row), color: phaseColor },
   { title: 'ELAPSED', cell: ({ elapsedMs }) => elapsed(elapsedMs) },
   {
     title: 'REASON',
@@ -62,6 +62,11 @@ const COLUMNS: Column<Line>[] = [
     whenAny: true
   }
 ]
+
+/** Runs, but is not yet what was asked for: yellow, as all that is on its way. */
+function phaseColor({ row }: Line): number | null {
+  return row.state === 'running' && !isUp(row) ? YELLOW : stateColor(row)
+}
 
 /** A cursor cannot go up beyond the screen: what does not fit is counted instead. */
 function fit(picture: string, output: Output): string {

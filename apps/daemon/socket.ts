@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream'
 import createRouter from 'find-my-way'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import type { ErrorJson, ProgressJson } from '../api.ts'
+import { makeSocketDir } from '../paths.ts'
 import { VERSION } from '../version.ts'
 
 export interface Route {
@@ -19,7 +20,7 @@ export interface ApiRequest {
   params: Record<string, string>
   query: URLSearchParams
   /** @throws BrumeError BAD_REQUEST: not JSON; BODY_TOO_LARGE: more than 4 MiB. */
-  json<T>(): Promise<T>
+  json: <T>() => Promise<T>
   body: Readable
   /** Aborted when the client goes or the server closes. */
   signal: AbortSignal
@@ -62,8 +63,10 @@ const CLOSE_GRACE_MS = 1_000
 const MAX_JSON_BYTES = 4 * 1024 * 1024
 
 /**
+ * Makes the socket's directory too.
+ *
  * @throws BrumeError ALREADY_RUNNING: a daemon answers there; SOCKET_FAILED: the path cannot be
- * used.
+ * used; SOCKET_DIR_UNSAFE: others may write where it lies.
  */
 export async function serve(path: string, routes: Route[], options: ServeOptions): Promise<Server> {
   const closing = new AbortController()
@@ -75,6 +78,7 @@ export async function serve(path: string, routes: Route[], options: ServeOptions
     })
     void answer(request, response, find, closing.signal, options)
   })
+  makeSocketDir(path, options)
   await removeStale(path)
   await listen(server, path, options)
   return {

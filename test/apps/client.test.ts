@@ -43,6 +43,26 @@ test('client - no daemon: says for which directory, and what starts one', async 
   t.is(error.next, `brume up --data ${dir}`)
 })
 
+test('client - a data directory whose path is too long for a socket works all the same', async (t) => {
+  const dir = `${await tempDir(t)}/${'d'.repeat(120)}`
+  await fakeDaemon(t, { 'GET /status': () => ({ dir }) }, { dir })
+  t.alike(await createClient(dir).get('/status'), { dir })
+})
+
+test('client - without permission: names the socket and the group', async (t) => {
+  if (process.getuid?.() !== 0) return t.comment('needs root, who can become another user')
+  const dir = await fakeDaemon(t, { 'GET /status': () => ({}) })
+  process.seteuid?.(65534)
+  t.teardown(() => process.seteuid?.(0), { order: -1 })
+  const error = await rejection(createClient(dir).get('/status'))
+  process.seteuid?.(0)
+  t.is(error.code, 'DAEMON_FORBIDDEN')
+  t.is(
+    error.message,
+    `no permission to talk to the daemon of ${dir}: its socket ${dir}/brume.sock is for its owner, or for root and the group brume`
+  )
+})
+
 test('client - a daemon of another minor version is not talked to, but can be stopped', async (t) => {
   const dir = await fakeDaemon(
     t,
