@@ -8,18 +8,18 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Transform, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type Corestore from 'corestore'
 import Hyperblobs from 'hyperblobs'
 import type Hypercore from 'hypercore'
 import { hash } from './crypto.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 import type { Bundle } from './state/microservices.ts'
+import type { Store } from './store.ts'
 
 export const MAX_BUNDLE_BYTES = 32 * 1024 * 1024
 
 export interface BundlesOptions {
-  store: Corestore
+  store: Store
   /** Where bundles are unpacked: `<dir>/<digest>/`. */
   dir: string
   encryptionKey: Buffer
@@ -114,7 +114,8 @@ export class Bundles {
     const download = core.download(range)
     await download.done()
     const digest = createHash('sha256')
-    for await (const chunk of this.#read(core, bundle)) digest.update(chunk)
+    for await (const chunk of this.#read(core, bundle) as AsyncIterable<Buffer>)
+      digest.update(chunk)
     if (digest.digest('hex') !== bundle.digest) {
       throw new BrumeError(
         'BUNDLE_DAMAGED',

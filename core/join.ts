@@ -150,7 +150,7 @@ const json = {
       return null
     }
     try {
-      return c.json.decode(state as never) as unknown
+      return c.json.decode(state as never)
     } catch {
       state.start = state.end
       return null

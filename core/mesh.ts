@@ -4,7 +4,6 @@
  */
 import { EventEmitter } from 'node:events'
 import { join } from 'node:path'
-import type Corestore from 'corestore'
 import { Bundles } from './bundles.ts'
 import { Channel } from './channel.ts'
 import { bootNow } from './clock.ts'
@@ -25,13 +24,14 @@ import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
+import type { Store } from './store.ts'
 import { Swarm, type Address } from './swarm.ts'
 import type { Admission } from './admission.ts'
 
 export interface MeshComponents {
   /** Data directory. */
   dir: string
-  store: Corestore
+  store: Store
   identity: Identity
   log: Logger
 }

@@ -6,11 +6,10 @@
  */
 import { EventEmitter } from 'node:events'
 import Autobase, { type ApplyNode, type Host } from 'autobase'
-import type Corestore from 'corestore'
 import Hyperbee, { type Batch } from 'hyperbee'
 import type { Duplex } from 'node:stream'
 import { toId, type KeyPair } from './crypto.ts'
-import { BrumeError, sentenceOf } from './errors.ts'
+import { BrumeError } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { applyOp, decodeOp, encodeOp, MAX_OP_BYTES, type Op } from './state/index.ts'
 import type { ViewBatch } from './state/apply.ts'
@@ -19,9 +18,10 @@ import { FORMAT } from './state/mesh.ts'
 import { readState } from './state/read.ts'
 import type { NodeRecord, State } from './state/state.ts'
 import type { OpId } from './state/records.ts'
+import type { Store } from './store.ts'
 
 export interface OplogOptions {
-  store: Corestore
+  store: Store
   /** The base's key; null makes a new base whose first writer is this node. */
   key: Buffer | null
   keyPair: KeyPair
@@ -210,20 +210,3 @@ const upgradeNeeded = (found: string): BrumeError =>
     `this mesh uses ${found}, this brume knows format ${FORMAT}: containers keep running, nothing can be changed from here`,
     { next: 'upgrade brume on this node and start it again' }
   )
-
-/** The base's own words for a locked store, in ours. */
-export function storeError(error: unknown, dir: string): BrumeError {
-  if (/could not be locked/i.test(sentenceOf(error))) {
-    return new BrumeError('ALREADY_RUNNING', `a brume daemon already runs on ${dir}`, {
-      next: `brume status --data ${dir}`,
-      cause: error
-    })
-  }
-  return new BrumeError(
-    'STORE_FAILED',
-    `the store in ${dir} cannot be opened: ${sentenceOf(error)}`,
-    {
-      cause: error
-    }
-  )
-}

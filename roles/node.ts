@@ -422,7 +422,7 @@ function noteState(
 /** `{ leading: 'watching' }` is `leading.watching`. */
 function describeState(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value)
-  return Object.entries(value)
+  return Object.entries(value as Record<string, unknown>)
     .map(([key, inner]) =>
       typeof inner === 'object' && inner !== null && Object.keys(inner).length === 0
         ? key

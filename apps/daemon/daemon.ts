@@ -1,13 +1,11 @@
 /** One daemon: a data directory, and once it is in a mesh, its part of it and its roles. */
-import { join } from 'node:path'
-import Corestore from 'corestore'
 import { createMesh, joinMesh, openMesh } from '../../core/enter.ts'
 import { BrumeError } from '../../core/errors.ts'
 import { loadIdentity } from '../../core/identity.ts'
 import type { Logger } from '../../core/logger.ts'
 import { decodeMeshKey, meshIdString } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
-import { storeError } from '../../core/oplog.ts'
+import { openStore } from '../../core/store.ts'
 import { startNode, type RunningNode } from '../../roles/node.ts'
 import type { InitRequest, InitResult, JoinRequest } from '../api.ts'
 import { VERSION } from '../version.ts'
@@ -112,17 +110,6 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
       await member?.mesh.close()
       await store.close()
     }
-  }
-}
-
-async function openStore(dir: string): Promise<Corestore> {
-  const path = join(dir, 'store')
-  const store = new Corestore(path)
-  try {
-    await store.ready()
-    return store
-  } catch (error) {
-    throw storeError(error, dir)
   }
 }
 

@@ -1,4 +1,6 @@
 /** Every key of the view. `mesh/format` is read by all versions: its encoding never changes. */
+import b4a from 'b4a'
+
 const slot = (n: number): string => String(n).padStart(6, '0')
 
 export const keys = {
@@ -6,7 +8,7 @@ export const keys = {
   mesh: 'mesh/record',
   nodes: 'node/',
   node: (id: string) => `node/${id}`,
-  writer: (key: Buffer) => `writer/${key.toString('hex')}`,
+  writer: (key: Uint8Array) => `writer/${b4a.toString(key, 'hex')}`,
   applications: 'application/',
   application: (name: string) => `application/${name}`,
   microservices: 'microservice/',

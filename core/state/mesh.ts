@@ -1,4 +1,5 @@
 /** The mesh itself: its first op makes it, with its first node as admin. */
+import b4a from 'b4a'
 import { verifyAdmission, admission } from '../admission.ts'
 import { writerKeyOf } from '../writer-key.ts'
 import { declare } from './apply.ts'
@@ -24,12 +25,13 @@ export const meshOps = {
   'mesh.init': declare<MeshInit>({
     shape: init,
     async apply(op, context) {
-      if (!context.writer.equals(context.meshKey)) return 'only the first writer makes the mesh'
+      if (!b4a.equals(context.writer, context.meshKey))
+        return 'only the first writer makes the mesh'
       if ((await context.view.get(keys.mesh)) !== null) return 'the mesh is made already'
       const { node, joinPublicKey, epoch, mesh } = op.admission
       const nodeKey = verifyAdmission(op.admission)
       if (nodeKey === null) return 'its signatures do not verify'
-      if (!writerKeyOf(nodeKey).equals(context.writer)) return 'its node is not its writer'
+      if (!b4a.equals(writerKeyOf(nodeKey), context.writer)) return 'its node is not its writer'
       if (mesh !== toId(context.meshKey)) return 'it names another mesh'
       const record: MeshRecord = {
         id: mesh,

@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import Corestore from 'corestore'
 import type { Assert } from 'brittle'
 import { createMesh as makeMesh, joinMesh, openMesh } from '../../core/enter.ts'
 import { loadIdentity } from '../../core/identity.ts'
@@ -10,6 +9,7 @@ import { silent, type Logger } from '../../core/logger.ts'
 import { decodeMeshKey } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
 import type { State, Role } from '../../core/state/state.ts'
+import { openStore } from '../../core/store.ts'
 import { startBootstrapNode } from '../../core/swarm.ts'
 
 export interface MeshNode {
@@ -52,7 +52,7 @@ export async function createMesh(
     const open = async (
       how: (components: MeshComponents) => Promise<Mesh>
     ): Promise<[Mesh, () => Promise<void>]> => {
-      const store = new Corestore(join(dir, 'store'))
+      const store = await openStore(dir)
       const identity = await loadIdentity(dir)
       const mesh = await how({ dir, store, identity, log: options.log ?? silent })
       return [

@@ -1,0 +1,32 @@
+/** The store of a data directory: one Corestore, and with it the lock of the directory. */
+import { join } from 'node:path'
+import Corestore from 'corestore'
+import { BrumeError, sentenceOf } from './errors.ts'
+
+export type Store = Corestore
+
+/** @throws BrumeError ALREADY_RUNNING: another daemon holds it; STORE_FAILED. */
+export async function openStore(dir: string): Promise<Store> {
+  const store = new Corestore(join(dir, 'store'))
+  try {
+    await store.ready()
+    return store
+  } catch (error) {
+    throw storeError(error, dir)
+  }
+}
+
+/** A locked store has no error code of its own. */
+function storeError(error: unknown, dir: string): BrumeError {
+  if (/could not be locked/i.test(sentenceOf(error))) {
+    return new BrumeError('ALREADY_RUNNING', `a brume daemon already runs on ${dir}`, {
+      next: `brume status --data ${dir}`,
+      cause: error
+    })
+  }
+  return new BrumeError(
+    'STORE_FAILED',
+    `the store in ${dir} cannot be opened: ${sentenceOf(error)}`,
+    { cause: error }
+  )
+}
