@@ -421,6 +421,7 @@ test('agent - a list begun before a step ended is not believed about it', async 
   await agent.pass(100)
   t.alike(engine.calls, ['create demo/web/0@a', 'start demo/web/0@a'])
   t.is(agent.status('web/0')?.state, 'running')
+  t.is(agent.status('web/0')?.restarts, 0, 'its absence there is no death')
 })
 
 test('agent - a new revision does not wait for what the old one did', async (t) => {

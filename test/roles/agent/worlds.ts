@@ -86,7 +86,7 @@ function memoryOf(ref: SlotRef, steps: boolean): fc.Arbitrary<SlotMemory> {
   return fc
     .record({
       revision: fc.option(revision),
-      step: steps ? fc.option(step, { freq: 1 }) : fc.constant(null),
+      step: steps ? fc.option(step, { freq: 2 }) : fc.constant(null),
       run: fc.record({ attempts: fc.nat(5), at: time }),
       end: fc.record({ attempts: fc.nat(5), at: time }),
       lostAt: fc.constantFrom(null, NOW - 20_000, NOW - 10_000, NOW - 9_999, NOW),
