@@ -424,6 +424,19 @@ test('agent - a list begun before a step ended is not believed about it', async 
   t.is(agent.status('web/0')?.restarts, 0, 'its absence there is no death')
 })
 
+test('agent - a step in flight is not taken again when the engine is listed', async (t) => {
+  const engine = new FakeEngine()
+  const started = later()
+  engine.gate.start = () => started.promise
+  const { agent } = await start(t, view({ web: A }, { 'web/0': A }), { engine })
+  agent.send({ type: 'container.changed' })
+  await agent.pass(200)
+  t.alike(engine.calls, ['create demo/web/0@a', 'start demo/web/0@a'])
+  started.resolve()
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'running')
+})
+
 test('agent - a new revision does not wait for what the old one did', async (t) => {
   const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
   for (let i = 0; i < 7; i++) await agent.untilBackAfterDeath(1)
