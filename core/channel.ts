@@ -19,6 +19,8 @@ export interface ChannelOptions {
   /** This node's id. */
   self: string
   links: Links
+  /** Connects to a member that no link leads to; rejects where that fails. */
+  reach(node: string): Promise<Link>
   log: Logger
 }
 
@@ -61,14 +63,13 @@ export class Channel {
     return this.#request(node, path, params, signal)
   }
 
-  #request(
+  async #request(
     node: string,
     path: string,
     params: unknown,
     signal: AbortSignal
   ): Promise<http2.ClientHttp2Stream> {
-    const link = this.#options.links.get(node)
-    if (link === null) return Promise.reject(unreachable(node))
+    const link = this.#options.links.get(node) ?? (await this.#options.reach(node))
     const request = this.#session(link).request(
       { ':method': 'POST', ':path': `/${path}` },
       { signal }
@@ -205,7 +206,7 @@ function remoteError(text: string): BrumeError {
   }
 }
 
-const unreachable = (node: string, cause?: unknown): BrumeError =>
+export const unreachable = (node: string, cause?: unknown): BrumeError =>
   new BrumeError('NODE_UNREACHABLE', `node ${node.slice(0, 8)} cannot be reached now`, {
     next: 'see `brume nodes` for who is alive',
     cause

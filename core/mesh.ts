@@ -5,7 +5,7 @@
 import { EventEmitter } from 'node:events'
 import { join } from 'node:path'
 import { Bundles } from './bundles.ts'
-import { Channel } from './channel.ts'
+import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { randomBytes } from './crypto.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
@@ -45,6 +45,9 @@ export interface MetOnTheWay {
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
 const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
+/** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
+const MAX_LINKS = 12
+const REACH_MS = 5_000
 /** Ended links are told of until their node is back, the newest so many of them. */
 const MAX_ENDED = 64
 
@@ -107,7 +110,12 @@ export class Mesh extends EventEmitter<{
         this.links.get(id) !== null || this.#state.nodes.get(id)?.state === 'member',
       log
     })
-    this.channel = new Channel({ self: this.self, links: this.links, log })
+    this.channel = new Channel({
+      self: this.self,
+      links: this.links,
+      reach: (node) => this.#reach(node),
+      log
+    })
     this.bundles = new Bundles({
       store,
       dir: join(dir, 'bundles'),
@@ -271,9 +279,37 @@ export class Mesh extends EventEmitter<{
       admit: (paper) => this.#admit(paper),
       onWelcome: () => {},
       onRefused: ({ message }) => log.warn({ message }, 'a peer does not let this node in'),
-      onPeer: (id, connection) => this.links.add(id, connection),
+      onPeer: (id, connection) => {
+        // A mesh is a connected random graph, not a full one: who comes later finds others.
+        const full = this.links.ids.length >= MAX_LINKS && this.links.get(id) === null
+        if (full && !connection.isInitiator) connection.destroy()
+        else this.links.add(id, connection)
+      },
       log
     }
+  }
+
+  /** A link to a member the topic did not bring: kept for as long as it lasts. */
+  #reach(node: string): Promise<Link> {
+    if (this.#state.nodes.get(node)?.state !== 'member') return Promise.reject(unreachable(node))
+    this.#swarm.want(node)
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        this.links.off('up', look)
+        this.#swarm.unwant(node)
+      }
+      const timer = setTimeout(() => {
+        end()
+        reject(unreachable(node))
+      }, REACH_MS)
+      const look = (link: Link): void => {
+        if (link.id !== node) return
+        end()
+        resolve(link)
+      }
+      this.links.on('up', look)
+    })
   }
 
   #judge(paper: Admission): Refusal | null {

@@ -23,9 +23,10 @@ export interface SwarmOptions {
   log: Logger
 }
 
-/** Outgoing attempts stop here; incoming ones are let in up to MAX_LINKS. */
+/** Outgoing attempts stop here. */
 const MAX_PEERS = 8
-const MAX_LINKS = 12
+/** Connections at once, those of strangers included, who have 10 s to show an admission. */
+const MAX_CONNECTIONS = 20
 
 /** ms after `start`: nodes that join in the same moment find each other only by looking again. */
 const FIRST_PULSES = [1_000, 3_000, 10_000]
@@ -105,7 +106,7 @@ export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
     connection.on('error', (error: Error) =>
       this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
     )
-    if (this.#swarm.connections.size > MAX_LINKS && !connection.isInitiator) {
+    if (this.#swarm.connections.size > MAX_CONNECTIONS && !connection.isInitiator) {
       connection.destroy()
       return
     }
