@@ -48,7 +48,7 @@ export async function dockerSocket(): Promise<string> {
  */
 export async function startDocker(): Promise<Dockerd> {
   const machine = '/var/run/docker.sock'
-  if (await answers(machine)) return { socketPath: machine, stop: async () => undefined }
+  if (await answers(machine)) return { socketPath: machine, end: nothing, stop: nothing }
   await installDocker()
   await cleanLeftovers()
 
@@ -66,7 +66,7 @@ export async function startDocker(): Promise<Dockerd> {
       await engine.stop()
       await run('ip', ['link', 'del', bridge])
     }
-    return { socketPath: engine.socketPath, stop }
+    return { ...engine, stop }
   } catch (error) {
     await run('ip', ['link', 'del', bridge])
     throw error
@@ -95,6 +95,8 @@ export async function installDocker(): Promise<void> {
 
 const PREFIX = 'brume-docker-'
 
+async function nothing(): Promise<void> {}
+
 function bridgeOf(pid: number): string {
   return `brt${pid}`
 }
@@ -102,7 +104,7 @@ function bridgeOf(pid: number): string {
 /** What runs that were killed left here. */
 async function cleanLeftovers(): Promise<void> {
   for (const entry of await readdir(tmpdir())) {
-    const pid = new RegExp(`^${PREFIX}(\\d+)$`).exec(entry)?.[1]
+    const pid = new RegExp(`^${PREFIX}(\\d+)(?:-template)?$`).exec(entry)?.[1]
     if (pid === undefined || (await isThere(Number(pid)))) continue
     const dir = join(tmpdir(), entry)
     await endProcessesOf(`${dir}/`)

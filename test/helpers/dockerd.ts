@@ -11,7 +11,9 @@ const STOP_MS = 15_000
 
 export interface Dockerd {
   socketPath: string
-  /** Ends it, with its containers, and removes all its data. */
+  /** Ends it, with its containers. */
+  end(): Promise<void>
+  /** Ends it and removes all its data. */
   stop(): Promise<void>
 }
 
@@ -45,7 +47,7 @@ export async function startDockerd(
   let running = true
   void exited.then(() => (running = false))
 
-  const stop = async (): Promise<void> => {
+  const end = async (): Promise<void> => {
     if (running) {
       await removeContainers(socketPath)
       child.ref()
@@ -55,7 +57,10 @@ export async function startDockerd(
       await Promise.race([exited, late])
       patience.abort()
     }
-    await endProcessesOf(dir, running ? [child.pid as number] : [])
+    await endProcessesOf(`${dir}/`, running ? [child.pid as number] : [])
+  }
+  const stop = async (): Promise<void> => {
+    await end()
     await rm(dir, { recursive: true, force: true })
   }
 
@@ -69,7 +74,7 @@ export async function startDockerd(
     await stop()
     throw new Error(`dockerd ${running ? 'is not ready' : 'ended'}: ${said}`)
   }
-  return { socketPath, stop }
+  return { socketPath, end, stop }
 }
 
 export async function answers(socketPath: string): Promise<boolean> {

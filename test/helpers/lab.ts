@@ -4,13 +4,13 @@
  * left goes when the next lab is made.
  */
 import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
-import { request } from 'node:http'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { BUSYBOX, NODE, ensureImages, installDocker } from './docker.ts'
+import { installDocker } from './docker.ts'
 import { startDockerd, type Dockerd } from './dockerd.ts'
+import { copyData, engineTemplate } from './engine-template.ts'
 import { endProcessesOf, isThere } from './leftovers.ts'
 
 const run = promisify(execFile)
@@ -123,22 +123,18 @@ export async function createLab(
   return {
     hosts,
     async engines() {
+      const template = await engineTemplate()
       const started = await Promise.allSettled(
-        hosts.map(({ namespace, name }, i) =>
-          startDockerd(join(dir, `${name}-docker`), {
-            namespace,
-            args: ['--bip', `172.${20 + i}.0.1/16`]
-          })
-        )
+        hosts.map(async ({ namespace, name }, i) => {
+          const home = join(dir, `${name}-docker`)
+          await copyData(template, join(home, 'data'))
+          return startDockerd(home, { namespace, args: ['--bip', `172.${20 + i}.0.1/16`] })
+        })
       )
       dockerds = started.filter((each) => each.status === 'fulfilled').map((each) => each.value)
       const failed = started.find((each) => each.status === 'rejected')
       if (failed) throw failed.reason
-      const [first, ...others] = hosts.map((host) => host.dockerSocket)
-      if (first === undefined) return []
-      await ensureImages(first)
-      await Promise.all(others.map((other) => copyImages(first, other, [BUSYBOX, NODE])))
-      return [first, ...others]
+      return hosts.map((host) => host.dockerSocket)
     },
     async cut(i) {
       await ip(switchNamespace, [`link set p${i + 1} nomaster`])
@@ -203,30 +199,6 @@ async function toEnd(
     // It may end without reading it all.
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input ?? '')
-  })
-}
-
-/** From one engine to another: importing anew would give another id. */
-async function copyImages(from: string, to: string, names: string[]): Promise<void> {
-  const query = names.map((name) => `names=${encodeURIComponent(name)}`).join('&')
-  await new Promise<void>((resolve, reject) => {
-    const save = request({ socketPath: from, path: `/images/get?${query}` }, (archive) => {
-      const headers = { 'content-type': 'application/x-tar' }
-      const target = { socketPath: to, path: '/images/load?quiet=1', method: 'POST', headers }
-      const load = request(target, (response) => {
-        let said = ''
-        response.setEncoding('utf8').on('data', (text: string) => (said += text))
-        response.on('end', () => {
-          if (response.statusCode === 200 && !said.includes('"error"')) resolve()
-          else reject(new Error(`could not load the images: ${said}`))
-        })
-      })
-      load.on('error', reject)
-      archive.on('error', reject)
-      archive.pipe(load)
-    })
-    save.on('error', reject)
-    save.end()
   })
 }
 
