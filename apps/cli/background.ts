@@ -151,13 +151,10 @@ function earlyError(dir: string, child: ChildProcess): BrumeError {
     return toError(JSON.parse(line) as ErrorJson)
   }
   const how = child.signalCode ?? `exit code ${child.exitCode}`
-  return new BrumeError(
-    'DAEMON_FAILED',
-    `the daemon ended at once (${how}): ${lines.at(-1) ?? ''}`,
-    {
-      next: `${commandFor(dir, 'daemon')} shows why`
-    }
-  )
+  const last = lines.at(-1) ?? `without a word; ${join(dir, 'daemon.log')} may say why`
+  return new BrumeError('DAEMON_FAILED', `the daemon ended at once (${how}): ${last}`, {
+    next: `${commandFor(dir, 'daemon')} shows why`
+  })
 }
 
 async function end(client: Client, child: ChildProcess, exited: Promise<void>): Promise<void> {

@@ -285,7 +285,7 @@ async function stream<T>(
     for (;;) {
       const next = await Promise.race([iterator.next(), stopped.promise])
       if (next === 'aborted' || next.done === true) break
-      if (!response.write(encoding.encode(next.value))) await null
+      if (!response.write(encoding.encode(next.value))) await drained(response, signal)
     }
   } catch (error) {
     if (!signal.aborted) response.write(encoding.fail(error))

@@ -134,6 +134,11 @@ test('client - progress is told, then the result given or the error thrown', asy
   t.is((await rejection(client.progress('/join', {}, () => {}))).code, 'BAD_KEY')
 })
 
+test('client - progress that ends without a result is DAEMON_LOST', async (t) => {
+  const dir = await fakeDaemon(t, { 'POST /init': () => ({ events: (async function* () {})() }) })
+  t.is((await rejection(createClient(dir).progress('/init', {}, () => {}))).code, 'DAEMON_LOST')
+})
+
 test('client - a daemon that dies mid-answer is DAEMON_LOST, never a quiet end', async (t) => {
   const dir = await raw(t, (socket) => {
     socket.end(
