@@ -81,7 +81,7 @@ export class Mesh extends EventEmitter<{
   #reading: Promise<void> | null = null
   #stale = false
   #alive = ''
-  #aliveChangedAt = bootNow()
+  #unsettledAt = bootNow()
   #tick: NodeJS.Timeout | null = null
   #closing = false
 
@@ -182,9 +182,9 @@ export class Mesh extends EventEmitter<{
     return this.#listeningSince
   }
 
-  /** ms since the set of alive nodes last changed. */
+  /** ms since the set of alive nodes or the order of ops last changed. */
   get settledMs(): number {
-    return bootNow() - this.#aliveChangedAt
+    return bootNow() - this.#unsettledAt
   }
 
   /** Appends ops; resolves with their ids once this node's own state shows them. */
@@ -255,6 +255,7 @@ export class Mesh extends EventEmitter<{
   #wire(met: MetOnTheWay | null): void {
     const { log } = this.#components
     this.oplog.on('update', () => void this.#read())
+    this.oplog.on('reordered', () => (this.#unsettledAt = bootNow()))
     this.oplog.on('error', (error) => this.emit('failed', error))
     this.gossip.on('change', (node, kind) => {
       this.emit('gossip', node, kind)
@@ -383,7 +384,7 @@ export class Mesh extends EventEmitter<{
     const seen = [...alive].sort().join(' ')
     if (seen === this.#alive) return
     this.#alive = seen
-    this.#aliveChangedAt = bootNow()
+    this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
     this.emit('peers')

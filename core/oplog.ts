@@ -35,8 +35,16 @@ type View = Hyperbee<unknown>
 /** At most this many refused ops are remembered, to log each one once. */
 const MAX_REFUSED = 10_000
 
-/** Emits `update` when the view changed, `writable`, and `error` when the base cannot go on. */
-export class Oplog extends EventEmitter<{ update: []; writable: []; error: [Error] }> {
+/**
+ * Emits `update` when the view changed, `reordered` when ops of others came before ones that were
+ * applied already, `writable`, and `error` when the base cannot go on.
+ */
+export class Oplog extends EventEmitter<{
+  update: []
+  writable: []
+  reordered: []
+  error: [Error]
+}> {
   readonly #base: Autobase<View>
   readonly #log: Logger
   readonly #refused = new Map<OpId, string>()
@@ -60,6 +68,7 @@ export class Oplog extends EventEmitter<{ update: []; writable: []; error: [Erro
       close: (view) => view.close()
     })
     this.#base.on('update', () => this.emit('update'))
+    this.#base.view.core.on('truncate', () => this.emit('reordered'))
     this.#base.on('writable', () => this.emit('writable'))
     this.#base.on('interrupt', () => this.emit('update'))
     this.#base.on('error', (error: Error) => this.emit('error', error))
