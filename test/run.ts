@@ -14,7 +14,10 @@ const asked = process.argv.slice(2)
 const files = asked.length > 0 ? asked : await allTests()
 const docker = await prepareDocker()
 try {
-  process.exitCode = await run(files, docker === null ? {} : { BRUME_TEST_DOCKER: docker.socketPath })
+  process.exitCode = await run(
+    files,
+    docker === null ? {} : { BRUME_TEST_DOCKER: docker.socketPath }
+  )
 } finally {
   await docker?.stop()
 }
@@ -41,11 +44,15 @@ async function prepareDocker(): Promise<{ socketPath: string; stop(): Promise<vo
 
 function run(tests: string[], env: Record<string, string>): Promise<number> {
   const brittle = fileURLToPath(new URL('../node_modules/brittle/brittle-node.js', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', brittle, '--timeout', '60000', ...tests], {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, ...env }
-  })
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', brittle, '--timeout', '60000', ...tests],
+    {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, ...env }
+    }
+  )
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code) => resolve(code ?? 1))
