@@ -1,0 +1,56 @@
+/**
+ * `npm run soak -- NAME [--json] [--times N] [--seed N] [--engine process|docker]`: the rows of the
+ * tests that say "N times", whole. With `--json` the last line is one object; what is going on goes
+ * to stderr. Ends with 1 if something did not hold.
+ */
+import { parseArgs } from 'node:util'
+import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
+import { kill, type KillResult } from './kill.ts'
+
+interface Options {
+  times: number | null
+  seed: number
+  engine: 'process' | 'docker'
+}
+
+const SOAKS: Record<string, (options: Options) => Promise<KillResult>> = {
+  async kill({ times, seed, engine }) {
+    const socket = engine === 'docker' ? await dockerSocket() : null
+    if (socket !== null) await ensureImages(socket)
+    const image = socket === null ? null : BUSYBOX
+    return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
+  }
+}
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`)
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(argv: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      times: { type: 'string' },
+      seed: { type: 'string' },
+      engine: { type: 'string', default: 'process' }
+    }
+  })
+  const soak = SOAKS[positionals[0] ?? '']
+  const times = values.times === undefined ? null : Number(values.times)
+  const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed)
+  const { engine } = values
+  const known = engine === 'process' || engine === 'docker'
+  if (soak === undefined || !known || !((times ?? 1) >= 1) || !Number.isInteger(seed)) {
+    const names = Object.keys(SOAKS).join('|')
+    say(`npm run soak -- ${names} [--json] [--times N] [--seed N] [--engine process|docker]`)
+    return 1
+  }
+  const result = await soak({ times, seed, engine })
+  for (const what of result.broken) say(`broken: ${what}`)
+  const verdict = result.broken.length === 0 ? 'holds' : 'does not hold'
+  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+  else process.stdout.write(`${result.soak}: ${verdict} (seed ${seed}, ${result.kills} kills)\n`)
+  return result.broken.length === 0 ? 0 : 1
+}
