@@ -12,10 +12,12 @@ declare module 'brittle' {
     exception(fn: () => unknown, expected?: RegExp | (new () => Error), message?: string): unknown
     execution(fn: () => unknown, message?: string): unknown
     plan(count: number): void
-    teardown(fn: () => unknown, options?: { order?: number }): void
+    teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void
     timeout(ms: number): void
     comment(message: string): void
     end(): void
+    /** One part of a test; resolves when it is over. */
+    test(name: string, body: (t: Assert) => unknown): Promise<boolean>
     tmp(): Promise<string>
   }
   export interface Options {

@@ -52,8 +52,8 @@ export interface Output {
 
 export interface Lab {
   hosts: Host[]
-  /** Starts an engine on every host, with the images of the tests, the same ids everywhere. */
-  engines(): Promise<string[]>
+  /** Starts an engine on the first `count` hosts (all), with the tests' images, ids the same. */
+  engines(count?: number): Promise<string[]>
   /** Pulls the plug: what host `i` sends or should get is lost; it sees no sign of that. */
   cut(i: number): Promise<void>
   heal(i: number): Promise<void>
@@ -66,7 +66,7 @@ let labs = 0
 /** `n` hosts that reach each other. Needs root. Give `t`, or call `stop`. */
 export async function createLab(
   n: number,
-  t?: { teardown(fn: () => unknown): void }
+  t?: { teardown(fn: () => unknown, options?: { force?: boolean }): void }
 ): Promise<Lab> {
   if (process.getuid?.() !== 0) throw new Error('a lab of network namespaces needs root')
   await installDocker()
@@ -87,7 +87,7 @@ export async function createLab(
     await removeLab(prefix, dir)
   }
   const stopOnce = async (): Promise<void> => (stopped ??= stop())
-  t?.teardown(stopOnce)
+  t?.teardown(stopOnce, { force: true })
 
   try {
     await mkdir(dir, { recursive: true })
@@ -122,10 +122,10 @@ export async function createLab(
 
   return {
     hosts,
-    async engines() {
+    async engines(count = n) {
       const template = await engineTemplate()
       const started = await Promise.allSettled(
-        hosts.map(async ({ namespace, name }, i) => {
+        hosts.slice(0, count).map(async ({ namespace, name }, i) => {
           const home = join(dir, `${name}-docker`)
           await copyData(template, join(home, 'data'))
           return startDockerd(home, { namespace, args: ['--bip', `172.${20 + i}.0.1/16`] })
@@ -134,7 +134,7 @@ export async function createLab(
       dockerds = started.filter((each) => each.status === 'fulfilled').map((each) => each.value)
       const failed = started.find((each) => each.status === 'rejected')
       if (failed) throw failed.reason
-      return hosts.map((host) => host.dockerSocket)
+      return hosts.slice(0, count).map((host) => host.dockerSocket)
     },
     async cut(i) {
       await ip(switchNamespace, [`link set p${i + 1} nomaster`])
