@@ -185,7 +185,7 @@ function clear(dir: string, madeDir: string | null, before: Set<string>, keepLog
 }
 
 /** A process that ended but was not waited for by its parent is gone too. */
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
   } catch (error) {

@@ -494,7 +494,8 @@ class QuietAgent extends Agent {
   }
 }
 
-function defaultSocket(): string {
+/** The socket of DOCKER_HOST, else Docker's own. @throws BrumeError ENGINE_UNREACHABLE */
+export function defaultSocket(): string {
   const host = process.env['DOCKER_HOST']
   if (!host) return '/var/run/docker.sock'
   if (host.startsWith('unix://')) return host.slice('unix://'.length)
