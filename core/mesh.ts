@@ -79,7 +79,9 @@ export class Mesh extends EventEmitter<{
   #listeningSince = bootNow()
   #state: State = emptyState()
   #reading: Promise<void> | null = null
-  #stale = false
+  /** Reads asked for, and those of them that are answered. */
+  #asked = 0
+  #answered = 0
   #alive = ''
   #unsettledAt = bootNow()
   #tick: NodeJS.Timeout | null = null
@@ -390,17 +392,17 @@ export class Mesh extends EventEmitter<{
     this.emit('peers')
   }
 
-  /** Reads the view into `state`; concurrent calls share reads, the last starts after them all. */
+  /** Resolves once `state` comes from a read that began after this call. Calls share reads. */
   async #read(): Promise<void> {
-    this.#stale = true
-    while (this.#stale && !this.#closing) {
+    const mine = ++this.#asked
+    while (this.#answered < mine && !this.#closing) {
       this.#reading ??= this.#readOnce().finally(() => (this.#reading = null))
       await this.#reading
     }
   }
 
   async #readOnce(): Promise<void> {
-    this.#stale = false
+    const upTo = this.#asked
     try {
       const known = this.#state.nodes.size
       this.#state = await this.oplog.read()
@@ -409,6 +411,8 @@ export class Mesh extends EventEmitter<{
     } catch (error) {
       if (this.#closing) return
       this.#components.log.error({ error: sentenceOf(error) }, 'the view could not be read')
+    } finally {
+      this.#answered = upTo
     }
   }
 }

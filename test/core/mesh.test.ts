@@ -56,3 +56,18 @@ test('mesh - a question is answered by the node asked, a stream is streamed', as
     /does not know the call/
   )
 })
+
+test('mesh - what was appended is in the state once append resolves, whatever comes in meanwhile', async (t) => {
+  const { nodes } = await createMesh(3, t)
+  const missing: string[] = []
+  for (let i = 0; i < 20; i++) {
+    await Promise.all(
+      nodes.map(async ({ mesh, name: node }) => {
+        const name = `${node}-${i}`
+        await mesh.append([{ type: 'application.set', name, over: null, at: 0 }])
+        if (!mesh.state.applications.has(name)) missing.push(name)
+      })
+    )
+  }
+  t.alike(missing, [])
+})
