@@ -36,7 +36,6 @@ export async function createMesh(
   await saveMembership(components.dir, membership)
   const mesh = new Mesh(components, membership, null)
   await mesh.open()
-  mesh.start()
   return mesh
 }
 
@@ -83,7 +82,6 @@ export async function openMesh(components: MeshComponents): Promise<Mesh | null>
   if (membership === null) return null
   const mesh = new Mesh(components, membership, null, await loadKnownNodes(components.dir))
   await mesh.open()
-  mesh.start()
   return mesh
 }
 

@@ -48,6 +48,8 @@ const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
 /** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
 const MAX_LINKS = 12
 const REACH_MS = 5_000
+/** A whole store opens in less. */
+const LATE_MS = 10_000
 /** Ended links are told of until their node is back, the newest so many of them. */
 const MAX_ENDED = 64
 
@@ -137,24 +139,30 @@ export class Mesh extends EventEmitter<{
     this.#wire(met)
   }
 
-  /** Opens the store and starts to look for peers; waits for none. */
+  /** Meets others and opens the store; waits for them only where it lacks blocks of the view. */
   async open(): Promise<void> {
-    await this.oplog.ready()
-    await this.gossip.load()
-    await this.#read()
+    const { log } = this.#components
+    const late = setTimeout(
+      () => log.warn({}, 'the store lacks blocks of the view: waiting for a peer that has them'),
+      LATE_MS
+    )
+    try {
+      await this.gossip.load()
+      // Before the store: one that was killed amid a fast-forward opens only with peers' blocks.
+      this.links.start()
+      this.#swarm.start()
+      await this.oplog.ready()
+      await this.#read()
+    } finally {
+      clearTimeout(late)
+    }
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
       await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
     }
     this.gossip.start()
-    this.links.start()
     this.#tellLinks()
     this.#tick = setInterval(() => this.#onTick(), 1_000)
-  }
-
-  /** Starts to meet others. Apart from `open`, so that a newcomer's swarm is not started twice. */
-  start(): void {
-    this.#swarm.start()
   }
 
   async close(): Promise<void> {

@@ -62,8 +62,12 @@ export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
     )
   }
 
-  /** Announces and looks up; returns at once: a DHT that does not answer must not hold a start. */
+  /**
+   * Announces and looks up, once; returns at once: a DHT that does not answer must not hold a
+   * start.
+   */
   start(): void {
+    if (this.#discovery !== null) return
     this.#discovery = this.#swarm.join(this.#topic, { client: true, server: true })
     this.#schedulePulse()
   }
