@@ -16,8 +16,9 @@ export function builtCli(): Promise<string> {
 
 /** The environment of a command: the caller's, without what would lead it to another node. */
 export function cliEnv(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  const { BRUME_DATA: _data, DOCKER_HOST: _docker, NODE_OPTIONS: _options, ...rest } = process.env
-  return { ...rest, ...more }
+  const env = { ...process.env }
+  for (const name of ['BRUME_DATA', 'DOCKER_HOST', 'NODE_OPTIONS']) delete env[name]
+  return { ...env, ...more }
 }
 
 /** Path of a built file, to be imported: `core/swarm.js`. */
