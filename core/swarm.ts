@@ -142,14 +142,28 @@ export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
   }
 }
 
-/** A DHT node that others may be pointed at: `HOST:PORT` of it is a `--bootstrap`. */
+/** Of a DHT: from fewer answers no node can tell its own address, and then none punches. */
+const DHT_NODES = 3
+
+/** A DHT that others may be pointed at: `HOST:PORT` of it is a `--bootstrap`. */
 export async function startBootstrapNode(
   host: string,
   fixedPort?: number
 ): Promise<{ address: string; close(): Promise<void> }> {
-  const dht = HyperDHT.bootstrapper(fixedPort ?? (await freeUdpPort(host)), host, { host })
-  await dht.fullyBootstrapped()
-  return { address: `${host}:${dht.address().port}`, close: () => dht.destroy() }
+  const first = HyperDHT.bootstrapper(fixedPort ?? (await freeUdpPort(host)), host, { host })
+  const nodes = [first]
+  await first.fullyBootstrapped()
+  const address = `${host}:${first.address().port}`
+  while (nodes.length < DHT_NODES) {
+    const open = { host, port: 0, anyPort: true, firewalled: false, ephemeral: false }
+    const node = new HyperDHT({ bootstrap: [address], ...open })
+    nodes.push(node)
+    await node.fullyBootstrapped()
+  }
+  const close = async (): Promise<void> => {
+    await Promise.all(nodes.map((node) => node.destroy()))
+  }
+  return { address, close }
 }
 
 function freeUdpPort(host: string): Promise<number> {
