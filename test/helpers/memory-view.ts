@@ -1,0 +1,73 @@
+/** The view as apply handlers see it, in memory, and contexts of members to apply ops in. */
+import type { ApplyContext, ViewBatch } from '../../core/state/apply.ts'
+import { readState } from '../../core/state/read.ts'
+import type { State } from '../../core/state/state.ts'
+import { applyOp, decodeOp, type Op } from '../../core/state/index.ts'
+import { keys } from '../../core/state/keys.ts'
+import type { NodeRecord } from '../../core/state/state.ts'
+
+export class MemoryView implements ViewBatch {
+  readonly entries = new Map<string, string>()
+
+  async get<T>(key: string): Promise<T | null> {
+    const text = this.entries.get(key)
+    return text === undefined ? null : (JSON.parse(text) as T)
+  }
+
+  async put(key: string, value: unknown): Promise<void> {
+    this.entries.set(key, JSON.stringify(value))
+  }
+
+  async del(key: string): Promise<void> {
+    this.entries.delete(key)
+  }
+
+  async list<T>(prefix: string): Promise<{ key: string; value: T }[]> {
+    return this.#sorted()
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, text]) => ({ key, value: JSON.parse(text) as T }))
+  }
+
+  /** Equal strings are equal views. */
+  dump(): string {
+    return JSON.stringify(this.#sorted())
+  }
+
+  state(): Promise<State> {
+    const entries = this.#sorted()
+    async function* stream(): AsyncGenerator<{ key: string; value: unknown }> {
+      for (const [key, text] of entries) yield { key, value: JSON.parse(text) }
+    }
+    return readState(stream())
+  }
+
+  #sorted(): [string, string][] {
+    return [...this.entries].sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+}
+
+export interface Order {
+  view: MemoryView
+  /** Applies a block as the oplog does; null or why it was refused. */
+  apply(writer: Buffer, block: Buffer | Op): Promise<string | null>
+}
+
+/** One order of ops over an empty view. `meshKey` is the first writer's. */
+export function order(meshKey: Buffer): Order {
+  const view = new MemoryView()
+  let length = 0
+  return {
+    view,
+    async apply(writer, block) {
+      const op = `${writer.toString('hex').slice(0, 8)}.${++length}`
+      const bytes = Buffer.isBuffer(block) ? block : Buffer.from(JSON.stringify(block))
+      const decoded = decodeOp(bytes)
+      if (typeof decoded === 'string') return decoded
+      const id = await view.get<string>(keys.writer(writer))
+      const author = id === null ? null : await view.get<NodeRecord>(keys.node(id))
+      const addWriter = async (): Promise<void> => {}
+      const context: ApplyContext = { view, meshKey, writer, author, op, addWriter }
+      return applyOp(decoded, context)
+    }
+  }
+}
