@@ -1,0 +1,134 @@
+/**
+ * One replica; the link of the node that runs it is cut at the switch, which no end notices. The
+ * clock starts just before the cut and stops at the `start` event of a replacement in another
+ * engine. Then the link is healed, and the next cut waits until all are together again. Swarm takes
+ * its turns on the same engines.
+ */
+import type { ReplicaJson } from '../apps/api.ts'
+import { waitUntil } from '../test/helpers/wait.ts'
+import { declare } from './bench.ts'
+import { SERVICE_LABEL, startDockerSwarm, untilGone, type DockerSwarm } from './docker-swarm.ts'
+import { durations, ratio, type Durations } from './measure.ts'
+import { Starts, type Start } from './starts.ts'
+import { spread } from './table.ts'
+import { idleSpec, startThreeNodes, untilWhole, type BenchNode } from './three-nodes.ts'
+
+const ROUNDS = 6
+/** Swarm takes part in so many rounds only: a round of it takes a minute and more. */
+const SWARM_ROUNDS = 2
+const APPLICATION = 'one'
+
+export interface FailoverResults {
+  brume: Durations
+  swarm: Durations
+  ratios: { swarm: number }
+}
+
+export const failover = declare<FailoverResults>({
+  question: 'failover: from the cut of a node’s link until its replica starts on another',
+
+  async run({ runs }, during) {
+    const nodes = await startThreeNodes(during)
+    const hosts = nodes.map(({ host }) => host)
+    during.say('three managers of a swarm')
+    const swarm = await startDockerSwarm(hosts)
+    const starts = await Starts.watch(
+      hosts.map(({ dockerSocket }) => dockerSocket),
+      during
+    )
+    const samples = { brume: [] as number[], swarm: [] as number[] }
+    await nodes[0]?.client.post('/applications', {
+      application: APPLICATION,
+      microservices: [{ name: 'web', spec: idleSpec(1) }]
+    })
+    const rounds = runs ?? ROUNDS
+    for (let i = 1; i <= rounds; i++) {
+      samples.brume.push(await byBrume(nodes, starts))
+      during.say(`${i}  brume  ${Math.round(samples.brume.at(-1) ?? 0)} ms`)
+      if (i > Math.min(SWARM_ROUNDS, rounds)) continue
+      samples.swarm.push(await bySwarm(nodes, swarm, starts, i))
+      during.say(`${i}  swarm  ${Math.round(samples.swarm.at(-1) ?? 0)} ms`)
+    }
+    const [brume, theirs] = [durations(samples.brume), durations(samples.swarm)]
+    return { brume, swarm: theirs, ratios: { swarm: ratio(brume, theirs) } }
+  },
+
+  rows: ({ brume, swarm, ratios }) => [
+    {
+      what: 'brume',
+      measured: spread(brume),
+      must: { be: 'p95 ≤ 8000 ms', holds: brume.p95Ms <= 8000 }
+    },
+    { what: 'Docker Swarm', measured: spread(swarm), must: null },
+    {
+      what: 'brume over Swarm',
+      measured: String(ratios.swarm),
+      must: { be: '≤ 0.5', holds: ratios.swarm <= 0.5 }
+    }
+  ]
+})
+
+async function byBrume(nodes: BenchNode[], starts: Starts): Promise<number> {
+  await untilWhole(nodes)
+  const at = await untilRunsOnce(nodes)
+  return cutAndHeal(at, starts, ({ attributes }) => {
+    return attributes['brume.application'] === APPLICATION
+  })
+}
+
+async function bySwarm(
+  nodes: BenchNode[],
+  swarm: DockerSwarm,
+  starts: Starts,
+  i: number
+): Promise<number> {
+  const name = `one-${i}`
+  await swarm.untilWhole()
+  await swarm.create(name, 1)
+  const isOurs = ({ attributes }: Start): boolean => attributes[SERVICE_LABEL] === name
+  const [started] = await starts.first(1, isOurs)
+  const at = nodes.find(({ host }) => host.dockerSocket === started?.socket)
+  if (at === undefined) throw new Error('it started nowhere')
+  const ms = await cutAndHeal(at, starts, isOurs)
+  await swarm.untilWhole()
+  await swarm.remove(name)
+  return ms
+}
+
+async function cutAndHeal(
+  { host, fleet }: BenchNode,
+  starts: Starts,
+  isOurs: (start: Start) => boolean
+): Promise<number> {
+  const cutAt = Date.now()
+  await fleet.cut()
+  try {
+    const [replacement] = await starts.first(
+      1,
+      (start) => isOurs(start) && start.at >= cutAt && start.socket !== host.dockerSocket,
+      180_000
+    )
+    return (replacement?.at ?? NaN) - cutAt
+  } finally {
+    await fleet.heal()
+  }
+}
+
+/** The node that runs the one replica; every node says so, and no engine has another copy. */
+async function untilRunsOnce(nodes: BenchNode[]): Promise<BenchNode> {
+  let at: BenchNode | undefined
+  await waitUntil(async () => {
+    const seen = await Promise.all(
+      nodes.map(({ client }) => client.get<ReplicaJson[]>('/replicas'))
+    )
+    const where = seen.map((all) =>
+      all.length === 1 && all[0]?.state === 'running' ? all[0] : null
+    )
+    at = nodes.find(({ fleet }) => where.every((replica) => replica?.node === fleet.name))
+    return at !== undefined
+  }, 120_000)
+  if (at === undefined) throw new Error('it runs nowhere')
+  const others = nodes.filter((node) => node !== at).map(({ host }) => host)
+  await untilGone(others, 'brume.application', APPLICATION)
+  return at
+}
