@@ -9,6 +9,8 @@ export interface Progress {
   show(rows: WatchedReplica[], nowMs: number): void
   /** Leaves the last picture on the screen; whatever is written next goes below it. */
   end(): void
+  /** Takes the live picture off the screen, for a result that says the same and more. */
+  clear(): void
 }
 
 export function createProgress(output: Output, startMs: number): Progress {
@@ -46,6 +48,10 @@ function liveTable(output: Output, startMs: number): Progress {
       drawn = picture
     },
     end() {
+      drawn = ''
+    },
+    clear() {
+      if (drawn !== '') output.write(erase(drawn))
       drawn = ''
     }
   }
@@ -97,7 +103,8 @@ function changeLines(output: Output, startMs: number): Progress {
         output.write(`${line} (${elapsed(nowMs - startMs)})\n`)
       }
     },
-    end() {}
+    end() {},
+    clear() {}
   }
 }
 

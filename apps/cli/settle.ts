@@ -57,7 +57,11 @@ export async function settle(goal: Goal, patience: Patience, context: Context): 
       const shown = rows.filter((row) => goal.microservices.has(row.microservice))
       progress.show(shown, nowMs)
       const verdict = judge.see(rows, nowMs)
-      if (verdict.kind === 'done') return
+      if (verdict.kind === 'done') {
+        // The result follows on the same screen; elsewhere the picture is all there is to see.
+        if (context.out.isTTY && !context.json) progress.clear()
+        return
+      }
       if (verdict.kind === 'failed') throw await failed(verdict, context)
       if (nowMs - changedMs > patience.timeoutMs) throw timedOut(goal, shown, patience, context)
     }

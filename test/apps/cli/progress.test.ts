@@ -65,3 +65,20 @@ test('progress - a table higher than the terminal is cut, so that it can be draw
       'hello/web/1   pi-1   running   1.0s\n… and 7 more\n'
   )
 })
+
+test('progress - cleared, it leaves nothing on a terminal, and what was written elsewhere', (t) => {
+  const terminal = capture({ tty: { columns: 60, rows: 24 } })
+  const live = createProgress(terminal.output, 0)
+  live.clear()
+  t.is(terminal.text(), '', 'nothing was drawn')
+  live.show([watched()], 1_000)
+  live.clear()
+  live.end()
+  t.ok(terminal.text().endsWith('running   1.0s\n\x1b[2A\x1b[J'))
+
+  const file = capture()
+  const lines = createProgress(file.output, 0)
+  lines.show([watched()], 1_000)
+  lines.clear()
+  t.is(file.text(), 'hello/web/0 running on pi-1 (1.0s)\n')
+})
