@@ -124,7 +124,8 @@ type News =
   | { type: 'gossip.changed' }
   | { type: 'peers.changed'; alive: ReadonlySet<string> }
 
-function createNodeMachine(parts: Parts) {
+/** The machine of the root actor. Its parts are used by the actors it starts, not before. */
+export function createNodeMachine(parts: Parts) {
   const { mesh, log } = parts
   const base = setup({
     types: { context: {} as { rests: Record<RoleName, number> }, events: {} as News },
