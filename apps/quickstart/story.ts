@@ -112,8 +112,10 @@ async function bringBack(
   const startMs = performance.now()
   await ask(['up', ...dataOf(trio, away)], { signal: options.signal, finishes: true })
   const over = within(RETURNS_MS, options.signal, `${away} has not come back`)
-  const isBack = ({ nodes }: Fleet): boolean =>
-    nodes.some(({ name, state }) => name === away && state === 'alive')
+  // Alive, and what it said before the plug was pulled is no longer believed.
+  const isBack = ({ nodes, replicas }: Fleet): boolean =>
+    nodes.some(({ name, state }) => name === away && state === 'alive') &&
+    new Set(replicas.map(replicaName)).size === replicas.length
   await watchFleet(trio.clientOf(FIRST), screen.output, isBack, { signal: over, startMs })
   screen.say('')
   screen.good(`${away} is alive again. What moved stays where it is: nothing is stopped for it`)

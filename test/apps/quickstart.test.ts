@@ -1,0 +1,152 @@
+/** The quickstart as a person runs it: one process, from its first line to nothing left behind. */
+import test, { type Assert } from 'brittle'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { dockerApi } from '../helpers/docker-api.ts'
+import { dockerSocket } from '../helpers/docker.ts'
+import { waitUntil } from '../helpers/wait.ts'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+const TIMEOUT = { timeout: 180_000 }
+/** Whole: the daemons look for it from another directory. */
+const TSX = import.meta.resolve('tsx')
+
+test('quickstart - on processes: deploys, moves a replica, leaves nothing', TIMEOUT, async (t) => {
+  const { text, exitCode, left } = await start(t, ['--once', '--engine', 'process'])
+  t.is(await exitCode, 0)
+  tellsTheStory(t, text())
+  t.ok(text().includes('engine: process'), 'says which engine')
+  t.alike(await left(), [])
+})
+
+test('quickstart - on Docker: the same, and no container stays', TIMEOUT, async (t) => {
+  const socket = await dockerSocket()
+  const before = await containersOn(socket)
+  const { text, exitCode, left } = await start(t, ['--once', '--engine', 'docker'], {
+    DOCKER_HOST: `unix://${socket}`
+  })
+  t.is(await exitCode, 0)
+  tellsTheStory(t, text())
+  t.ok(text().includes('engine: docker'), 'says which engine')
+  t.alike(await left(), [])
+  t.alike(await containersOn(socket), before)
+})
+
+for (const moment of ['attic made mesh', 'The plug of']) {
+  test(`quickstart - Ctrl-C after "${moment}" leaves nothing`, TIMEOUT, async (t) => {
+    const { child, text, exitCode, left } = await start(t, ['--engine', 'process'])
+    await waitUntil(() => text().includes(moment) || child.exitCode !== null, 60_000)
+    child.kill('SIGINT')
+    child.kill('SIGINT')
+    t.is(await exitCode, 130)
+    t.ok(text().includes('quickstart: interrupted'))
+    t.alike(await left(), [])
+  })
+}
+
+test('quickstart - stays until Ctrl-C, which is a good end', TIMEOUT, async (t) => {
+  const { child, text, exitCode, left } = await start(t, ['--engine', 'process'])
+  await waitUntil(() => text().includes('until you press Ctrl-C'), 120_000)
+  t.is(child.exitCode, null)
+  child.kill('SIGINT')
+  t.is(await exitCode, 0)
+  t.alike(await left(), [])
+})
+
+test('quickstart - without Docker it takes processes and says why; asked for Docker it fails', async (t) => {
+  const nowhere = { DOCKER_HOST: `unix://${join(tmpdir(), 'no-docker-here.sock')}` }
+  const free = await start(t, [], nowhere)
+  await waitUntil(() => free.text().includes('engine: process (no Docker here: '), 30_000)
+  free.child.kill('SIGTERM')
+  t.is(await free.exitCode, 130)
+  t.alike(await free.left(), [])
+
+  const bound = await start(t, ['--engine', 'docker'], nowhere)
+  t.is(await bound.exitCode, 1)
+  t.ok(
+    bound.text().startsWith('brume: edge computing without a server\nquickstart: '),
+    bound.text()
+  )
+  t.alike(await bound.left(), [])
+})
+
+test('quickstart - an option it does not know is refused before anything starts', async (t) => {
+  const { text, exitCode } = await start(t, ['--twice'])
+  t.is(await exitCode, 1)
+  t.ok(text().includes('next: npm run quickstart -- [--once]'))
+})
+
+function tellsTheStory(t: Assert, text: string): void {
+  t.is(text.match(/ answers on http:.*: hello from replica \d/g)?.length, 3, 'three answers')
+  const away = /The plug of (\w+) is pulled/.exec(text)?.[1]
+  const moved = /(hello\/web\/\d) runs on (\w+) now/.exec(text)
+  t.ok(away && moved && moved[2] !== away, `${moved?.[1]} moved from ${away} to ${moved?.[2]}`)
+  t.ok(text.includes(`${away} is alive again`))
+  const dirs = [...text.matchAll(/ --data (\S+)/g)].map((match) => match[1] as string)
+  t.ok(dirs.length > 8)
+  for (const dir of dirs) t.absent(existsSync(dir), 'its data is gone')
+}
+
+interface Run {
+  child: ChildProcess
+  /** Both outputs so far. */
+  text: () => string
+  exitCode: Promise<number>
+  /** Files it left, and processes that name its directory. */
+  left: () => Promise<string[]>
+}
+
+async function start(t: Assert, args: string[], env: Record<string, string> = {}): Promise<Run> {
+  // Its own place for temporary files: what is left there is its.
+  const dir = await mkdtemp(join(tmpdir(), 'brume-qs-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  const main = join(ROOT, 'apps', 'quickstart', 'main.ts')
+  const child = spawn(process.execPath, ['--import', TSX, main, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, TMPDIR: dir, ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  t.teardown(() => child.kill('SIGTERM'), { order: -1 })
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  }
+  const exitCode = new Promise<number>((resolve) =>
+    child.once('close', (code) => {
+      if (code !== 0 && code !== 130) t.comment(text)
+      resolve(code ?? -1)
+    })
+  )
+  return {
+    child,
+    text: () => text,
+    exitCode,
+    left: async () => [...(await filesOf(dir)), ...(await processesNaming(dir))]
+  }
+}
+
+async function containersOn(socketPath: string): Promise<string[]> {
+  const { body } = await dockerApi(socketPath, 'GET', '/containers/json?all=1')
+  return (body as { Id: string }[]).map(({ Id }) => Id).sort()
+}
+
+/** tsx keeps its cache among the temporary files. */
+const filesOf = async (dir: string): Promise<string[]> =>
+  (await readdir(dir)).filter((name) => !name.startsWith('tsx-'))
+
+async function processesNaming(dir: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const lines = await Promise.all(
+    pids.map(async (pid) => {
+      const read = (file: string): Promise<string> =>
+        readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')
+      return `${await read('cmdline')} ${await read('environ')}`.includes(dir)
+        ? `process ${pid}`
+        : ''
+    })
+  )
+  return lines.filter((line) => line !== '')
+}
