@@ -49,7 +49,7 @@ const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
 const MAX_LINKS = 12
 const REACH_MS = 5_000
 /** A whole store opens in less. */
-const LATE_MS = 10_000
+const LATE_MS = 3_000
 /** Ended links are told of until their node is back, the newest so many of them. */
 const MAX_ENDED = 64
 
@@ -139,23 +139,26 @@ export class Mesh extends EventEmitter<{
     this.#wire(met)
   }
 
-  /** Meets others and opens the store; waits for them only where it lacks blocks of the view. */
+  /** Opens the store and starts to look for peers; waits for them only where it lacks blocks. */
   async open(): Promise<void> {
-    const { log } = this.#components
-    const late = setTimeout(
-      () => log.warn({}, 'the store lacks blocks of the view: waiting for a peer that has them'),
-      LATE_MS
-    )
+    let lacking = false
+    // A store that was killed amid a fast-forward opens only with blocks that peers have.
+    const late = setTimeout(() => {
+      lacking = true
+      this.#components.log.warn({}, 'the store lacks blocks of the view: looking for who has them')
+      this.#swarm.start()
+    }, LATE_MS)
     try {
       await this.gossip.load()
-      // Before the store: one that was killed amid a fast-forward opens only with peers' blocks.
       this.links.start()
-      this.#swarm.start()
       await this.oplog.ready()
       await this.#read()
     } finally {
       clearTimeout(late)
     }
+    // Links from before do not wake the oplog up for what their peers have: they are made anew.
+    if (lacking) for (const { connection } of this.links.all) connection.destroy()
+    this.#swarm.start()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
       await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
