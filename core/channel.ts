@@ -38,7 +38,7 @@ export class Channel {
     this.#options = options
     options.links.on('up', (link) => this.#listen(link))
     options.links.on('down', (link) => {
-      this.#sessions.get(link)?.destroy()
+      this.#sessions.get(link)?.destroy(linkGone())
       this.#sessions.delete(link)
     })
   }
@@ -69,12 +69,14 @@ export class Channel {
     params: unknown,
     signal: AbortSignal
   ): Promise<http2.ClientHttp2Stream> {
+    const body = Buffer.from(JSON.stringify(params ?? null))
+    if (body.length > MAX_BODY_BYTES) throw tooLarge()
     const link = this.#options.links.get(node) ?? (await this.#options.reach(node))
     const request = this.#session(link).request(
       { ':method': 'POST', ':path': `/${path}` },
       { signal }
     )
-    request.end(JSON.stringify(params ?? null))
+    request.end(body)
     return new Promise((resolve, reject) => {
       const lost = (error?: unknown): void => reject(unreachable(node, error))
       request.once('error', lost)
@@ -152,7 +154,8 @@ function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
   const channel: MuxChannel | null = mux.createChannel({
     protocol: PROTOCOL,
     id,
-    onclose: () => void duplex.destroy(),
+    // With an error: a stream cut short must not look like one that ended.
+    onclose: () => void duplex.destroy(linkGone()),
     ondrain: () => {
       const go = drained
       drained = null
@@ -166,7 +169,7 @@ function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
   const duplex: Duplex = new Duplex({
     read() {},
     write(chunk: Buffer, _encoding, done) {
-      if (channel === null || channel.closed) return done(new Error('the link is gone'))
+      if (channel === null || channel.closed) return done(linkGone())
       if (bytes?.send(chunk) === true) return done()
       drained = () => done()
     },
@@ -179,21 +182,26 @@ function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
       done(error)
     }
   })
-  if (channel === null) duplex.destroy(new Error('the link is gone'))
+  if (channel === null) duplex.destroy(linkGone())
   else channel.open()
   return duplex
 }
+
+const linkGone = (): Error => new Error('the link is gone')
 
 async function readAll(stream: Readable): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new BrumeError('TOO_LARGE', 'a call is larger than 256 KiB')
+    if (bytes > MAX_BODY_BYTES) throw tooLarge()
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString()
 }
+
+const tooLarge = (): BrumeError =>
+  new BrumeError('TOO_LARGE', `a call is larger than ${MAX_BODY_BYTES / 1024} KiB`)
 
 function remoteError(text: string): BrumeError {
   try {
