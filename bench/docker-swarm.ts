@@ -79,11 +79,11 @@ export async function ask(
   throw new Error(`${method} ${path} on ${name}: ${answer.status} ${JSON.stringify(answer.body)}`)
 }
 
-async function members(host: Host): Promise<number> {
-  const nodes = (await ask(host, 'GET', '/nodes')) as {
-    Status: { State: string }
-    ManagerStatus?: { Reachability: string }
-  }[]
+/** Members in reach, as a host sees it; none while the swarm has no leader. */
+async function members({ dockerSocket }: Host): Promise<number> {
+  const { status, body } = await dockerApi(dockerSocket, 'GET', '/nodes')
+  if (status !== 200) return 0
+  const nodes = body as { Status: { State: string }; ManagerStatus?: { Reachability: string } }[]
   return nodes.filter(
     ({ Status, ManagerStatus }) =>
       Status.State === 'ready' && ManagerStatus?.Reachability === 'reachable'
