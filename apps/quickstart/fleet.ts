@@ -103,22 +103,21 @@ function rowsOf({ nodes, replicas }: Fleet): Row[] {
 }
 
 function changeLines(output: Output): Show {
-  let shown: Map<string, string> | null = null
+  let shown: Set<string> | null = null
   return ({ nodes, replicas }, elapsedMs) => {
-    const news = [
-      ...nodes.map(({ name, state }) => [name, `${name} is ${state}`] as const),
+    const lines = [
+      ...nodes.map(({ name, state }) => `${name} is ${state}`),
       ...replicas.map((replica) => {
-        const name = replicaName(replica)
         const where = replica.node === null ? '' : ` on ${replica.node}`
-        return [name, `${name} is ${replica.state}${where}`] as const
+        return `${replicaName(replica)} is ${replica.state}${where}`
       })
     ]
-    for (const [thing, line] of news) {
-      // How it was at first was shown before.
-      if (shown !== null && shown.get(thing) !== line) {
+    // How it was at first was shown before.
+    for (const line of lines) {
+      if (shown?.has(line) === false) {
         output.write(`${(elapsedMs / 1000).toFixed(1).padStart(5)} s  ${line}\n`)
       }
     }
-    shown = new Map(news)
+    shown = new Set(lines)
   }
 }

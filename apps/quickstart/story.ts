@@ -22,7 +22,7 @@ export interface StoryOptions {
 }
 
 const MOVES_MS = 60_000
-const RETURNS_MS = 30_000
+const RETURNS_MS = 60_000
 const ANSWERS_MS = 5_000
 
 /** @throws BrumeError of whatever failed; the signal's reason where the person left in the middle */
@@ -112,13 +112,13 @@ async function bringBack(
   const startMs = performance.now()
   await ask(['up', ...dataOf(trio, away)], { signal: options.signal, finishes: true })
   const over = within(RETURNS_MS, options.signal, `${away} has not come back`)
-  // Alive, and what it said before the plug was pulled is no longer believed.
+  // From its disk it may have started what it ran before: that is handed over, then ends.
   const isBack = ({ nodes, replicas }: Fleet): boolean =>
     nodes.some(({ name, state }) => name === away && state === 'alive') &&
     new Set(replicas.map(replicaName)).size === replicas.length
   await watchFleet(trio.clientOf(FIRST), screen.output, isBack, { signal: over, startMs })
   screen.say('')
-  screen.good(`${away} is alive again. What moved stays where it is: nothing is stopped for it`)
+  screen.good(`${away} is alive again. What moved stays where it is, and runs once`)
 }
 
 function suggest(trio: Trio, screen: Screen, { once }: StoryOptions): void {
