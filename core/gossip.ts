@@ -109,7 +109,8 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
 
   get<K extends GossipKind>(node: string, kind: K): GossipRecord<K> | null {
     const known = this.#records.get(recordKey(node, kind))
-    return known === undefined ? null : (known as unknown as GossipRecord<K>)
+    if (known === undefined || this.#isOutdated(node, known)) return null
+    return known as unknown as GossipRecord<K>
   }
 
   /** Newest record of every node that sent one of this kind. */
@@ -117,7 +118,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     const found = new Map<string, GossipRecord<K>>()
     for (const [key, known] of this.#records) {
       const [node, of] = key.split('/')
-      if (of === kind && node !== undefined) {
+      if (of === kind && node !== undefined && !this.#isOutdated(node, known)) {
         found.set(node, known as unknown as GossipRecord<K>)
       }
     }
@@ -168,6 +169,11 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   /** Asks all neighbours for what is missing here: after new members became known. */
   ask(): void {
     for (const peer of this.#peers.values()) peer.greet()
+  }
+
+  /** What this node said of itself in an earlier run is kept for its number, and not believed. */
+  #isOutdated(node: string, { receivedAt }: Known): boolean {
+    return node === this.#self && receivedAt === -Infinity
   }
 
   #publish(kind: GossipKind, bytes: Buffer, body: unknown): void {

@@ -48,6 +48,7 @@ const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
 /** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
 const MAX_LINKS = 12
 const REACH_MS = 5_000
+const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
 /** Ended links are told of until their node is back, the newest so many of them. */
@@ -343,11 +344,25 @@ export class Mesh extends EventEmitter<{
     return null
   }
 
-  async #admit(paper: Admission): Promise<Welcome> {
+  async #admit(paper: Admission): Promise<Welcome | null> {
     if (!this.#state.nodes.has(paper.node)) {
+      // A newcomer itself a moment ago: its own admission may still be on its way here.
+      if (!this.oplog.writable && !(await this.#becomesWritable())) return null
       await this.append([{ type: 'node.admit', admission: paper, at: Date.now() }])
     }
     return { encryptionKey: this.membership.encryptionKey }
+  }
+
+  #becomesWritable(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        this.oplog.off('writable', done)
+        resolve(this.oplog.writable)
+      }
+      const timer = setTimeout(done, ADMIT_MS)
+      this.oplog.on('writable', done)
+    })
   }
 
   #onUp(link: Link): void {

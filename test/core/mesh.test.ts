@@ -36,6 +36,10 @@ test('mesh - gossip reaches all and survives a restart', async (t) => {
   const kept = b.mesh.gossip.get(a.mesh.self, 'holds')
   t.alike(kept?.body, { digests: ['x'] })
   t.is(kept?.receivedAt, -Infinity, 'a record from disk makes nobody alive')
+
+  await a.restart()
+  t.is(a.mesh.gossip.get(a.mesh.self, 'holds'), null, 'nobody believes its own old words')
+  t.absent(a.mesh.gossip.all('holds').has(a.mesh.self))
 })
 
 test('mesh - a question is answered by the node asked, a stream is streamed', async (t) => {
