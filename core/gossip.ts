@@ -4,24 +4,14 @@
  * encrypted, so that the last known status outlives a restart. Never in the oplog.
  */
 import { EventEmitter } from 'node:events'
-import c from 'compact-encoding'
 import type Protomux from 'protomux'
 import { bootNow } from './clock.ts'
 import { hash, seal, sign, toId, unseal, verify, type KeyPair } from './crypto.ts'
 import { sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import type { GossipBodies, GossipKind } from './gossip-records.ts'
+import { decodeWires, encodeWires, vectors, wires, type Vector, type Wire } from './gossip-wire.ts'
 import type { Logger } from './logger.ts'
-
-interface Wire {
-  /** Node key, 32 bytes. */
-  node: Buffer
-  kind: string
-  seq: number
-  /** JSON. */
-  body: Buffer
-  signature: Buffer
-}
 
 interface Known {
   wire: Wire
@@ -45,8 +35,6 @@ export interface GossipOptions {
   isMember(node: string): boolean
   log: Logger
 }
-
-type Vector = { node: Buffer; kind: string; seq: number }[]
 
 const MAX_BODY_BYTES = 256 * 1024
 /** Kinds of later versions are carried on, but no author gets more than this. */
@@ -279,12 +267,9 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   }
 
   async #write(): Promise<void> {
-    const plain = c.encode(
-      wires,
-      [...this.#records.values()].map(({ wire }) => wire)
-    )
+    const plain = encodeWires([...this.#records.values()].map(({ wire }) => wire))
     try {
-      await writeWhole(this.#options.path, seal(Buffer.from(plain), this.#diskKey()))
+      await writeWhole(this.#options.path, seal(plain, this.#diskKey()))
     } catch (error) {
       this.#options.log.error({ error: sentenceOf(error) }, 'gossip could not be saved')
     }
@@ -292,85 +277,3 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
 }
 
 const recordKey = (node: string, kind: string): string => `${node}/${kind}`
-
-function decodeWires(plain: Buffer): Wire[] {
-  try {
-    return c.decode(wires, plain)
-  } catch {
-    return []
-  }
-}
-
-interface State {
-  start: number
-  end: number
-  buffer: Uint8Array
-}
-
-const wires = {
-  preencode(state: State, list: Wire[]) {
-    c.uint.preencode(state, list.length)
-    for (const wire of list) {
-      c.fixed32.preencode(state, wire.node)
-      c.string.preencode(state, wire.kind)
-      c.uint.preencode(state, wire.seq)
-      c.buffer.preencode(state, wire.body)
-      c.fixed64.preencode(state, wire.signature)
-    }
-  },
-  encode(state: State, list: Wire[]) {
-    c.uint.encode(state, list.length)
-    for (const wire of list) {
-      c.fixed32.encode(state, wire.node)
-      c.string.encode(state, wire.kind)
-      c.uint.encode(state, wire.seq)
-      c.buffer.encode(state, wire.body)
-      c.fixed64.encode(state, wire.signature)
-    }
-  },
-  decode(state: State): Wire[] {
-    const length = c.uint.decode(state)
-    const list: Wire[] = []
-    for (let i = 0; i < length; i++) {
-      list.push({
-        node: Buffer.from(c.fixed32.decode(state)),
-        kind: c.string.decode(state),
-        seq: c.uint.decode(state),
-        body: Buffer.from(c.buffer.decode(state) ?? []),
-        signature: Buffer.from(c.fixed64.decode(state))
-      })
-    }
-    return list
-  }
-}
-
-const vectors = {
-  preencode(state: State, list: Vector) {
-    c.uint.preencode(state, list.length)
-    for (const entry of list) {
-      c.fixed32.preencode(state, entry.node)
-      c.string.preencode(state, entry.kind)
-      c.uint.preencode(state, entry.seq)
-    }
-  },
-  encode(state: State, list: Vector) {
-    c.uint.encode(state, list.length)
-    for (const entry of list) {
-      c.fixed32.encode(state, entry.node)
-      c.string.encode(state, entry.kind)
-      c.uint.encode(state, entry.seq)
-    }
-  },
-  decode(state: State): Vector {
-    const length = c.uint.decode(state)
-    const list: Vector = []
-    for (let i = 0; i < length; i++) {
-      list.push({
-        node: Buffer.from(c.fixed32.decode(state)),
-        kind: c.string.decode(state),
-        seq: c.uint.decode(state)
-      })
-    }
-    return list
-  }
-}
