@@ -240,8 +240,8 @@ function run(program: string, args: string[], env = process.env): Promise<Output
   return new Promise((resolve, reject) => {
     const options = { env, timeout: 100_000, killSignal: 'SIGKILL', maxBuffer: 1 << 24 } as const
     execFile(program, args, options, (error, stdout, stderr) => {
-      const code = error === null ? 0 : error.code
-      if (error !== null && typeof code === 'string') reject(error)
+      const code: unknown = error === null ? 0 : error.code
+      if (error !== null && typeof code === 'string') reject(new Error(error.message))
       else resolve({ code: typeof code === 'number' ? code : null, stdout, stderr })
     })
   })

@@ -97,6 +97,11 @@ test('failover - nodes that are cut off, die, and come back', { timeout: 300_000
       (rows) => rows.filter((r) => r.node !== 'n1' && r.state === 'running').length === 1,
       LATE_MS
     )
+    await three.until<NodeJson[]>(
+      ['nodes'],
+      (nodes) => nodes.some((n) => n.name === 'n1' && n.state !== 'alive'),
+      LATE_MS
+    )
     const scaled = await three.brume('scale', 'hello/web=5')
     t.is(scaled.code, 4, 'n1 is offline')
     const rows = await two.json<ReplicaJson[]>('ps', 'hello')
