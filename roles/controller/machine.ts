@@ -58,7 +58,7 @@ export interface ControllerSettings {
 
 export const CONTROLLER_SETTINGS: ControllerSettings = {
   listenMs: 2000,
-  gatherMs: 20,
+  gatherMs: 5,
   tickMs: 1000,
   gapMs: 2000,
   retryMs: 200,
