@@ -3,7 +3,7 @@ import { writeAdmission } from './admission.ts'
 import { randomBytes, toId } from './crypto.ts'
 import { BrumeError } from './errors.ts'
 import { greet, type Greeting } from './join.ts'
-import { loadMembership, saveMembership, type Membership } from './membership.ts'
+import { forgetMembership, loadMembership, saveMembership, type Membership } from './membership.ts'
 import { joinKeyPair, meshIdString, meshTopic, type MeshKey } from './mesh-key.ts'
 import { loadKnownNodes, Mesh, type MeshComponents } from './mesh.ts'
 import type { Role } from './state/state.ts'
@@ -67,9 +67,16 @@ export async function joinMesh(
     onProgress('a member let this node in, reading the view')
     swarm.removeAllListeners('connection')
     const mesh = new Mesh(components, membership, { swarm, greetings })
-    await mesh.open()
-    await untilAdmitted(mesh)
-    return mesh
+    try {
+      await mesh.open()
+      await untilAdmitted(mesh)
+      return mesh
+    } catch (error) {
+      // Half in is not in: the next join starts anew, and the admission made now is not lost on it.
+      await forgetMembership(components.dir)
+      await mesh.close()
+      throw error
+    }
   } catch (error) {
     await swarm.close()
     throw error

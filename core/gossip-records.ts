@@ -2,64 +2,96 @@
  * What nodes tell each other outside the oplog: the bodies of gossip records. Each record has one
  * writer, its node; the newest wins; nothing here is ever decided by apply.
  */
+import {
+  bool,
+  integer,
+  list,
+  literal,
+  nullable,
+  number,
+  object,
+  pattern,
+  text,
+  type Infer,
+  type Shape
+} from './state/shape.ts'
+import { name, nodeId } from './state/names.ts'
+
+const port = integer(1, 65535)
+const ms = number(0, Number.MAX_SAFE_INTEGER)
 
 /** `links`: who this node is connected to now. Written on every change and once a minute. */
-export interface LinksBody {
-  peers: string[]
+const links = object({
+  peers: list(nodeId, 256),
   /** Links that ended while the peer is still a member: how long it had been silent then. */
-  ended: { peer: string; silentMs: number }[]
+  ended: list(object({ peer: nodeId, silentMs: ms }), 256),
   /** Uptime in the steps the election ranks by: 0, 1 (a minute), 2 (an hour), 3 (a day), 4 (a week). */
-  uptimeRank: number
+  uptimeRank: integer(0, 4),
   /** Drawn at daemon start: tells a restart from a pause. */
-  session: string
-}
+  session: text(64)
+})
+export type LinksBody = Infer<typeof links>
 
 /** `facts`: what this node is. */
-export interface FactsBody {
-  version: string
+const facts = object({
+  version: text(64),
   /** Highest view format this daemon understands. */
-  format: number
-  os: string
+  format: integer(0, 1_000_000),
+  os: text(64),
   /** Of the engine: `amd64`, `arm64`, … */
-  arch: string
-  engine: { kind: 'docker' | 'process' | 'none'; version: string | null; problem: string | null }
-  cpus: number
-  memoryBytes: number
-}
-
-export type ContainerPhase =
-  'pulling' | 'starting' | 'running' | 'restarting' | 'stopping' | 'retiring' | 'stopped' | 'failed'
+  arch: text(64),
+  engine: object({
+    kind: literal('docker', 'process', 'none'),
+    version: nullable(text(256)),
+    /** Why it cannot be used now; null when it can. */
+    problem: nullable(text(4096))
+  }),
+  cpus: number(0, 1_000_000),
+  memoryBytes: number(0, Number.MAX_SAFE_INTEGER)
+})
+export type FactsBody = Infer<typeof facts>
 
 /** One container as its Agent reports it. */
-export interface ContainerStatus {
-  application: string
-  microservice: string
-  slot: number
-  revision: string
+const containerStatus = object({
+  application: name,
+  microservice: name,
+  slot: integer(0, 99_999),
+  revision: text(64),
   /** The placement it acts on (its op id); null when it lost its placement. */
-  placement: string | null
-  state: ContainerPhase
+  placement: nullable(text(128)),
+  state: literal(
+    'pulling',
+    'starting',
+    'running',
+    'restarting',
+    'stopping',
+    'retiring',
+    'stopped',
+    'failed'
+  ),
   /** null where there is no healthcheck, or none has ended yet. */
-  healthy: boolean | null
+  healthy: nullable(bool),
   /** Wall ms, for people. */
-  since: number
-  image: string | null
-  ports: { container: number; host: number; protocol: 'tcp' | 'udp' }[]
-  reason: string | null
-  restarts: number
-}
+  since: integer(0, 8.64e15),
+  image: nullable(text(512)),
+  ports: list(object({ container: port, host: port, protocol: literal('tcp', 'udp') }), 128),
+  reason: nullable(text(65_536)),
+  restarts: integer(0, Number.MAX_SAFE_INTEGER)
+})
+export type ContainerStatus = Infer<typeof containerStatus>
+export type ContainerPhase = ContainerStatus['state']
 
 /** `status`: the containers of this node. */
-export interface StatusBody {
-  containers: ContainerStatus[]
+const status = object({
+  containers: list(containerStatus, 10_000),
   /** Revisions that failed here five times in five minutes: `app/microservice@revision`. */
-  failing: string[]
-}
+  failing: list(text(256), 1_000)
+})
+export type StatusBody = Infer<typeof status>
 
 /** `holds`: which bundles this node has whole. */
-export interface HoldsBody {
-  digests: string[]
-}
+const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
+export type HoldsBody = Infer<typeof holds>
 
 export interface GossipBodies {
   links: LinksBody
@@ -68,3 +100,11 @@ export interface GossipBodies {
   holds: HoldsBody
 }
 export type GossipKind = keyof GossipBodies
+
+/** What a body must look like; kinds of later versions are carried on unread. */
+export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
+  links,
+  facts,
+  status,
+  holds
+}

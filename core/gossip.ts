@@ -9,7 +9,7 @@ import { bootNow } from './clock.ts'
 import { hash, seal, sign, toId, unseal, verify, type KeyPair } from './crypto.ts'
 import { sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
-import type { GossipBodies, GossipKind } from './gossip-records.ts'
+import { gossipShapes, type GossipBodies, type GossipKind } from './gossip-records.ts'
 import { decodeWires, encodeWires, vectors, wires, type Vector, type Wire } from './gossip-wire.ts'
 import type { Logger } from './logger.ts'
 
@@ -237,11 +237,15 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   #checked(wire: Wire): unknown {
     if (wire.body.length > MAX_BODY_BYTES || !/^[a-z]{1,16}$/.test(wire.kind)) return undefined
     if (!verify(wire.signature, this.#signable(wire), wire.node)) return undefined
+    let body: unknown
     try {
-      return JSON.parse(wire.body.toString()) as unknown
+      body = JSON.parse(wire.body.toString())
     } catch {
       return undefined
     }
+    const known = Object.hasOwn(gossipShapes, wire.kind)
+    if (known && !gossipShapes[wire.kind as GossipKind].check(body)) return undefined
+    return body
   }
 
   #signable({ node, kind, seq, body }: Omit<Wire, 'signature'>): Buffer {

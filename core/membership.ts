@@ -1,4 +1,5 @@
 /** What a data directory knows of its mesh: written once it is in, read at every start. */
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   integer,
@@ -55,3 +56,5 @@ export async function loadMembership(dir: string): Promise<Membership | null> {
 
 export const saveMembership = (dir: string, value: Membership): Promise<void> =>
   writeWhole(pathOf(dir), `${JSON.stringify(value, null, 2)}\n`)
+
+export const forgetMembership = (dir: string): Promise<void> => rm(pathOf(dir), { force: true })

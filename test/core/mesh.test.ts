@@ -1,6 +1,9 @@
 import { Readable } from 'node:stream'
 import test from 'brittle'
+import { silent } from '../../core/logger.ts'
 import { createMesh, untilMesh, untilState } from '../helpers/mesh.ts'
+
+const DIGEST = 'd'.repeat(64)
 
 test('mesh - three nodes join by the key and see each other alive', async (t) => {
   const { nodes } = await createMesh(3, t)
@@ -27,14 +30,14 @@ test('mesh - an op appended anywhere shows everywhere, in one order', async (t) 
 test('mesh - gossip reaches all and survives a restart', async (t) => {
   const { nodes } = await createMesh(3, t)
   const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0], (typeof nodes)[0]]
-  a.mesh.gossip.publish('holds', { digests: ['x'] })
+  a.mesh.gossip.publish('holds', { digests: [DIGEST] })
   for (const node of nodes) {
     await untilMesh(node, (mesh) => mesh.gossip.get(a.mesh.self, 'holds') !== null)
   }
   await a.stop()
   await b.restart()
   const kept = b.mesh.gossip.get(a.mesh.self, 'holds')
-  t.alike(kept?.body, { digests: ['x'] })
+  t.alike(kept?.body, { digests: [DIGEST] })
   t.is(kept?.receivedAt, -Infinity, 'a record from disk makes nobody alive')
 
   await a.restart()
@@ -74,4 +77,18 @@ test('mesh - what was appended is in the state once append resolves, whatever co
     )
   }
   t.alike(missing, [])
+})
+
+test('gossip - a body of another shape is refused and told once, others are unharmed', async (t) => {
+  const told: object[] = []
+  const log = { ...silent, warn: (fields: object) => void told.push(fields) }
+  const { nodes } = await createMesh(2, t, { log })
+  const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]]
+  await untilMesh(b, (mesh) => mesh.alive().size === 2)
+  const bad = { digests: 'all of them' } as unknown as { digests: string[] }
+  a.mesh.gossip.publish('holds', bad)
+  a.mesh.gossip.publish('holds', { digests: [DIGEST] })
+  await untilMesh(b, (mesh) => mesh.gossip.get(a.mesh.self, 'holds') !== null)
+  t.alike(b.mesh.gossip.get(a.mesh.self, 'holds')?.body, { digests: [DIGEST] })
+  t.alike(told, [{ node: a.mesh.self, kind: 'holds', from: a.mesh.self }])
 })
