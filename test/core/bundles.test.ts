@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import test from 'brittle'
+import { pack } from 'tar-stream'
+import { MAX_BUNDLE_BYTES } from '../../core/bundles.ts'
+import { randomBytes } from '../../core/crypto.ts'
+import { createMesh, untilMesh, type MeshNode } from '../helpers/mesh.ts'
+
+const NEVER = new AbortController().signal
+
+test('bundles - one fetched while its author lived is there for others when the author is gone', async (t) => {
+  const { nodes } = await createMesh(3, t)
+  const [a, b, c] = nodes as [MeshNode, MeshNode, MeshNode]
+  for (const node of nodes) await untilMesh(node, (mesh) => mesh.links.ids.length === 2)
+  const content = randomBytes(200_000)
+  const bundle = await a.mesh.bundles.put(await tarOf('hello.bin', content))
+  await b.mesh.bundles.fetch(bundle)
+  await a.stop()
+  const dir = await c.mesh.bundles.unpacked(bundle, NEVER)
+  t.ok((await readFile(join(dir, 'hello.bin'))).equals(content))
+  t.ok(c.mesh.bundles.held.has(bundle.digest))
+})
+
+test('bundles - the same files have one digest; what was unpacked is unpacked once', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [a] = nodes as [MeshNode]
+  const first = await a.mesh.bundles.put(await tarOf('x', Buffer.from('same')))
+  const again = await a.mesh.bundles.put(await tarOf('x', Buffer.from('same')))
+  const other = await a.mesh.bundles.put(await tarOf('x', Buffer.from('other')))
+  t.is(again.digest, first.digest)
+  t.not(other.digest, first.digest)
+  const dirs = await Promise.all([first, again].map((b) => a.mesh.bundles.unpacked(b, NEVER)))
+  t.is(dirs[0], dirs[1])
+})
+
+test('bundles - bytes that are not what was deployed are refused, and nothing is unpacked', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [a, b] = nodes as [MeshNode, MeshNode]
+  await untilMesh(b, (mesh) => mesh.links.ids.length === 1)
+  const bundle = await a.mesh.bundles.put(await tarOf('x', Buffer.from('content')))
+  const lie = { ...bundle, digest: '0'.repeat(64) }
+  await t.exception(() => b.mesh.bundles.unpacked(lie, NEVER), /not what was deployed/)
+  t.absent(b.mesh.bundles.held.has(lie.digest))
+  await b.mesh.bundles.fetch(bundle)
+  t.ok(b.mesh.bundles.held.has(bundle.digest), 'the true one is fetched all the same')
+})
+
+test('bundles - one byte too many is refused in a sentence, and is held by nobody', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [a] = nodes as [MeshNode]
+  const block = Buffer.alloc(1024 * 1024)
+  const many = function* (): Generator<Buffer> {
+    for (let i = 0; i < MAX_BUNDLE_BYTES / block.length; i++) yield block
+    yield Buffer.alloc(1)
+  }
+  await t.exception(() => a.mesh.bundles.put(Readable.from(many())), /larger than 32 MiB/)
+  t.is(a.mesh.bundles.held.size, 0)
+  const fine = await a.mesh.bundles.put(await tarOf('x', Buffer.from('after')))
+  t.ok(a.mesh.bundles.held.has(fine.digest), 'the next one is taken')
+})
+
+test('bundles - a wait for files nobody has ends when it is called off', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [a] = nodes as [MeshNode]
+  const nowhere = {
+    digest: '1'.repeat(64),
+    bytes: 10,
+    core: '2'.repeat(64),
+    blockOffset: 0,
+    blockLength: 1,
+    byteOffset: 0
+  }
+  const calledOff = new AbortController()
+  const waiting = a.mesh.bundles.unpacked(nowhere, calledOff.signal)
+  calledOff.abort()
+  await t.exception(() => waiting, /no longer wanted/)
+})
+
+async function tarOf(name: string, content: Buffer): Promise<Readable> {
+  const tar = pack()
+  tar.entry({ name, mtime: new Date(0) }, content)
+  tar.finalize()
+  const chunks: Buffer[] = []
+  for await (const chunk of tar as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Readable.from(chunks)
+}
