@@ -1,13 +1,13 @@
 /** One daemon: a data directory, and once it is in a mesh, its part of it and its roles. */
 import { createMesh, joinMesh, openMesh } from '../../core/enter.ts'
-import { BrumeError } from '../../core/errors.ts'
+import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { loadIdentity } from '../../core/identity.ts'
 import type { Logger } from '../../core/logger.ts'
 import { decodeMeshKey, meshIdString } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
 import { openStore } from '../../core/store.ts'
 import { startNode, type RunningNode } from '../../roles/node.ts'
-import type { InitRequest, InitResult, JoinRequest } from '../api.ts'
+import type { EngineChoice, InitRequest, InitResult, JoinRequest } from '../api.ts'
 import { VERSION } from '../version.ts'
 import { loadConfig, saveConfig, type Config } from './config.ts'
 import { openEngine } from './engines.ts'
@@ -21,7 +21,7 @@ export interface Member {
 export interface Daemon {
   readonly dir: string
   readonly startedAt: number
-  /** @throws BrumeError NO_MESH while this node is in none. */
+  /** @throws BrumeError NO_MESH while this node is in none, NOT_READY while its store opens. */
   member(): Member
   init(request: InitRequest): Promise<InitResult>
   join(request: JoinRequest, report: (message: string) => void): Promise<InitResult>
@@ -34,6 +34,9 @@ export interface RunningDaemon extends Daemon {
   stopRequested: Promise<void>
   close(): Promise<void>
 }
+
+/** A whole store opens in less, also with much to replay. */
+const OPEN_MS = 10_000
 
 /** @throws BrumeError ALREADY_RUNNING, STORE_FAILED, IDENTITY_DAMAGED, MEMBERSHIP_DAMAGED, … */
 export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemon> {
@@ -49,6 +52,8 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
     stop = resolve
     fail = reject
   })
+  // Awaited only once the socket serves; an error before that is thrown from here as well.
+  stopRequested.catch(() => {})
 
   const begin = (mesh: Mesh, { engine }: Config): Member => {
     mesh.on('failed', (error) => fail(error))
@@ -75,19 +80,28 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
         { next: 'brume status, or choose another --data directory for another node' }
       )
     }
+    if (opening) throw notReady()
     if (entering) throw new BrumeError('ALREADY_JOINING', 'this node is entering a mesh already')
     entering = true
     try {
+      const warning = await checkEngine(request.engine, identity.id, dir)
       await saveConfig(dir, { engine: request.engine })
       const { mesh } = begin(await open(), { engine: request.engine })
-      return await introduce(mesh, request.labels)
+      const introduced = await introduce(mesh, request.labels)
+      return { ...introduced, warnings: [...introduced.warnings, ...warning] }
     } finally {
       entering = false
     }
   }
 
-  const opened = await openMesh(components)
-  if (opened !== null) begin(opened, config)
+  let opening = true
+  const opened = openMesh(components).then((mesh) => {
+    opening = false
+    if (mesh !== null) begin(mesh, config)
+  })
+  opened.catch((error: unknown) => fail(error as Error))
+  // What takes longer waits for blocks that only peers have: the socket must say so meanwhile.
+  await Promise.race([opened, new Promise((resolve) => setTimeout(resolve, OPEN_MS))])
 
   return {
     dir,
@@ -96,6 +110,7 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
     requestStop: () => stop(),
     member() {
       if (member !== null) return member
+      if (opening) throw notReady()
       throw new BrumeError('NO_MESH', 'this node is in no mesh yet', {
         next: '`brume init` makes one, `brume join KEY` enters one'
       })
@@ -106,10 +121,33 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
       return enter(request, () => joinMesh(components, key, request, report))
     },
     async close() {
+      if (opening) return
       await member?.node.stop()
       await member?.mesh.close()
       await store.close()
     }
+  }
+}
+
+const notReady = (): BrumeError =>
+  new BrumeError(
+    'NOT_READY',
+    'this node is still opening its store: it asks other members for a part of the view that is missing here',
+    { next: 'let it meet another member, and try again' }
+  )
+
+/**
+ * Before anything is written: an engine that was asked for must answer. With `auto` a Docker that
+ * does not is worth a warning.
+ */
+async function checkEngine(choice: EngineChoice, node: string, dir: string): Promise<string[]> {
+  try {
+    const engine = await openEngine(choice, { mesh: '', node }, dir)
+    await engine?.close()
+    return []
+  } catch (error) {
+    if (choice !== 'auto') throw error
+    return [`${sentenceOf(error)}; it is tried again, until then this node runs no containers`]
   }
 }
 

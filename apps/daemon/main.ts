@@ -8,6 +8,8 @@ import { routes } from './handlers/index.ts'
 import { createLog } from './log.ts'
 import { serve } from './socket.ts'
 
+const EXIT_MS = 2_000
+
 /** Runs until SIGTERM, SIGINT or `brume down`. The data directory is there and private. */
 export async function runDaemon({ dataDir: dir }: { dataDir: string }): Promise<void> {
   const log = createLog(join(dir, 'daemon.log'), process.env['BRUME_LOG_LEVEL'])
@@ -40,5 +42,7 @@ export async function runDaemon({ dataDir: dir }: { dataDir: string }): Promise<
     await server.close()
     await daemon.close()
     log.info({}, 'the daemon stopped')
+    // A store that never opened holds on to what it waits for.
+    setTimeout(() => process.exit(), EXIT_MS).unref()
   }
 }

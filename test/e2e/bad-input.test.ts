@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createServer } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -199,7 +200,12 @@ test(
 
     await t.test('bad input - no engine, and one that is not for this user', async (t) => {
       const none = nodeAt('none', { DOCKER_HOST: `unix://${join(base, 'nothing.sock')}` })
-      t.is((await none.brume('init', ...enter('none', 'docker'))).code, 0)
+      const unreachable = /Docker does not answer at .*nothing\.sock/
+      await refused(t, await none.brume('init', ...enter('none', 'docker')), unreachable)
+      t.absent(existsSync(none.dir), 'nothing half-written')
+      const later = await none.brume('init', ...enter('none', 'auto'))
+      t.is(later.code, 0, 'with auto it may come later')
+      t.ok(unreachable.test(later.stderr), later.stderr)
       await waitUntil(async () => (await statusOf(none)).engine.problem !== null, 30_000)
       t.ok(
         /^Docker does not answer at .*nothing\.sock/.test(
@@ -218,11 +224,10 @@ test(
       await chmod(socket, 0o660)
       const as = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
       const guest = nodeAt('guest/data', { DOCKER_HOST: `unix://${socket}`, HOME: home }, as)
-      t.is((await guest.brume('init', ...enter('guest', 'docker'))).code, 0)
-      await waitUntil(async () => (await statusOf(guest)).engine.problem !== null, 30_000)
-      const { problem } = (await statusOf(guest)).engine
-      t.ok(
-        /user nobody may not use .*guarded\.sock, which belongs to group root/.test(problem ?? '')
+      await refused(
+        t,
+        await guest.brume('init', ...enter('guest', 'docker')),
+        /user nobody may not use .*guarded\.sock, which belongs to group root/
       )
       guard.close()
     })
