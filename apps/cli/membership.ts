@@ -18,7 +18,11 @@ export function describeMembership(command: Command): void {
     .option('--name <name>', 'name of this node (default: the host name)')
     .option('--label <key=value>', 'label of this node; may be repeated', collect)
     .option('--engine <engine>', `what runs containers: ${ENGINES.join(', ')}`, 'auto')
-    .option('--peer <host:port>', 'a member to try first; may be repeated', collect)
+    .option(
+      '--peer <host:port>',
+      'the DHT address of a member to try first (port 49737 unless taken); may be repeated',
+      collect
+    )
     .option(
       '--bootstrap <host:port>',
       'a DHT node instead of the public ones; may be repeated',

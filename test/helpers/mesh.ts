@@ -38,10 +38,11 @@ export async function createMesh(
   const dht = await startBootstrapNode('127.0.0.1')
   const bootstrap = [dht.address]
   const nodes: MeshNode[] = []
+  const dirs: string[] = []
   t.teardown(async () => {
     await Promise.all(nodes.map((node) => node.stop()))
     await dht.close()
-    await Promise.all(nodes.map(({ dir }) => rm(dir, { recursive: true, force: true })))
+    await Promise.all(dirs.map((dir) => rm(dir, { recursive: true, force: true })))
   })
 
   const add = async (
@@ -49,12 +50,18 @@ export async function createMesh(
     enter: (components: MeshComponents) => Promise<Mesh>
   ): Promise<MeshNode> => {
     const dir = await mkdtemp(join(tmpdir(), 'brume-test-'))
+    dirs.push(dir)
     const open = async (
       how: (components: MeshComponents) => Promise<Mesh>
     ): Promise<[Mesh, () => Promise<void>]> => {
       const store = await openStore(dir)
       const identity = await loadIdentity(dir)
-      const mesh = await how({ dir, store, identity, log: options.log ?? silent })
+      const mesh = await how({ dir, store, identity, log: options.log ?? silent }).catch(
+        async (error: unknown) => {
+          await store.close()
+          throw error
+        }
+      )
       return [
         mesh,
         async () => {
