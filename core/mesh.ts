@@ -56,13 +56,12 @@ const MAX_ENDED = 64
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
- * link or the set of alive nodes changed, `gap` after this daemon stood still.
+ * link or the set of alive nodes changed.
  */
 export class Mesh extends EventEmitter<{
   view: [State]
   gossip: [node: string, kind: string]
   peers: []
-  gap: []
   failed: [Error]
 }> {
   readonly self: string
@@ -79,6 +78,7 @@ export class Mesh extends EventEmitter<{
   readonly #ended = new Map<string, number>()
   /** Boot ms of the last frame of links that ended. */
   readonly #lastSeen = new Map<string, number>()
+  /** Boot ms since which this daemon listens without a gap. */
   #listeningSince = bootNow()
   #state: State = emptyState()
   #reading: Promise<void> | null = null
@@ -191,11 +191,6 @@ export class Mesh extends EventEmitter<{
     return this.#state.nodes.get(this.self) ?? null
   }
 
-  /** Boot ms since which this daemon listens without a gap. */
-  get listeningSince(): number {
-    return this.#listeningSince
-  }
-
   /** ms since the set of alive nodes or the order of ops last changed. */
   get settledMs(): number {
     return bootNow() - this.#unsettledAt
@@ -277,10 +272,7 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => {
-      this.#listeningSince = bootNow()
-      this.emit('gap')
-    })
+    this.links.on('gap', () => (this.#listeningSince = bootNow()))
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
   }

@@ -64,7 +64,8 @@ export interface RunningNode {
   stop(): Promise<void>
 }
 
-const LOST_AFTER_MS = 5_000
+/** A node that is silent for longer counts as lost. */
+export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
 const REST_MS = 500
 const REST_CAP_MS = 30_000

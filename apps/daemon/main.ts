@@ -1,7 +1,7 @@
 /** The daemon's process: log, socket, signals, an orderly end. */
 import { join } from 'node:path'
 import { sentenceOf } from '../../core/errors.ts'
-import { makeSocketDir, socketAccess, socketPath } from '../paths.ts'
+import { socketAccess, socketPath } from '../paths.ts'
 import { VERSION } from '../version.ts'
 import { openDaemon } from './daemon.ts'
 import { routes } from './handlers/index.ts'
@@ -16,7 +16,6 @@ export async function runDaemon({ dataDir: dir }: { dataDir: string }): Promise<
   const daemon = await openDaemon(dir, log)
   const path = socketPath(dir)
   const access = socketAccess()
-  makeSocketDir(path, access)
   const server = await serve(path, routes(daemon), { ...access, log })
   log.info({ version: VERSION, pid: process.pid, dir }, 'the daemon started')
 

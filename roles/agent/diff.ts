@@ -2,11 +2,11 @@
  * From what is placed here, what the engine has and what the Agent remembers: the next step of
  * each slot. Pure. Slots do not depend on each other, but for the number of creations at a time.
  */
+import { imageFor } from '../../core/state/microservices.ts'
 import {
   canCreate,
   copyOf,
   dutyOf,
-  imageFor,
   refusalOf,
   startsAgain,
   type Duty,
@@ -174,7 +174,7 @@ function create(s: Placed, world: World, start: boolean): Verdict {
       spec: {
         ...s.ref,
         revision,
-        image: imageFor(spec, world.engine),
+        image: imageFor(spec, world.engine.arch),
         command: spec.command,
         env: spec.env,
         labels: spec.labels,

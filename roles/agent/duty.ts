@@ -6,7 +6,7 @@ import {
   type PlacementRecord,
   type State
 } from '../../core/state/state.ts'
-import type { MicroserviceSpec } from '../../core/state/microservices.ts'
+import { imageFor, type MicroserviceSpec } from '../../core/state/microservices.ts'
 import type { EngineContainer, EngineInfo } from './engine.ts'
 
 export interface SlotRef {
@@ -60,13 +60,10 @@ export const canCreate = (duty: Extract<Duty, { kind: 'ours' }>): boolean =>
 
 export type EngineFacts = Pick<EngineInfo, 'kind' | 'arch'>
 
-export const imageFor = (spec: MicroserviceSpec, engine: EngineFacts): string | null =>
-  spec.images[engine.arch] ?? spec.image
-
 /** Why this engine can never run it as it is written, or null. */
 export function refusalOf(record: MicroserviceRecord, engine: EngineFacts): string | null {
   const name = microserviceKey(record)
-  if (engine.kind === 'docker' && imageFor(record.spec, engine) === null)
+  if (engine.kind === 'docker' && imageFor(record.spec, engine.arch) === null)
     return `${name} names no image for ${engine.arch}`
   if (engine.kind === 'process' && record.spec.command.length === 0)
     return `${name} has no command, which the process engine needs`

@@ -1,11 +1,11 @@
 /** What this node tells the others of its containers. Pure. */
+import { imageFor } from '../../core/state/microservices.ts'
 import type { ContainerPhase, ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { OpId } from '../../core/state/records.ts'
 import {
   canCreate,
   copyOf,
   dutyOf,
-  imageFor,
   refusalOf,
   startsAgain,
   type Duty,
@@ -90,7 +90,7 @@ function placedStatus(
     placement: placement.op,
     state: 'starting',
     healthy: null,
-    image: imageFor(record.spec, world.engine),
+    image: imageFor(record.spec, world.engine.arch),
     ports: [],
     reason: memory.trouble?.sentence ?? null,
     restarts: memory.restarts,

@@ -3,6 +3,7 @@
  * not, in words that follow a node's name ("has no label zone=site-a") or a count of nodes. To add
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
+import { imageFor } from '../../core/state/microservices.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
 import type { MicroserviceRecord, NodeRecord } from '../../core/state/state.ts'
 
@@ -109,7 +110,7 @@ const image: Constraint = {
   admits: (node, { spec }, { facts }) => {
     const its = facts.get(node.id)
     if (its?.engine.kind !== 'docker') return true
-    return spec.image !== null || spec.images[its.arch] !== undefined
+    return imageFor(spec, its.arch) !== null
   },
   refusal: (node, _, { facts }) => {
     const arch = facts.get(node.id)?.arch ?? ''

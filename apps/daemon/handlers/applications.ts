@@ -110,5 +110,5 @@ function checked(request: DeployRequest): DeployRequest {
   return request
 }
 
-export const unknownApplication = (name: string): BrumeError =>
+const unknownApplication = (name: string): BrumeError =>
   new BrumeError('UNKNOWN_REFERENCE', `there is no application "${name}"`, { next: 'brume apps' })

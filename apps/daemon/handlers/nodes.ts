@@ -1,10 +1,8 @@
 import type { NodeRecord } from '../../../core/state/state.ts'
+import { LOST_AFTER_MS } from '../../../roles/node.ts'
 import type { NodeJson } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
-
-/** As long as the Controller waits before it takes a silent node for lost. */
-const LOST_AFTER_MS = 5_000
 
 export const nodes = (daemon: Daemon): Route[] => [
   {
