@@ -5,9 +5,9 @@ import { BrumeError } from './errors.ts'
 import { greet, type Greeting } from './join.ts'
 import { forgetMembership, loadMembership, saveMembership, type Membership } from './membership.ts'
 import { joinKeyPair, meshIdString, meshTopic, type MeshKey } from './mesh-key.ts'
-import { loadKnownNodes, Mesh, type MeshComponents } from './mesh.ts'
+import { loadKnownNodes, Mesh, openSwarm, type MeshComponents } from './mesh.ts'
 import type { Role } from './state/state.ts'
-import { Swarm } from './swarm.ts'
+import type { Connections } from './swarm.ts'
 import { writerKeyOf } from './writer-key.ts'
 
 export interface EnterOptions {
@@ -53,7 +53,7 @@ export async function joinMesh(
   const { identity, log } = components
   const bootstrap = options.bootstrap.length > 0 ? options.bootstrap : key.bootstrap
   const outside = membershipOf(components, { ...key, bootstrap }, { ...options, bootstrap })
-  const swarm = new Swarm({
+  const swarm = openSwarm(components, {
     keyPair: identity.keyPair,
     topic: meshTopic(key.meshId),
     bootstrap: [...bootstrap, ...options.peers],
@@ -116,7 +116,7 @@ function membershipOf(
 
 /** Greets whoever is on the topic until one member answers with the encryption key. */
 function knock(
-  swarm: Swarm,
+  swarm: Connections,
   outside: Omit<Membership, 'encryptionKey'>,
   { log }: MeshComponents,
   onProgress: (message: string) => void

@@ -25,7 +25,7 @@ import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
-import { Swarm, type Address } from './swarm.ts'
+import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
 import type { Admission } from './admission.ts'
 
 export interface MeshComponents {
@@ -33,12 +33,19 @@ export interface MeshComponents {
   dir: string
   store: Store
   identity: Identity
+  /** The real swarm where this is missing. */
+  openSwarm?: (options: SwarmOptions) => Connections
   log: Logger
 }
 
+export const openSwarm = (
+  { openSwarm }: Pick<MeshComponents, 'openSwarm'>,
+  options: SwarmOptions
+): Connections => openSwarm?.(options) ?? new Swarm(options)
+
 /** Whom a newcomer greeted on its way in, and the swarm it met them with. */
 export interface MetOnTheWay {
-  swarm: Swarm
+  swarm: Connections
   greetings: Greeting[]
 }
 
@@ -72,7 +79,7 @@ export class Mesh extends EventEmitter<{
   readonly channel: Channel
   readonly bundles: Bundles
   readonly #components: MeshComponents
-  readonly #swarm: Swarm
+  readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
   readonly #ended = new Map<string, number>()
@@ -130,7 +137,7 @@ export class Mesh extends EventEmitter<{
     })
     this.#swarm =
       met?.swarm ??
-      new Swarm({
+      openSwarm(components, {
         keyPair,
         topic: meshTopic(meshKey),
         bootstrap: [...membership.bootstrap, ...membership.peers],

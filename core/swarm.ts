@@ -35,8 +35,19 @@ const MISSING_PULSE_MS = 25_000
 const QUIET_PULSE_MS = 300_000
 const LEAVE_MS = 1_000
 
+export interface SwarmEvents {
+  connection: [Connection, id: string]
+}
+
+/** What a mesh needs of its connections: a real swarm, or in simulations a network of their own. */
+export type Connections = Pick<
+  Swarm,
+  'start' | 'setMissing' | 'want' | 'unwant' | 'knownNodes' | 'close'
+> &
+  EventEmitter<SwarmEvents>
+
 /** Emits `connection` with each live Noise connection; the caller decides who is a peer. */
-export class Swarm extends EventEmitter<{ connection: [Connection, string] }> {
+export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #swarm: Hyperswarm
   readonly #log: Logger
   readonly #topic: Buffer
