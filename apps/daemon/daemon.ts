@@ -170,16 +170,17 @@ async function introduce(mesh: Mesh, labels: Record<string, string>): Promise<In
     id: me.id,
     mesh: mesh.membership.paper.mesh,
     role: me.role,
-    key: keyIfAllowed(mesh),
+    key: await keyIfAllowed(mesh),
     warnings
   }
 }
 
-function keyIfAllowed(mesh: Mesh): string | null {
+async function keyIfAllowed(mesh: Mesh): Promise<string | null> {
   try {
-    return mesh.key()
+    return await mesh.keyRing.show()
   } catch (error) {
-    if (error instanceof BrumeError && error.code === 'FORBIDDEN') return null
+    const may = error instanceof BrumeError && ['FORBIDDEN', 'KEY_ELSEWHERE'].includes(error.code)
+    if (may) return null
     throw error
   }
 }

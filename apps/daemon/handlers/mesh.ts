@@ -21,7 +21,11 @@ export const mesh = (daemon: Daemon): Route[] => [
       return withProgress((report) => daemon.join(body, report))
     }
   },
-  { method: 'GET', path: '/key', handle: async () => ({ key: daemon.member().mesh.key() }) },
+  {
+    method: 'GET',
+    path: '/key',
+    handle: async () => ({ key: await daemon.member().mesh.keyRing.show() })
+  },
   {
     method: 'POST',
     path: '/stop',
