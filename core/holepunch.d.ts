@@ -62,6 +62,7 @@ declare module 'hypercore' {
     readonly signedLength: number
     readonly byteLength: number
     readonly opened: boolean
+    readonly peers: { remoteContiguousLength: number }[]
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>

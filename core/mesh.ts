@@ -13,6 +13,7 @@ import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
 import type { LinksBody } from './gossip-records.ts'
 import type { Identity } from './identity.ts'
+import { newInvite, type InviteTerms } from './invite.ts'
 import { Door } from './door.ts'
 import { greet, type Greeting, type JoinSide } from './join.ts'
 import type { Refusal } from './judge.ts'
@@ -29,7 +30,8 @@ import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
-import { verifyProof, type Proof } from './proof.ts'
+import { verifyProof, writeProof, type Proof } from './proof.ts'
+import type { InviteSet } from './state/invites.ts'
 
 export interface MeshComponents {
   /** Data directory. */
@@ -60,6 +62,8 @@ const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
+/** A link to a node that left lasts so long. */
+const GOODBYE_MS = 5_000
 /** Ended links are told of until their node is back, the newest so many of them. */
 const MAX_ENDED = 64
 
@@ -274,6 +278,21 @@ export class Mesh extends EventEmitter<{
     return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
   }
 
+  /** An invite and its op, by this node as its admin. */
+  invite(terms: InviteTerms): { op: InviteSet; text: string } {
+    return newInvite(this.#components.identity, this.membership, terms)
+  }
+
+  /** The op that removes a node, and with it the mesh key unless `keepKey`. */
+  removal(node: string, keepKey: boolean): Op[] {
+    const { identity } = this.#components
+    const proof = writeProof(identity, this.membership.paper.mesh, 'removal', node)
+    const at = Date.now()
+    if (keepKey) return [{ type: 'node.rm', node, proof, at }]
+    const { rotation, seals } = this.keyRing.rotation(node)
+    return [{ type: 'node.rm', node, proof, rotation, at }, ...seals]
+  }
+
   /** Why peers do not let this node in, as the last of them said; null once one did. */
   get refusal(): Refusal | null {
     return this.#refusal
@@ -369,15 +388,15 @@ export class Mesh extends EventEmitter<{
   }
 
   /** Out of the mesh: asks for nothing more of anybody, and lets the Agent stop what it runs. */
-  async #becomeRemoved(proof: Proof | null): Promise<void> {
+  async #becomeRemoved(proof: Proof): Promise<void> {
     if (this.#outside) return
     this.#outside = true
     const { dir, log } = this.#components
-    log.warn({ by: proof?.by }, 'this node was removed from the mesh')
+    log.warn({ by: proof.by }, 'this node was removed from the mesh')
     this.#state = withoutWork(this.#state, this.self)
     this.emit('view', this.#state)
     try {
-      if (proof !== null) await saveMembership(dir, { ...this.membership, removal: proof })
+      await saveMembership(dir, { ...this.membership, removal: proof })
       this.links.stop()
       await this.#swarm.close()
     } catch (error) {
@@ -388,10 +407,14 @@ export class Mesh extends EventEmitter<{
   /** Who is no member (any more) has no link; who was given up and is back says so. */
   #enforce(): void {
     const { me } = this
-    if (me?.state === 'removed') void this.#becomeRemoved(me.removal)
+    if (me?.state === 'removed' && me.removal !== null) void this.#becomeRemoved(me.removal)
     for (const { id, connection } of this.links.all) {
-      const state = this.#state.nodes.get(id)?.state
-      if (state === 'removed' || state === 'pending') connection.destroy()
+      const node = this.#state.nodes.get(id)
+      if (node === undefined || node.state === 'member') continue
+      // One that left learns by the link that its word is here.
+      const left = node.state === 'removed' && node.removal === null
+      if (left) setTimeout(() => connection.destroy(), GOODBYE_MS).unref()
+      else connection.destroy()
     }
     if (me?.lost === true && this.links.ids.length > 0 && !this.#saysBack) {
       this.#saysBack = true
