@@ -146,7 +146,11 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly system: { core: Hypercore } | null
+    readonly system: {
+      core: Hypercore
+      /** The writers; not while apply runs. */
+      list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
+    } | null
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>

@@ -139,6 +139,27 @@ export class Oplog extends EventEmitter<{
     }
   }
 
+  /** Every record of the view in key order, of one moment: what must be the same on every node. */
+  async records(): Promise<{ key: string; value: unknown }[]> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      const found: { key: string; value: unknown }[] = []
+      for await (const { key, value } of snapshot.createReadStream()) found.push({ key, value })
+      return found
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** How many entries of each writer (z-base-32 of its core's key) are in the order. */
+  async order(): Promise<Map<string, number>> {
+    const lengths = new Map<string, number>()
+    for await (const { key, value } of this.#base.system?.list() ?? []) {
+      lengths.set(toId(key), value.length)
+    }
+    return lengths
+  }
+
   replicate(connection: Duplex): void {
     this.#base.replicate(connection)
   }
