@@ -1,6 +1,6 @@
 /** What must hold in each connected part once it had time to settle, as complaints where it does not. */
 import { isDeepStrictEqual } from 'node:util'
-import { microserviceKey } from '../../../core/state/state.ts'
+import { microserviceKey, slotKey } from '../../../core/state/state.ts'
 import { mayLead } from '../../../roles/controller/election.ts'
 import type { Host } from './host.ts'
 import type { World } from './world.ts'
@@ -101,22 +101,36 @@ async function ordered(world: World, part: Host[]): Promise<string[]> {
   return found
 }
 
-/** Each slot runs where it is placed, once, and nothing else runs. */
+/**
+ * Each slot runs where it is placed, and once; a copy that lost its placement runs on only while its
+ * slot is asked for and has no other node in reach.
+ */
 function runs(part: Host[]): string[] {
   const [first] = part
   if (first === undefined) return []
   const { state } = first.mesh
-  const placed = new Map<string, string[]>(part.map(({ id }) => [id, []]))
-  for (const { application, microservice, slot, node, revision } of state.placements.values()) {
-    placed.get(node)?.push(`${application}/${microservice}/${slot}@${revision}`)
-  }
+  const ids = new Set(part.map(({ id }) => id))
   const found: string[] = []
+  const wanted = new Map<string, string[]>(part.map(({ id }) => [id, []]))
+  for (const placement of state.placements.values()) {
+    wanted.get(placement.node)?.push(`${slotKey(placement)}@${placement.revision}`)
+  }
+  const isRetiring = (running: string): boolean => {
+    const slot = running.slice(0, running.indexOf('@'))
+    const [application, microservice, nth] = slot.split('/')
+    const replicas = state.microservices.get(`${application}/${microservice}`)?.spec.replicas ?? 0
+    const asked = replicas === 'all' || Number(nth) < replicas
+    const placed = state.placements.get(slot)
+    return asked && (placed === undefined || !ids.has(placed.node))
+  }
   for (const host of part) {
-    const wanted = (placed.get(host.id) ?? []).sort()
+    const here = wanted.get(host.id) ?? []
     const running = host.engine.running()
-    if (!isDeepStrictEqual(wanted, running)) {
-      found.push(`${host.name} runs ${list(running)}, placed there are ${list(wanted)}`)
-    }
+    const missing = here.filter((slot) => !running.includes(slot))
+    const extra = running.filter((slot) => !here.includes(slot) && !isRetiring(slot))
+    if (missing.length > 0) found.push(`${host.name} does not run ${list(missing)}, placed there`)
+    if (extra.length > 0)
+      found.push(`${host.name} runs ${list(extra)}, placed elsewhere or nowhere`)
   }
   for (const [key, { spec }] of state.microservices) {
     if (spec.replicas === 'all') continue
