@@ -146,6 +146,7 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
+    readonly wakeupSession: { broadcastLookup(request: object): void } | null
     readonly system: {
       core: Hypercore
       /** The writers; not while apply runs. */

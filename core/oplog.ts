@@ -164,6 +164,14 @@ export class Oplog extends EventEmitter<{
     this.#base.replicate(connection)
   }
 
+  /**
+   * Asks all peers whose ops they have that are not confirmed. They told of them once; but the store
+   * closes a writer's core that was idle for some seconds even while a request of it is under way.
+   */
+  ask(): void {
+    this.#base.wakeupSession?.broadcastLookup({})
+  }
+
   async close(): Promise<void> {
     await this.#base.close()
   }
