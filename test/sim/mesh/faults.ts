@@ -1,5 +1,5 @@
 /** What befalls nodes and the paths between them. One more is one entry. */
-import type { Random } from '../../soak/random.ts'
+import { random as seeded, type Random } from '../../soak/random.ts'
 import type { World } from './world.ts'
 
 export interface Fault {
@@ -69,7 +69,7 @@ export const FAULTS: Fault[] = [
     act(world, random) {
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)
-      world.begin(`kill -9 ${host.name}`, () => host.crash('kill'))
+      world.begin(`kill -9 ${host.name}`, () => host.crash('all'))
       return true
     }
   },
@@ -80,6 +80,19 @@ export const FAULTS: Fault[] = [
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)
       world.begin(`stop ${host.name}`, () => host.stop())
+      return true
+    }
+  },
+  {
+    name: 'slow disk',
+    weight: 1,
+    act(world, random) {
+      if (world.awake.length === 0) return false
+      const host = random.pick(world.awake)
+      const most = random.pick([2, 10, 40])
+      world.say(`writes of ${host.name} take up to ${most} ms`)
+      const own = seeded(random.integer(2 ** 31))
+      host.slowDisk(() => own.integer(most + 1))
       return true
     }
   },

@@ -13,12 +13,14 @@ import type { Mesh, MeshComponents } from '../../../core/mesh.ts'
 import { openStore, type Store } from '../../../core/store.ts'
 import { startNode, type RunningNode } from '../../../roles/node.ts'
 import { FakeEngine } from '../fake-engine.ts'
+import type { SimDisk } from './disk.ts'
 import type { SimNetwork } from './network.ts'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
 export interface HostOptions {
   time: VirtualTime
   network: SimNetwork
+  disk: SimDisk
   /** Of the whole simulation; each run of the node gets a directory of its own below. */
   root: string
   seed: number
@@ -46,7 +48,6 @@ export class Host {
   #run: Run | null = null
   #runs = 0
   #dir: string
-  #copy: string | null = null
 
   constructor(name: string, options: HostOptions) {
     this.name = name
@@ -132,32 +133,26 @@ export class Host {
     if (this.paused && this.#run !== null) this.#options.time.resume(this.#run.life)
   }
 
-  /** Remembers what the disk has now: what a power cut may leave later. */
-  async sync(): Promise<void> {
-    if (this.#run === null) return
-    const copy = join(this.#options.root, `${this.name}.synced`)
-    await rm(copy, { recursive: true, force: true })
-    await copyDir(this.#run.dir, copy)
-    this.#copy = copy
-  }
-
-  get synced(): boolean {
-    return this.#copy !== null
+  /** Writes take so long from now on, in virtual ms. */
+  slowDisk(ms: () => number): void {
+    if (this.#run !== null) this.#options.disk.slow(this.#run.life, ms)
   }
 
   /**
    * The process is gone: nobody hears of it. Its next run starts from what it had written, or, after
-   * a power cut, from what was on the disk at the last `sync`.
+   * a power cut, from what was flushed and as many of the writes since as `kept` says.
    */
-  async crash(what: 'kill' | 'power cut'): Promise<void> {
+  async crash(kept: 'all' | ((below: number) => number)): Promise<void> {
     const run = this.#run
     if (run === null) return
     this.#run = null
     this.changing = true
     run.life.dead = true
     const next = join(this.#options.root, `${this.name}.${++this.#runs}`)
-    const from = what === 'kill' ? run.dir : (this.#copy ?? run.dir)
-    await copyDir(from, next)
+    const { disk } = this.#options
+    if (kept === 'all') disk.copy(run.dir, next)
+    else disk.copyDurable(run.dir, next, kept)
+    await copyDir(run.dir, next)
     this.#dir = next
     await this.#bury(run)
     this.changing = false

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { sentenceOf } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { random, type Random } from '../../soak/random.ts'
+import type { SimDisk } from './disk.ts'
 import { FAULTS, mend, wake } from './faults.ts'
 import { complaints } from './invariants.ts'
 import { SimNetwork } from './network.ts'
@@ -28,6 +29,7 @@ export interface SimResult {
 
 export interface SimOptions {
   time: VirtualTime
+  disk: SimDisk
   /** Everything the nodes log goes here. */
   say?: (line: string) => void
 }
@@ -42,10 +44,11 @@ const LAST_CALM_MS = 12_000
 const REAL_LIMIT_MS = 60_000
 
 export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
-  const { time } = options
+  const { time, disk } = options
   const began = performance.now()
   const root = await mkdtemp(join(await scratch(), 'brume-sim-'))
   time.reset()
+  disk.reset()
   const choices = random(seed)
   const chance = random(seed ^ 0x5eed)
   Math.random = () => chance.integer(2 ** 30) / 2 ** 30
@@ -53,6 +56,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   const world: World = new World({
     time,
     network,
+    disk,
     root,
     seed,
     log: (life) => logger(life, world, options),

@@ -215,7 +215,7 @@ export class VirtualTime {
       setTimeout(() => controller.abort(reason), ms)
       return controller.signal
     }
-    this.#watchStore()
+    this.#watchLocks()
   }
 
   #fire({ timer, seq }: { timer: Timer; seq: number }): void {
@@ -231,40 +231,24 @@ export class VirtualTime {
     this.#context.run(timer.life, timer.act)
   }
 
-  /** Requests of the store and its lock run on threads that Node does not list: each is counted. */
-  #watchStore(): void {
+  /** The lock of a store runs on a thread that Node does not list: each request is counted. */
+  #watchLocks(): void {
     const store = createRequire(createRequire(import.meta.url).resolve('hypercore-storage'))
-    const rocks = bindingOf(store, 'rocksdb-native')
     const device = createRequire(store.resolve('device-file'))
-    const locks = bindingOf(createRequire(device.resolve('fd-lock')), 'fs-native-extensions')
-    for (const name of [
-      'open',
-      'close',
-      'flush',
-      'suspend',
-      'resume',
-      'compact',
-      'read',
-      'write'
-    ]) {
-      this.#count(rocks, name, true)
+    const lock = createRequire(device.resolve('fd-lock'))
+    const path = join(dirname(lock.resolve('fs-native-extensions')), 'binding.js')
+    const binding = lock(path) as Record<string, Native>
+    for (const name of ['setAttr', 'getAttr', 'waitForLock']) {
+      binding[name] = this.#counted(name, binding[name])
     }
-    // Its callbacks are handed over at `iteratorOpen`, and each call makes one of them come.
-    this.#count(rocks, 'iteratorOpen', true)
-    for (const name of ['iteratorRead', 'iteratorClose']) this.#count(rocks, name, false)
-    for (const name of ['setAttr', 'getAttr', 'waitForLock']) this.#count(locks, name, true)
   }
 
-  #count(binding: Record<string, Native>, name: string, takesCallbacks: boolean): void {
-    binding[name] = this.#counted(name, binding[name], takesCallbacks)
-  }
-
-  #counted(name: string, native: Native | undefined, takesCallbacks: boolean): Native {
-    if (native === undefined) throw new Error(`the store's binding has no ${name}`)
+  #counted(name: string, native: Native | undefined): Native {
+    if (native === undefined) throw new Error(`the lock's binding has no ${name}`)
     return (...args) => {
       const life = this.life
       const watched = args.map((arg) =>
-        takesCallbacks && typeof arg === 'function' ? this.#callback(arg as Native, life) : arg
+        typeof arg === 'function' ? this.#callback(arg as Native, life) : arg
       )
       this.#requests++
       try {
@@ -294,9 +278,6 @@ export class VirtualTime {
 }
 
 type Native = (this: unknown, ...args: unknown[]) => unknown
-
-const bindingOf = (require: NodeJS.Require, name: string): Record<string, Native> =>
-  require(join(dirname(require.resolve(name)), 'binding.js')) as Record<string, Native>
 
 interface Entry {
   at: number
