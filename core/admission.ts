@@ -4,7 +4,7 @@
  */
 import { canonical, fromId, hash, sign, verify, type KeyPair } from './crypto.ts'
 import { name, nodeId } from './state/names.ts'
-import { integer, object, pattern, type Infer } from './state/shape.ts'
+import { object, pattern, type Infer } from './state/shape.ts'
 import type { Identity } from './identity.ts'
 
 const signature = pattern(/^[0-9a-f]{128}$/)
@@ -12,10 +12,9 @@ const signature = pattern(/^[0-9a-f]{128}$/)
 export const admission = object({
   /** Mesh id. */
   mesh: nodeId,
-  epoch: integer(0, 65535),
   node: nodeId,
   name,
-  /** z-base-32, as it stands in the mesh record. */
+  /** Of a mesh key or an invite, z-base-32. */
   joinPublicKey: nodeId,
   joinSignature: signature,
   nodeSignature: signature
@@ -25,7 +24,7 @@ export type Admission = Infer<typeof admission>
 export function writeAdmission(
   identity: Identity,
   join: KeyPair,
-  fields: Pick<Admission, 'mesh' | 'epoch' | 'name' | 'joinPublicKey'>
+  fields: Pick<Admission, 'mesh' | 'name' | 'joinPublicKey'>
 ): Admission {
   const paper = { ...fields, node: identity.id }
   const message = signable(paper)
@@ -49,6 +48,6 @@ export function verifyAdmission(paper: Admission): Buffer | null {
 }
 
 function signable(paper: Omit<Admission, 'joinSignature' | 'nodeSignature'>): Buffer {
-  const { mesh, epoch, node, name, joinPublicKey } = paper
-  return hash('admission', Buffer.from(canonical({ mesh, epoch, node, name, joinPublicKey })))
+  const { mesh, node, name, joinPublicKey } = paper
+  return hash('admission', Buffer.from(canonical({ mesh, node, name, joinPublicKey })))
 }

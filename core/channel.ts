@@ -11,6 +11,7 @@ import { fromId } from './crypto.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import type { Link, Links } from './links.ts'
 import type { Logger } from './logger.ts'
+import { atLeast, type Role } from './state/state.ts'
 
 /** Answers one path. A Readable is streamed; anything else is sent as JSON. */
 export type Answer = (from: string, params: unknown, signal: AbortSignal) => Promise<unknown>
@@ -19,6 +20,8 @@ export interface ChannelOptions {
   /** This node's id. */
   self: string
   links: Links
+  /** What the view says a peer is; null where it is no member. */
+  roleOf(node: string): Role | null
   /** Connects to a member that no link leads to; rejects where that fails. */
   reach(node: string): Promise<Link>
   log: Logger
@@ -31,7 +34,7 @@ const MAX_STREAMS = 128
 
 export class Channel {
   readonly #options: ChannelOptions
-  readonly #answers = new Map<string, Answer>()
+  readonly #answers = new Map<string, { least: Role; answer: Answer }>()
   readonly #sessions = new Map<Link, http2.ClientHttp2Session>()
 
   constructor(options: ChannelOptions) {
@@ -43,9 +46,9 @@ export class Channel {
     })
   }
 
-  /** Registers what answers `path`, e.g. `runs`. */
-  answer(path: string, answer: Answer): void {
-    this.#answers.set(path, answer)
+  /** Registers what answers `path`, e.g. `runs`, to members that are at least `least`. */
+  answer(path: string, answer: Answer, least: Role = 'viewer'): void {
+    this.#answers.set(path, { least, answer })
   }
 
   /**
@@ -124,11 +127,15 @@ export class Channel {
     stream.once('close', () => aborted.abort())
     try {
       const params = JSON.parse(await readAll(stream)) as unknown
-      const answer = this.#answers.get(path)
-      if (answer === undefined) {
+      const known = this.#answers.get(path)
+      if (known === undefined) {
         throw new BrumeError('UNKNOWN_CALL', `this node does not know the call "${path}"`)
       }
-      const value = await answer(from, params, aborted.signal)
+      const role = this.#options.roleOf(from)
+      if (role === null || !atLeast(role, known.least)) {
+        throw new BrumeError('FORBIDDEN', `the call "${path}" is not a ${role ?? 'stranger'}'s`)
+      }
+      const value = await known.answer(from, params, aborted.signal)
       if (stream.destroyed) {
         if (value instanceof Readable) value.destroy()
         return

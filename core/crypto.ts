@@ -73,6 +73,27 @@ export function unseal(sealed: Buffer, key: Buffer): Buffer | null {
   return ok ? out : null
 }
 
+/** A box only the holder of an Ed25519 key pair opens; who made it cannot be told from it. */
+export function sealFor(publicKey: Buffer, plain: Buffer): Buffer {
+  const curve = Buffer.alloc(sodium.crypto_box_PUBLICKEYBYTES)
+  sodium.crypto_sign_ed25519_pk_to_curve25519(curve, publicKey)
+  const out = Buffer.alloc(plain.length + sodium.crypto_box_SEALBYTES)
+  sodium.crypto_box_seal(out, plain, curve)
+  return out
+}
+
+/** What `sealFor` sealed for this key pair, or null. */
+export function unsealOwn(sealed: Buffer, { publicKey, secretKey }: KeyPair): Buffer | null {
+  const length = sealed.length - sodium.crypto_box_SEALBYTES
+  if (length < 0) return null
+  const curvePublic = Buffer.alloc(sodium.crypto_box_PUBLICKEYBYTES)
+  const curveSecret = Buffer.alloc(sodium.crypto_box_SECRETKEYBYTES)
+  sodium.crypto_sign_ed25519_pk_to_curve25519(curvePublic, publicKey)
+  sodium.crypto_sign_ed25519_sk_to_curve25519(curveSecret, secretKey)
+  const out = Buffer.alloc(length)
+  return sodium.crypto_box_seal_open(out, sealed, curvePublic, curveSecret) ? out : null
+}
+
 /** JSON with its keys sorted at every depth: one value, one string. */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`

@@ -2,9 +2,10 @@
 import { writeAdmission } from './admission.ts'
 import { randomBytes, toId } from './crypto.ts'
 import { BrumeError } from './errors.ts'
-import { greet, type Greeting } from './join.ts'
+import { greet, type Greeting, type Welcome } from './join.ts'
+import type { Refusal } from './judge.ts'
 import { forgetMembership, loadMembership, saveMembership, type Membership } from './membership.ts'
-import { joinKeyPair, meshIdString, meshTopic, type MeshKey } from './mesh-key.ts'
+import { checkOf, joinKeyPair, meshIdString, meshTopic, type MeshKey } from './mesh-key.ts'
 import { loadKnownNodes, Mesh, openSwarm, type MeshComponents } from './mesh.ts'
 import type { Role } from './state/state.ts'
 import type { Connections } from './swarm.ts'
@@ -27,10 +28,17 @@ export async function createMesh(
   options: EnterOptions & { defaultRole: Role }
 ): Promise<Mesh> {
   const meshId = writerKeyOf(components.identity.keyPair.publicKey)
-  const key = { meshId, joinSecret: randomBytes(32), keyEpoch: 0, bootstrap: options.bootstrap }
+  const encryptionKey = randomBytes(32)
+  const key: MeshKey = {
+    kind: 'key',
+    meshId,
+    joinSecret: randomBytes(32),
+    encryptionCheck: checkOf(encryptionKey),
+    bootstrap: options.bootstrap
+  }
   const membership: Membership = {
     ...membershipOf(components, key, options),
-    encryptionKey: randomBytes(32).toString('hex'),
+    encryptionKey: encryptionKey.toString('hex'),
     defaultRole: options.defaultRole
   }
   await saveMembership(components.dir, membership)
@@ -61,8 +69,8 @@ export async function joinMesh(
     log
   })
   try {
-    const { encryptionKey, greetings } = await knock(swarm, outside, components, onProgress)
-    const membership: Membership = { ...outside, encryptionKey }
+    const { welcome, greetings } = await knock(swarm, key, outside, components, onProgress)
+    const membership: Membership = { ...outside, ...welcome }
     await saveMembership(components.dir, membership)
     onProgress('a member let this node in, reading the view')
     swarm.removeAllListeners('connection')
@@ -100,12 +108,12 @@ function membershipOf(
   const join = joinKeyPair(key.joinSecret)
   return {
     mesh: key.meshId.toString('hex'),
-    joinSecret: key.joinSecret.toString('hex'),
-    keyEpoch: key.keyEpoch,
+    joinSecret: key.kind === 'key' ? key.joinSecret.toString('hex') : null,
+    proof: null,
+    removal: null,
     name: options.name,
     paper: writeAdmission(identity, join, {
       mesh: meshIdString(key.meshId),
-      epoch: key.keyEpoch,
       name: options.name,
       joinPublicKey: toId(join.publicKey)
     }),
@@ -114,43 +122,66 @@ function membershipOf(
   }
 }
 
-/** Greets whoever is on the topic until one member answers with the encryption key. */
+/** Hardly another member knows better; but a stranger may have said it. */
+const LAST_WORD_MS = 1_000
+const FINAL = new Set([
+  'NODE_REMOVED',
+  'NODE_PENDING',
+  'KEY_OLD',
+  'MESH_LOCKED',
+  'NAME_TAKEN',
+  'INVITE_REVOKED',
+  'INVITE_USED',
+  'INVITE_EXPIRED'
+])
+/** Another member may have heard of a key, an invite or a name this one has not: so long it may say. */
+const SECOND_OPINION_MS = 4_000
+
+/** Greets whoever is on the topic until one member lets this node in, or it is clear that none will. */
 function knock(
   swarm: Connections,
-  outside: Omit<Membership, 'encryptionKey'>,
+  { encryptionCheck }: MeshKey,
+  { paper }: Omit<Membership, 'encryptionKey'>,
   { log }: MeshComponents,
   onProgress: (message: string) => void
-): Promise<{ encryptionKey: string; greetings: Greeting[] }> {
+): Promise<{ welcome: Welcome; greetings: Greeting[] }> {
   const greetings: Greeting[] = []
-  const { paper } = outside
+  let first: Refusal | null = null
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(nobody(greetings.length)), JOIN_MS)
     const settle = (act: () => void): void => {
       clearTimeout(timer)
+      clearTimeout(second)
       act()
+    }
+    const giveUp = (): void =>
+      settle(() => reject(first === null ? nobody(greetings.length) : refused(first)))
+    const timer = setTimeout(giveUp, JOIN_MS)
+    let second: NodeJS.Timeout | undefined
+    const onRefused = (refusal: Refusal): void => {
+      first ??= refusal
+      const ms = FINAL.has(refusal.code) ? LAST_WORD_MS : SECOND_OPINION_MS
+      second ??= setTimeout(giveUp, ms)
+    }
+    const onWelcome = (welcome: Welcome): void => {
+      const check = checkOf(Buffer.from(welcome.encryptionKey, 'hex'))
+      if (check.equals(encryptionCheck)) return settle(() => resolve({ welcome, greetings }))
+      log.warn({}, 'a stranger posed as a member')
     }
     onProgress('looking for a member of the mesh')
     swarm.on('connection', (connection, id) => {
       onProgress(`found ${id.slice(0, 8)}, asking to be let in`)
       const greeting = greet(connection, {
         inside: false,
-        paper: () => paper,
-        wants: () => true,
+        shows: () => ({ paper, proof: null, wants: true }),
+        // Who is no member of the mesh this paper is for has nothing to say of it.
         judge: (theirs) =>
-          theirs.mesh === paper.mesh && theirs.joinPublicKey === paper.joinPublicKey
+          theirs.paper.mesh === paper.mesh
             ? null
-            : { code: 'JOIN_REFUSED', message: 'its mesh key is another one' },
+            : { code: 'JOIN_REFUSED', message: 'it is of another mesh' },
         admit: () => Promise.resolve(null),
         onPeer: () => {},
-        onWelcome: ({ encryptionKey }) => settle(() => resolve({ encryptionKey, greetings })),
-        onRefused: ({ code, message }) =>
-          settle(() =>
-            reject(
-              new BrumeError(code, `a member refused this node: ${message}`, {
-                next: 'run `brume key` on a member and join with what it prints'
-              })
-            )
-          ),
+        onWelcome,
+        onRefused,
         log
       })
       greetings.push(greeting)
@@ -158,6 +189,9 @@ function knock(
     swarm.start()
   })
 }
+
+const refused = ({ code, message, next }: Refusal): BrumeError =>
+  new BrumeError(code, `a member refused this node: ${message}`, next === undefined ? {} : { next })
 
 async function untilAdmitted(mesh: Mesh): Promise<void> {
   const deadline = AbortSignal.timeout(JOIN_MS)

@@ -28,6 +28,18 @@ declare module 'sodium-native' {
     nonce: Buffer,
     key: Buffer
   ): boolean
+  export const crypto_box_PUBLICKEYBYTES: number
+  export const crypto_box_SECRETKEYBYTES: number
+  export const crypto_box_SEALBYTES: number
+  export function crypto_sign_ed25519_pk_to_curve25519(out: Buffer, publicKey: Buffer): void
+  export function crypto_sign_ed25519_sk_to_curve25519(out: Buffer, secretKey: Buffer): void
+  export function crypto_box_seal(out: Buffer, message: Buffer, publicKey: Buffer): void
+  export function crypto_box_seal_open(
+    out: Buffer,
+    cipher: Buffer,
+    publicKey: Buffer,
+    secretKey: Buffer
+  ): boolean
   export function randombytes_buf(out: Buffer): void
 }
 
@@ -50,6 +62,7 @@ declare module 'hypercore' {
     readonly signedLength: number
     readonly byteLength: number
     readonly opened: boolean
+    readonly peers: { remoteContiguousLength: number }[]
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>

@@ -7,40 +7,32 @@ import c from 'compact-encoding'
 import Protomux from 'protomux'
 import { admission as admissionShape, verifyAdmission, type Admission } from './admission.ts'
 import { toId } from './crypto.ts'
-import { sentenceOf } from './errors.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
+import type { Refusal, Shown } from './judge.ts'
 import type { Logger } from './logger.ts'
+import { proof as proofShape, type Proof } from './proof.ts'
+import { nullable, object, optional, pattern, text, type Shape } from './state/shape.ts'
 import type { Connection } from './swarm.ts'
 
 export interface Welcome {
   /** Hex, 32 bytes. */
   encryptionKey: string
-}
-
-export interface Refusal {
-  code: string
-  message: string
-}
-
-interface Hello {
-  paper: Admission
-  /** The sender is not in the mesh yet and asks to be let in. */
-  wants: boolean
+  /** That the newcomer's join key is one of this mesh; null where every member knows. */
+  proof: Proof | null
 }
 
 /** What one end decides while it greets. */
 export interface JoinSide {
   /** This end is a member and can replicate: only then are other channels opened. */
   inside: boolean
-  /** My own admission. */
-  paper(): Admission
-  /** This node asks to be let in. */
-  wants(): boolean
+  /** My own admission, and what makes it believed by who was away. */
+  shows(): Shown
   /** Whether this verified paper lets its holder through: null if so, else why not. */
-  judge(paper: Admission): Refusal | null
+  judge(shown: Shown): Refusal | null
   /** Admits and gives what the newcomer needs, null while outside itself; throws what it should read. */
   admit(paper: Admission): Promise<Welcome | null>
   onWelcome(welcome: Welcome): void
-  onRefused(refusal: Refusal): void
+  onRefused(refusal: Refusal, by: string): void
   /** Both ends are inside: replicate, gossip, answer. */
   onPeer(id: string, connection: Connection): void
   log: Logger
@@ -72,7 +64,7 @@ export function greet(connection: Connection, first: JoinSide): Greeting {
   const refuse = channel.addMessage<unknown>({ encoding: json, onmessage: onRefuse })
   const inside = channel.addMessage<unknown>({ encoding: json, onmessage: onInside })
   channel.open()
-  hello.send({ paper: side.paper(), wants: side.wants() } satisfies Hello)
+  hello.send(side.shows())
   return {
     enter(next) {
       side = next
@@ -81,9 +73,9 @@ export function greet(connection: Connection, first: JoinSide): Greeting {
   }
 
   function onHello(message: unknown): void {
-    const { paper, wants } = (message ?? {}) as Partial<Hello>
-    const refusal = judgeFrom(paper)
-    if (refusal !== null || paper === undefined) {
+    const shown = shownOf(message)
+    const refusal = shown === null ? UNREADABLE : judgeFrom(shown)
+    if (refusal !== null || shown === null) {
       side.log.warn({ node: id, reason: refusal?.message }, 'a stranger was refused')
       refuse.send(refusal)
       // Time for the words to arrive; the other end hangs up on them.
@@ -93,33 +85,30 @@ export function greet(connection: Connection, first: JoinSide): Greeting {
     clearTimeout(timer)
     trusted = true
     meet()
-    if (wants === true) {
-      side.admit(paper).then(
+    if (shown.wants) {
+      side.admit(shown.paper).then(
         (answer) => {
           if (answer !== null) welcome.send(answer)
         },
-        (error: unknown) =>
-          void refuse.send({ code: 'JOIN_REFUSED', message: sentenceOf(error) } satisfies Refusal)
+        (error: unknown) => void refuse.send(refusalOf(error))
       )
     }
   }
 
-  function judgeFrom(paper: Admission | undefined): Refusal | null {
+  function judgeFrom(shown: Shown): Refusal | null {
     const bad = (message: string): Refusal => ({ code: 'JOIN_REFUSED', message })
-    if (!admissionShape.check(paper)) return bad('its admission cannot be read')
-    if (paper.node !== id) return bad('its admission is of another node')
-    if (verifyAdmission(paper) === null) return bad('its admission does not verify')
-    return side.judge(paper)
+    if (shown.paper.node !== id) return bad('its admission is of another node')
+    if (verifyAdmission(shown.paper) === null) return bad('its admission does not verify')
+    return side.judge(shown)
   }
 
   function onWelcome(message: unknown): void {
     // From a member only: a stranger on the topic could hand over any key.
-    if (trusted) side.onWelcome(message as Welcome)
+    if (trusted && welcomeShape.check(message)) side.onWelcome(message)
   }
 
   function onRefuse(message: unknown): void {
-    const { code, message: text } = (message ?? {}) as Partial<Refusal>
-    side.onRefused({ code: String(code ?? 'JOIN_REFUSED'), message: String(text ?? 'refused') })
+    if (refusalShape.check(message)) side.onRefused(message, id)
   }
 
   function onInside(): void {
@@ -140,6 +129,32 @@ export function greet(connection: Connection, first: JoinSide): Greeting {
     }
   }
 }
+
+/** What a stranger said, or null; unknown fields are ignored. */
+function shownOf(message: unknown): Shown | null {
+  const { paper, proof, wants } = (message ?? {}) as Record<string, unknown>
+  if (!admissionShape.check(paper)) return null
+  return { paper, proof: proofShape.check(proof) ? proof : null, wants: wants === true }
+}
+
+function refusalOf(error: unknown): Refusal {
+  if (!(error instanceof BrumeError)) return { code: 'JOIN_FAILED', message: sentenceOf(error) }
+  const { code, message, next } = error
+  return { code, message, ...(next === null ? {} : { next }) }
+}
+
+const UNREADABLE: Refusal = { code: 'JOIN_REFUSED', message: 'its admission cannot be read' }
+
+const welcomeShape: Shape<Welcome> = object({
+  encryptionKey: pattern(/^[0-9a-f]{64}$/),
+  proof: nullable(proofShape)
+})
+const refusalShape: Shape<Refusal> = object({
+  code: pattern(/^[A-Z_]{1,64}$/),
+  message: text(1024),
+  next: optional(text(1024)),
+  proof: optional(proofShape)
+})
 
 const json = {
   preencode: (state: never, value: unknown) => c.json.preencode(state, value),

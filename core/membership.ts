@@ -2,9 +2,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  integer,
   list,
   literal,
+  nullable,
   object,
   optional,
   pattern,
@@ -12,6 +12,7 @@ import {
   type Infer
 } from './state/shape.ts'
 import { name } from './state/names.ts'
+import { proof } from './proof.ts'
 import { admission } from './admission.ts'
 import { BrumeError } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
@@ -22,11 +23,15 @@ const membership = object({
   /** Key of the base, hex. */
   mesh: key,
   encryptionKey: key,
-  joinSecret: key,
-  keyEpoch: integer(0, 65535),
+  /** Of a mesh key; null where this node never had one, or the one it had was changed. */
+  joinSecret: nullable(key),
   name,
   /** Shown to every peer. */
   paper: admission,
+  /** That the key it came by is one of this mesh: for members that were away when it was made. */
+  proof: nullable(proof),
+  /** That an admin removed this node; it is a member no more. */
+  removal: nullable(proof),
   /** Of the first node only: what `mesh.init` says. */
   defaultRole: optional(literal('admin', 'operator', 'node', 'viewer')),
   /** HOST:PORT; empty for the public DHT. */

@@ -13,11 +13,15 @@ import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
 import type { LinksBody } from './gossip-records.ts'
 import type { Identity } from './identity.ts'
-import { greet, type Greeting, type JoinSide, type Refusal, type Welcome } from './join.ts'
+import { newInvite, type InviteTerms } from './invite.ts'
+import { Door } from './door.ts'
+import { greet, type Greeting, type JoinSide } from './join.ts'
+import type { Refusal } from './judge.ts'
+import { KeyRing } from './key-ring.ts'
 import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
-import type { Membership } from './membership.ts'
-import { encodeMeshKey, meshTopic } from './mesh-key.ts'
+import { saveMembership, type Membership } from './membership.ts'
+import { meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
 import { aliveNodes, lastHeard, silentMs } from './presence.ts'
 import type { Op } from './state/index.ts'
@@ -26,7 +30,8 @@ import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
-import type { Admission } from './admission.ts'
+import { verifyProof, writeProof, type Proof } from './proof.ts'
+import type { InviteSet } from './state/invites.ts'
 
 export interface MeshComponents {
   /** Data directory. */
@@ -51,7 +56,6 @@ export interface MetOnTheWay {
 
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
-const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
 /** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
 const MAX_LINKS = 12
 const REACH_MS = 5_000
@@ -60,6 +64,8 @@ const ADMIT_MS = 30_000
 const LATE_MS = 3_000
 /** Seconds between questions for ops that were missed. */
 const ASK_TICKS = 10
+/** A link to a node that left lasts so long. */
+const GOODBYE_MS = 5_000
 /** Ended links are told of until their node is back, the newest so many of them. */
 const MAX_ENDED = 64
 
@@ -80,6 +86,8 @@ export class Mesh extends EventEmitter<{
   readonly links: Links
   readonly channel: Channel
   readonly bundles: Bundles
+  readonly keyRing: KeyRing
+  readonly #door: Door
   readonly #components: MeshComponents
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
@@ -90,12 +98,15 @@ export class Mesh extends EventEmitter<{
   /** Boot ms since which this daemon listens without a gap. */
   #listeningSince = bootNow()
   #state: State = emptyState()
+  #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
   #alive = ''
   #unsettledAt = bootNow()
+  #outside = false
+  #saysBack = false
   #tick: NodeJS.Timeout | null = null
   #ticks = 0
   #closing = false
@@ -128,8 +139,24 @@ export class Mesh extends EventEmitter<{
     this.channel = new Channel({
       self: this.self,
       links: this.links,
+      roleOf: (node) => roleOf(this.#state, node),
       reach: (node) => this.#reach(node),
       log
+    })
+    this.keyRing = new KeyRing({
+      dir,
+      identity,
+      membership,
+      channel: this.channel,
+      state: () => this.#state,
+      alive: () => this.alive(),
+      log
+    })
+    this.#door = new Door({
+      membership,
+      state: () => this.#state,
+      append: (ops) => this.append(ops),
+      writable: () => this.#becomesWritable()
     })
     this.bundles = new Bundles({
       store,
@@ -161,7 +188,8 @@ export class Mesh extends EventEmitter<{
     }, LATE_MS)
     try {
       await this.gossip.load()
-      this.links.start()
+      this.#outside = this.membership.removal !== null
+      if (!this.#outside) this.links.start()
       await this.oplog.ready()
       await this.#read()
     } finally {
@@ -169,7 +197,7 @@ export class Mesh extends EventEmitter<{
     }
     // Links from before do not wake the oplog up for what their peers have: they are made anew.
     if (lacking) for (const { connection } of this.links.all) connection.destroy()
-    this.#swarm.start()
+    if (!this.#outside) this.#swarm.start()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
       await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
@@ -208,6 +236,7 @@ export class Mesh extends EventEmitter<{
 
   /** Appends ops; resolves with their ids once this node's own state shows them. */
   async append(ops: Op[]): Promise<OpId[]> {
+    if (this.#outside) throw removed()
     const ids = await this.oplog.append(ops)
     await this.#read()
     return ids
@@ -252,23 +281,24 @@ export class Mesh extends EventEmitter<{
     return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
   }
 
-  /** The mesh key. @throws BrumeError FORBIDDEN where the role may not show it. */
-  key(): string {
-    const { mesh } = this.#state
-    const role = this.me?.role ?? 'viewer'
-    if (mesh !== null && ROLES.indexOf(role) < ROLES.indexOf(mesh.defaultRole)) {
-      throw new BrumeError(
-        'FORBIDDEN',
-        `this node is a ${role}: only a node that is at least ${mesh.defaultRole} may show the mesh key`,
-        { next: 'run `brume key` on an admin node' }
-      )
-    }
-    return encodeMeshKey({
-      meshId: Buffer.from(this.membership.mesh, 'hex'),
-      joinSecret: Buffer.from(this.membership.joinSecret, 'hex'),
-      keyEpoch: this.membership.keyEpoch,
-      bootstrap: this.membership.bootstrap
-    })
+  /** An invite and its op, by this node as its admin. */
+  invite(terms: InviteTerms): { op: InviteSet; text: string } {
+    return newInvite(this.#components.identity, this.membership, terms)
+  }
+
+  /** The op that removes a node, and with it the mesh key unless `keepKey`. */
+  removal(node: string, keepKey: boolean): Op[] {
+    const { identity } = this.#components
+    const proof = writeProof(identity, this.membership.paper.mesh, 'removal', node)
+    const at = Date.now()
+    if (keepKey) return [{ type: 'node.rm', node, proof, at }]
+    const { rotation, seals } = this.keyRing.rotation(node)
+    return [{ type: 'node.rm', node, proof, rotation, at }, ...seals]
+  }
+
+  /** Why peers do not let this node in, as the last of them said; null once one did. */
+  get refusal(): Refusal | null {
+    return this.#refusal
   }
 
   #wire(met: MetOnTheWay | null): void {
@@ -290,12 +320,15 @@ export class Mesh extends EventEmitter<{
   #side(log: Logger): JoinSide {
     return {
       inside: true,
-      paper: () => this.membership.paper,
-      wants: () => !this.oplog.writable,
-      judge: (paper) => this.#judge(paper),
-      admit: (paper) => this.#admit(paper),
+      shows: () => ({
+        paper: this.membership.paper,
+        proof: this.membership.proof,
+        wants: !this.oplog.writable
+      }),
+      judge: (shown) => this.#door.judge(shown),
+      admit: (paper) => this.#door.admit(paper),
       onWelcome: () => {},
-      onRefused: ({ message }) => log.warn({ message }, 'a peer does not let this node in'),
+      onRefused: (refusal, by) => this.#onRefused(refusal, by),
       onPeer: (id, connection) => {
         // A mesh is a connected random graph, not a full one: who comes later finds others.
         const full = this.links.ids.length >= MAX_LINKS && this.links.get(id) === null
@@ -329,33 +362,8 @@ export class Mesh extends EventEmitter<{
     })
   }
 
-  #judge(paper: Admission): Refusal | null {
-    const known = this.#state.nodes.get(paper.node)
-    if (known?.state === 'removed') {
-      return { code: 'NODE_REMOVED', message: 'this node was removed from the mesh' }
-    }
-    if (known?.state === 'member') return null
-    const mine = this.#state.mesh ?? this.membership.paper
-    const epoch = this.#state.mesh?.keyEpoch ?? this.membership.keyEpoch
-    if (paper.mesh !== this.membership.paper.mesh || paper.joinPublicKey !== mine.joinPublicKey) {
-      return { code: 'JOIN_REFUSED', message: 'the mesh key is not the key of this mesh' }
-    }
-    if (paper.epoch !== epoch) {
-      return { code: 'JOIN_REFUSED', message: 'the mesh key is an old one, it was changed since' }
-    }
-    return null
-  }
-
-  async #admit(paper: Admission): Promise<Welcome | null> {
-    if (!this.#state.nodes.has(paper.node)) {
-      // A newcomer itself a moment ago: its own admission may still be on its way here.
-      if (!this.oplog.writable && !(await this.#becomesWritable())) return null
-      await this.append([{ type: 'node.admit', admission: paper, at: Date.now() }])
-    }
-    return { encryptionKey: this.membership.encryptionKey }
-  }
-
   #becomesWritable(): Promise<boolean> {
+    if (this.oplog.writable) return Promise.resolve(true)
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer)
@@ -367,7 +375,65 @@ export class Mesh extends EventEmitter<{
     })
   }
 
+  /** A removal is believed if an admin this node knows signed it: no single peer can say so. */
+  #onRefused(refusal: Refusal, by: string): void {
+    const { log } = this.#components
+    this.#refusal = refusal
+    log.warn(
+      { by, code: refusal.code, message: refusal.message },
+      'a peer does not let this node in'
+    )
+    const { proof } = refusal
+    if (proof === undefined || proof.what !== 'removal' || proof.subject !== this.self) return
+    const admin = this.#state.nodes.get(proof.by)
+    if (admin?.role !== 'admin' || !verifyProof(proof, this.membership.paper.mesh)) return
+    void this.#becomeRemoved(proof)
+  }
+
+  /** Out of the mesh: asks for nothing more of anybody, and lets the Agent stop what it runs. */
+  async #becomeRemoved(proof: Proof): Promise<void> {
+    if (this.#outside) return
+    this.#outside = true
+    const { dir, log } = this.#components
+    log.warn({ by: proof.by }, 'this node was removed from the mesh')
+    this.#state = withoutWork(this.#state, this.self)
+    this.emit('view', this.#state)
+    try {
+      await saveMembership(dir, { ...this.membership, removal: proof })
+      this.links.stop()
+      await this.#swarm.close()
+    } catch (error) {
+      log.error({ error: sentenceOf(error) }, 'the removal could not be written down')
+    }
+  }
+
+  /** Who is no member (any more) has no link; who was given up and is back says so. */
+  #enforce(): void {
+    const { me } = this
+    if (me?.state === 'removed' && me.removal !== null) void this.#becomeRemoved(me.removal)
+    for (const { id, connection } of this.links.all) {
+      const node = this.#state.nodes.get(id)
+      if (node === undefined || node.state === 'member') continue
+      // One that left learns by the link that its word is here.
+      const left = node.state === 'removed' && node.removal === null
+      if (left) setTimeout(() => connection.destroy(), GOODBYE_MS).unref()
+      else connection.destroy()
+    }
+    if (me?.lost === true && this.links.ids.length > 0 && !this.#saysBack) {
+      this.#saysBack = true
+      this.append([{ type: 'node.set', node: me.id, lost: false, over: me.op, at: Date.now() }])
+        .catch((error: unknown) =>
+          this.#components.log.warn(
+            { error: sentenceOf(error) },
+            'it could not say that it is back'
+          )
+        )
+        .finally(() => (this.#saysBack = false))
+    }
+  }
+
   #onUp(link: Link): void {
+    this.#refusal = null
     this.#ended.delete(link.id)
     this.oplog.replicate(link.connection)
     this.gossip.attach(link.id, link.mux)
@@ -436,7 +502,10 @@ export class Mesh extends EventEmitter<{
     const upTo = this.#asked
     try {
       const known = this.#state.nodes.size
-      this.#state = await this.oplog.read()
+      const state = await this.oplog.read()
+      this.#state = this.#outside ? withoutWork(state, this.self) : state
+      await this.keyRing.onView(this.#state)
+      this.#enforce()
       if (this.#state.nodes.size > known) this.gossip.ask()
       this.emit('view', this.#state)
     } catch (error) {
@@ -447,6 +516,30 @@ export class Mesh extends EventEmitter<{
     }
   }
 }
+
+/** What a node that is no member any more goes by: nothing is asked of it. */
+const withoutWork = (state: State, self: string): State => {
+  const me = state.nodes.get(self)
+  const nodes = new Map(state.nodes)
+  if (me !== undefined) nodes.set(self, { ...me, state: 'removed' })
+  return {
+    ...state,
+    nodes,
+    applications: new Map(),
+    microservices: new Map(),
+    placements: new Map()
+  }
+}
+
+const roleOf = ({ nodes }: State, id: string): Role | null => {
+  const node = nodes.get(id)
+  return node?.state === 'member' ? node.role : null
+}
+
+const removed = (): BrumeError =>
+  new BrumeError('NODE_REMOVED', 'this node was removed from the mesh', {
+    next: '`brume leave --purge` cleans up; it may join again as a new node then'
+  })
 
 const knownNodesPath = (dir: string): string => join(dir, 'dht-nodes.json')
 

@@ -139,6 +139,26 @@ export class Oplog extends EventEmitter<{
     }
   }
 
+  /** Whether a peer has all that this node wrote. */
+  get spread(): boolean {
+    const { length, peers } = this.#base.local
+    return peers.some(({ remoteContiguousLength }) => remoteContiguousLength >= length)
+  }
+
+  /** Values under a prefix that ends in `/`, in key order. */
+  async list<T>(prefix: string): Promise<T[]> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      const found: T[] = []
+      for await (const { value } of snapshot.createReadStream(rangeOf(prefix))) {
+        found.push(value as T)
+      }
+      return found
+    } finally {
+      await snapshot.close()
+    }
+  }
+
   /** Every record of the view in key order, of one moment: what must be the same on every node. */
   async records(): Promise<{ key: string; value: unknown }[]> {
     const snapshot = this.#base.view.snapshot()
@@ -226,14 +246,18 @@ function viewBatch(batch: Batch<unknown>): ViewBatch {
     del: (key) => batch.del(key),
     async list<T>(prefix: string) {
       const found: { key: string; value: T }[] = []
-      const range = { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
-      for await (const { key, value } of batch.createReadStream(range)) {
+      for await (const { key, value } of batch.createReadStream(rangeOf(prefix))) {
         found.push({ key, value: value as T })
       }
       return found
     }
   }
 }
+
+const rangeOf = (prefix: string): { gte: string; lt: string } => ({
+  gte: prefix,
+  lt: `${prefix.slice(0, -1)}0`
+})
 
 const tooLarge = (op: Op | undefined, bytes: number): BrumeError =>
   new BrumeError(

@@ -36,6 +36,7 @@ const DOORS: Record<string, string[]> = {
   yaml: ['apps/formats/'],
   zod: ['apps/formats/', 'apps/daemon/'],
   commander: ['apps/cli/'],
+  uqr: ['apps/cli/verbs/invite.ts'],
   'find-my-way': ['apps/daemon/socket.ts'],
   'tar-stream': ['apps/', 'core/bundles.ts', 'roles/agent/'],
   'tar-fs': ['apps/', 'core/bundles.ts', 'roles/agent/'],

@@ -33,6 +33,8 @@ export type Verdict = string | null
 
 export interface OpDeclaration<T> {
   shape: Shape<T>
+  /** Whether an author that is no member may write it; only asked of those. */
+  mayBeOutside?: (op: T, author: NodeRecord, node: NodeRecord | null) => boolean
   apply(op: T, context: ApplyContext): Promise<Verdict>
 }
 

@@ -1,16 +1,43 @@
 /** Every op of the system on one screen, and the way from an op to the view. */
 import { applicationOps, type ApplicationRm, type ApplicationSet } from './applications.ts'
 import type { ApplyContext, OpDeclaration, Verdict } from './apply.ts'
+import { drop } from './dropped.ts'
+import { inviteOps, type InviteRm, type InviteSet } from './invites.ts'
+import {
+  joinKeyOps,
+  type KeyRotate,
+  type KeySeal,
+  type MeshLock,
+  type MeshUnlock
+} from './join-keys.ts'
+import { keys } from './keys.ts'
 import { leaseOps, type LeaseClaim } from './lease.ts'
 import { meshOps, type MeshInit } from './mesh.ts'
 import { microserviceOps, type MicroserviceRm, type MicroserviceSet } from './microservices.ts'
-import { nodeOps, type NodeAdmit, type NodeSet } from './nodes.ts'
+import {
+  nodeOps,
+  type NodeAdmit,
+  type NodeApprove,
+  type NodeLeave,
+  type NodeRm,
+  type NodeSet
+} from './nodes.ts'
 import { placementOps, type PlacementRm, type PlacementSet } from './placements.ts'
+import type { NodeRecord } from './state.ts'
 
 export type Op =
   | MeshInit //           the first writer    makes the mesh
-  | NodeAdmit //          any member          lets a holder of the mesh key in
-  | NodeSet //            operator, admin     labels, controller; role: admin
+  | MeshLock //           admin               the mesh key lets nobody in
+  | MeshUnlock //         admin
+  | KeyRotate //          admin               another mesh key
+  | KeySeal //            admin               its secret, in boxes for members
+  | InviteSet //          admin               a join key with a role, an end and uses
+  | InviteRm //           admin
+  | NodeAdmit //          any member          lets a holder of a join key in
+  | NodeSet //            operator, admin     name, labels, controller, lost; role: admin
+  | NodeApprove //        admin               who waits is a member
+  | NodeRm //             admin               its ops count no more, the mesh key dies with it
+  | NodeLeave //          the node itself
   | ApplicationSet //     operator            an application is there
   | ApplicationRm //      operator            it and all under it is gone
   | MicroserviceSet //    operator            what to run, how often
@@ -21,6 +48,8 @@ export type Op =
 
 const declarations: { [T in Op['type']]: OpDeclaration<Extract<Op, { type: T }>> } = {
   ...meshOps,
+  ...joinKeyOps,
+  ...inviteOps,
   ...nodeOps,
   ...applicationOps,
   ...microserviceOps,
@@ -48,8 +77,19 @@ export function decodeOp(block: Buffer): Op | string {
   return declaration.shape.check(value) ? value : `it has not the shape of ${type}`
 }
 
-/** Total: a refused op changes nothing. Throws only what the store throws. */
-export function applyOp(op: Op, context: ApplyContext): Promise<Verdict> {
+/**
+ * Total: a refused op changes nothing, and is listed where its author was no member when its turn
+ * came. Throws only what the store throws.
+ */
+export async function applyOp(op: Op, context: ApplyContext): Promise<Verdict> {
   const declaration = declarations[op.type] as OpDeclaration<Op>
+  const { author, view } = context
+  if (author !== null && author.state !== 'member') {
+    const node = 'node' in op ? await view.get<NodeRecord>(keys.node(op.node)) : null
+    if (declaration.mayBeOutside?.(op, author, node) !== true) {
+      await drop(op, context)
+      return `its author is ${author.state}`
+    }
+  }
   return declaration.apply(op, context)
 }

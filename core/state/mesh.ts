@@ -6,7 +6,7 @@ import { declare } from './apply.ts'
 import { keys } from './keys.ts'
 import { nodeRecord } from './nodes.ts'
 import { integer, literal, object, type Infer } from './shape.ts'
-import type { MeshRecord } from './state.ts'
+import type { JoinKeyRecord, MeshRecord } from './state.ts'
 import { toId } from '../crypto.ts'
 
 /** The format of the view this code writes. */
@@ -28,7 +28,7 @@ export const meshOps = {
       if (!b4a.equals(context.writer, context.meshKey))
         return 'only the first writer makes the mesh'
       if ((await context.view.get(keys.mesh)) !== null) return 'the mesh is made already'
-      const { node, joinPublicKey, epoch, mesh } = op.admission
+      const { node, joinPublicKey, mesh } = op.admission
       const nodeKey = verifyAdmission(op.admission)
       if (nodeKey === null) return 'its signatures do not verify'
       if (!b4a.equals(writerKeyOf(nodeKey), context.writer)) return 'its node is not its writer'
@@ -37,12 +37,14 @@ export const meshOps = {
         id: mesh,
         defaultRole: op.defaultRole,
         joinPublicKey,
-        keyEpoch: epoch
+        keyEpoch: 0,
+        locked: false
       }
+      const first: JoinKeyRecord = { publicKey: joinPublicKey, epoch: 0, proof: null }
       await context.view.put(keys.format, FORMAT)
       await context.view.put(keys.mesh, record)
-      const first = nodeRecord(op.admission, 'admin', 0, context.op)
-      await context.view.put(keys.node(node), first)
+      await context.view.put(keys.joinKey(joinPublicKey), first)
+      await context.view.put(keys.node(node), nodeRecord(op.admission, 'admin', 0, context.op))
       await context.view.put(keys.writer(context.writer), node)
       return null
     }

@@ -5,17 +5,24 @@ import {
   microserviceKey,
   slotKey,
   type ApplicationRecord,
+  type InviteRecord,
+  type JoinKeyRecord,
   type LeaseRecord,
   type MeshRecord,
   type MicroserviceRecord,
   type NodeRecord,
   type PlacementRecord,
+  type SealedKeyRecord,
   type State
 } from './state.ts'
 
 export const emptyState = (): State => ({
   format: 0,
   mesh: null,
+  joinKeys: new Map(),
+  sealedKeys: new Map(),
+  invites: new Map(),
+  dropped: new Map(),
   nodes: new Map(),
   applications: new Map(),
   microservices: new Map(),
@@ -34,7 +41,18 @@ export async function readState(
     else if (key === keys.mesh) state.mesh = value as MeshRecord
     else if (key === keys.lease) state.lease = value as LeaseRecord
     else if (key.startsWith(keys.nodes)) nodes.push(value as NodeRecord)
-    else if (key.startsWith(keys.applications)) {
+    else if (key.startsWith(keys.joinKeys)) {
+      const record = value as JoinKeyRecord
+      state.joinKeys.set(record.publicKey, record)
+    } else if (key.startsWith(keys.sealedKeys)) {
+      const record = value as SealedKeyRecord
+      state.sealedKeys.set(record.node, record)
+    } else if (key.startsWith(keys.invites)) {
+      const record = value as InviteRecord
+      state.invites.set(record.publicKey, record)
+    } else if (key.startsWith(keys.droppedCounts)) {
+      state.dropped.set(key.slice(keys.droppedCounts.length), value as number)
+    } else if (key.startsWith(keys.applications)) {
       const record = value as ApplicationRecord
       state.applications.set(record.name, record)
     } else if (key.startsWith(keys.microservices)) {

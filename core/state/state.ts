@@ -1,20 +1,71 @@
 /** The view read into memory: what deciders and handlers look at. Never changed in place. */
 import type { MicroserviceSpec } from './microservices.ts'
-import type { Written } from './records.ts'
+import type { OpId, Written } from './records.ts'
+import type { Proof } from '../proof.ts'
 
 export type Role = 'admin' | 'operator' | 'node' | 'viewer'
 
-/** Written by `mesh.init`, once. */
+/** From the least on. */
+export const ROLES: readonly Role[] = ['viewer', 'node', 'operator', 'admin']
+
+export const atLeast = (role: Role, least: Role): boolean =>
+  ROLES.indexOf(role) >= ROLES.indexOf(least)
+
+/** Made by `mesh.init`; key and lock are admins' words. */
 export interface MeshRecord {
   /** Mesh id: key of the base, z-base-32. */
   id: string
   defaultRole: Role
-  /** z-base-32; verifies admissions of `keyEpoch`. */
+  /** z-base-32; verifies admissions by the mesh key of now. */
   joinPublicKey: string
+  /** How often the key was changed. */
   keyEpoch: number
+  /** The mesh key lets nobody in: invites only. */
+  locked: boolean
 }
 
-/** Admitted by any member; labels, role and controller written by operators and admins. */
+/** A mesh key of now or before; written with it. */
+export interface JoinKeyRecord {
+  /** z-base-32. */
+  publicKey: string
+  epoch: number
+  /** null for the key the mesh was made with. */
+  proof: Proof | null
+}
+
+/** The secret of a join key in a box for one node; written by who changed the key. */
+export interface SealedKeyRecord {
+  node: string
+  publicKey: string
+  /** Hex. */
+  box: string
+}
+
+/** Written by admins; `used` grows with every admission by it. */
+export interface InviteRecord extends Written {
+  /** Of its join key, z-base-32: its id. */
+  publicKey: string
+  role: Role
+  controller: boolean
+  labels: Record<string, string>
+  uses: number
+  /** Node ids. More than `uses` where two sides of a split spent the last one. */
+  used: string[]
+  /** Wall ms, judged by the clock of the member that admits. */
+  expiresAt: number
+  revoked: boolean
+  proof: Proof
+}
+
+/** An op of a node that was no member any more (or not yet) when its turn came. */
+export interface DroppedRecord {
+  op: OpId
+  node: string
+  type: string
+  at: number
+}
+
+/** Admitted by any member; labels, name and rights are operators' and admins' words. */
 export interface NodeRecord {
   id: string
   /** The name it asked for. Two of one name after a merge: see `displayName`. */
@@ -24,7 +75,14 @@ export interface NodeRecord {
   role: Role
   controller: boolean
   labels: Record<string, string>
+  /** `pending`: admitted by a key that had been changed elsewhere; an admin says yes or no. */
   state: 'member' | 'pending' | 'removed'
+  /** The join public key it came in by. */
+  admittedBy: string
+  /** An operator's word that it will not come back. */
+  lost: boolean
+  /** By whom it was removed; null for a member, and for one that left. */
+  removal: Proof | null
   /** Order of admission in this view. */
   ordinal: number
   op: string
@@ -62,6 +120,14 @@ export interface LeaseRecord {
 export interface State {
   format: number
   mesh: MeshRecord | null
+  /** By public key. */
+  joinKeys: Map<string, JoinKeyRecord>
+  /** By node id. */
+  sealedKeys: Map<string, SealedKeyRecord>
+  /** By public key. */
+  invites: Map<string, InviteRecord>
+  /** How many ops of each node were dropped. */
+  dropped: Map<string, number>
   nodes: Map<string, NodeRecord>
   applications: Map<string, ApplicationRecord>
   /** By `application/microservice`. */

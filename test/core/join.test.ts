@@ -4,6 +4,7 @@ import c from 'compact-encoding'
 import Protomux from 'protomux'
 import { writeAdmission, type Admission } from '../../core/admission.ts'
 import { createKeyPair, randomBytes, toId } from '../../core/crypto.ts'
+import type { BrumeError } from '../../core/errors.ts'
 import type { Identity } from '../../core/identity.ts'
 import type { Logger } from '../../core/logger.ts'
 import { decodeMeshKey, encodeMeshKey, joinKeyPair, meshTopic } from '../../core/mesh-key.ts'
@@ -75,15 +76,15 @@ test("join - papers that are wrong, forged, another node's or replayed let nobod
   const { log, lines } = notes()
   const mesh = await createMesh(2, t, { log })
   const [a, b] = mesh.nodes as [TestMesh['nodes'][0], TestMesh['nodes'][0]]
-  const key = decodeMeshKey(a.mesh.key())
+  const key = decodeMeshKey(await a.mesh.keyRing.show())
   const right = joinKeyPair(key.joinSecret)
   const wrong = joinKeyPair(randomBytes(32))
-  const fields = { mesh: a.mesh.membership.paper.mesh, epoch: 0, name: 'mallory' }
+  const fields = { mesh: a.mesh.membership.paper.mesh, name: 'mallory' }
   const cases: [string, (who: Identity) => unknown, RegExp][] = [
     [
       'another secret',
       (who) => writeAdmission(who, wrong, { ...fields, joinPublicKey: toId(wrong.publicKey) }),
-      /not the key of this mesh/
+      /no key and no invite/
     ],
     [
       'signed with another key than it names',
@@ -99,12 +100,6 @@ test("join - papers that are wrong, forged, another node's or replayed let nobod
       /does not verify/
     ],
     ['of a member, replayed', () => b.mesh.membership.paper, /of another node/],
-    [
-      'of another epoch',
-      (who) =>
-        writeAdmission(who, right, { ...fields, epoch: 7, joinPublicKey: toId(right.publicKey) }),
-      /old one/
-    ],
     ['no paper', () => ({ node: { toString: 1 } }), /cannot be read/]
   ]
   for (const [what, paper, why] of cases) {
@@ -145,9 +140,9 @@ test('join - who says nothing, garbage or 10 MB is hung up on', { timeout: 60_00
 
 test('join - a key with another secret is refused with a sentence', async (t) => {
   const mesh = await createMesh(1, t)
-  const key = decodeMeshKey(mesh.nodes[0]?.mesh.key() ?? '')
+  const key = decodeMeshKey((await mesh.nodes[0]?.mesh.keyRing.show()) ?? '')
   const other = encodeMeshKey({ ...key, joinSecret: randomBytes(32) })
-  await t.exception(() => mesh.join('n1', { key: other }), /mesh key/)
+  await t.exception(() => mesh.join('n1', { key: other }), /no key and no invite of this mesh/)
   t.is(mesh.nodes[0]?.mesh.state.nodes.size, 1)
 })
 
@@ -157,7 +152,7 @@ test(
   async (t) => {
     const mesh = await createMesh(2, t)
     const [a, b] = mesh.nodes as [TestMesh['nodes'][0], TestMesh['nodes'][0]]
-    const key = a.mesh.key()
+    const key = await a.mesh.keyRing.show()
     await b.stop()
     const d = await mesh.join('d', { key })
     await a.stop()
@@ -171,20 +166,21 @@ test(
 )
 
 test(
-  'join - a plain writer lets in, the first node being off; two at once, of one name',
+  'join - a plain writer lets in, the first node being off; of two of one name the second is told',
   { timeout: 90_000 },
   async (t) => {
     const mesh = await createMesh(2, t)
     const [a, b] = mesh.nodes as [TestMesh['nodes'][0], TestMesh['nodes'][0]]
-    const key = b.mesh.key()
+    const key = await b.mesh.keyRing.show()
     await a.stop()
-    const both = await Promise.all([mesh.join('pi', { key }), mesh.join('pi', { key })])
-    for (const node of [b, ...both]) {
-      const { nodes } = await untilState(node, (state) => state.nodes.size === 4)
-      const names = [...nodes.values()].map(({ displayName }) => displayName).sort()
-      t.alike(names, ['n0', 'n1', 'pi', 'pi~2'])
-    }
+    const both = await Promise.allSettled([mesh.join('pi', { key }), mesh.join('pi', { key })])
+    const refused = both.find((one) => one.status === 'rejected')?.reason as BrumeError
+    t.is(refused.code, 'NAME_TAKEN')
+    t.is(refused.next, 'join again with --name pi-2')
+    await untilState(b, (state) => state.nodes.size === 3)
+    await mesh.join('pi-2', { key })
     await a.restart()
-    await untilState(a, (state) => state.nodes.size === 4, 40_000)
+    const { nodes } = await untilState(a, (state) => state.nodes.size === 4, 40_000)
+    t.alike([...nodes.values()].map(({ name }) => name).sort(), ['n0', 'n1', 'pi', 'pi-2'])
   }
 )

@@ -5,9 +5,10 @@ import { decodeMeshKey, encodeMeshKey, joinKeyPair, meshTopic } from '../../core
 
 const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b))
 const keys = fc.record({
+  kind: fc.constantFrom('key' as const, 'invite' as const),
   meshId: bytes,
   joinSecret: bytes,
-  keyEpoch: fc.integer({ min: 0, max: 65_535 }),
+  encryptionCheck: fc.uint8Array({ minLength: 8, maxLength: 8 }).map((b) => Buffer.from(b)),
   bootstrap: fc.array(
     fc.tuple(fc.ipV4(), fc.integer({ min: 1, max: 65_535 })).map(([ip, port]) => `${ip}:${port}`),
     { maxLength: 4 }

@@ -34,6 +34,8 @@ export interface Fleet {
   /** HOST:PORT of its DHT, on the last host of the lab. */
   bootstrap: string
   key: string
+  /** A data directory more on host `at`, in no mesh yet; ends with the fleet. */
+  guest(name: string, at: number): FleetNode
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
   stop(): Promise<void>
 }
@@ -90,8 +92,9 @@ export async function createFleet(
   const cli = await builtCli()
   const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
 
+  const guests: FleetNode[] = []
   let stopped: Promise<void> | undefined
-  const stop = (): Promise<void> => (stopped ??= endAll(nodes))
+  const stop = (): Promise<void> => (stopped ??= endAll([...nodes, ...guests]))
   // Before the lab's own: a daemon would start again what the lab ends.
   t.teardown(stop, { order: -1, force: true })
 
@@ -113,7 +116,12 @@ export async function createFleet(
   if (key === null) throw new Error('the first node shows no mesh key')
   await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
   await untilTogether(nodes)
-  return { nodes, lab, bootstrap, key, stop }
+  const guest = (name: string, at: number): FleetNode => {
+    const node = createNode(name, lab, at, cli, engines)
+    guests.push(node)
+    return node
+  }
+  return { nodes, lab, bootstrap, key, guest, stop }
 }
 
 /** Until each of these sees each alive, with an engine that can be used. */

@@ -27,7 +27,6 @@ export function members(secret: string, ...names: string[]): Member[] {
     writer: writerKeyOf(identity.keyPair.publicKey),
     paper: writeAdmission(identity, join, {
       mesh,
-      epoch: 0,
       name: (names[i] as string).replace(/\d+$/, ''),
       joinPublicKey: toId(join.publicKey)
     })

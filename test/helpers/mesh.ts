@@ -107,15 +107,11 @@ export async function createMesh(
   const mesh: TestMesh = {
     nodes,
     bootstrap: dht.address,
-    join: (name, { key } = {}) =>
-      add(name, (components) =>
-        joinMesh(
-          components,
-          decodeMeshKey(key ?? first.mesh.key()),
-          { name, bootstrap, peers: [] },
-          () => {}
-        )
-      )
+    async join(name, { key } = {}) {
+      const meshKey = decodeMeshKey(key ?? (await first.mesh.keyRing.show()))
+      const options = { name, bootstrap, peers: [] }
+      return add(name, (components) => joinMesh(components, meshKey, options, () => {}))
+    }
   }
   for (let i = 1; i < n; i++) await mesh.join(`n${i}`)
   return mesh

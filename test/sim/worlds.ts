@@ -13,6 +13,7 @@ import {
   type PlacementRecord,
   type State
 } from '../../core/state/state.ts'
+import { emptyState } from '../../core/state/read.ts'
 import type { Plan, PlaceInput } from '../../roles/controller/place.ts'
 
 export const MIB = 2 ** 20
@@ -26,6 +27,9 @@ export function node(id: string, over: Partial<NodeRecord> = {}): NodeRecord {
     controller: true,
     labels: {},
     state: 'member',
+    admittedBy: 'key',
+    lost: false,
+    removal: null,
     ordinal: 0,
     op: `${id}.0`,
     ...over
@@ -111,10 +115,9 @@ export function stateOf(parts: {
   lease?: State['lease']
 }): State {
   return {
+    ...emptyState(),
     format: 1,
-    mesh: null,
     nodes: new Map((parts.nodes ?? []).map((n) => [n.id, n])),
-    applications: new Map(),
     microservices: new Map((parts.microservices ?? []).map((m) => [microserviceKey(m), m])),
     placements: new Map((parts.placements ?? []).map((p) => [slotKey(p), p])),
     lease: parts.lease ?? null

@@ -10,9 +10,10 @@ import { cli, fakeDaemon, tempDir, type WorldOptions } from './fake-daemon.ts'
 const SPAWNED = { timeout: 60_000 }
 const RESULT = { name: 'a', id: 'i', mesh: 'm', role: 'node', key: null, warnings: [] }
 const KEY = encodeMeshKey({
+  kind: 'key',
   meshId: Buffer.alloc(32, 1),
   joinSecret: Buffer.alloc(32, 2),
-  keyEpoch: 0,
+  encryptionCheck: Buffer.alloc(8, 3),
   bootstrap: []
 })
 
@@ -35,6 +36,7 @@ test('init - what is typed is what is sent', async (t) => {
     labels: { x: '1', y: '2' },
     engine: 'none',
     peers: ['h:1'],
+    encryptionCheck: Buffer.alloc(8, 3),
     bootstrap: ['b:2', 'c:3'],
     defaultRole: 'node'
   })

@@ -1,5 +1,6 @@
 /** Views as the Agent's tests need them. */
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
+import { emptyState } from '../../../core/state/read.ts'
 import type {
   MicroserviceRecord,
   NodeRecord,
@@ -43,13 +44,10 @@ export function view(
   placements: Record<string, { node?: string; revision: string; op?: string }>
 ): State {
   const state: State = {
+    ...emptyState(),
     format: 1,
-    mesh: { id: 'm', defaultRole: 'admin', joinPublicKey: 'k', keyEpoch: 0 },
-    nodes: new Map([SELF, 'other'].map((id, i) => [id, nodeRecord(id, i)])),
-    applications: new Map(),
-    microservices: new Map(),
-    placements: new Map(),
-    lease: null
+    mesh: { id: 'm', defaultRole: 'admin', joinPublicKey: 'k', keyEpoch: 0, locked: false },
+    nodes: new Map([SELF, 'other'].map((id, i) => [id, nodeRecord(id, i)]))
   }
   for (const [name, { revision, ...over }] of Object.entries(microservices)) {
     const record: MicroserviceRecord = {
@@ -90,6 +88,9 @@ export function nodeRecord(id: string, ordinal = 0): NodeRecord {
     controller: true,
     labels: {},
     state: 'member',
+    admittedBy: 'k',
+    lost: false,
+    removal: null,
     ordinal,
     op: `admit-${id}`
   }

@@ -228,7 +228,7 @@ export class SimDisk {
         database.since.push(kept)
         this.#answer(() => done.call(context, null), database.slowMs())
       },
-      snapshotCreate: ({ database }: Handle) => share(database?.tables ?? new Map()),
+      snapshotCreate: ({ database }: Handle) => share(database?.tables ?? new Map<string, Table>()),
       snapshotDestroy: () => {},
       iteratorInit: (): { iterator: Iterator | null } => ({ iterator: null }),
       iteratorBuffer: () => empty,

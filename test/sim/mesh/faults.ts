@@ -111,7 +111,7 @@ export const FAULTS: Fault[] = [
     name: 'return',
     weight: 3,
     act(world, random) {
-      const down = world.hosts.filter((host) => !host.up && host.id !== '' && !host.changing)
+      const down = world.hosts.filter((host) => !host.up && host.inside && !host.changing)
       if (down.length === 0) return false
       const host = random.pick(down)
       world.begin(`${host.name} is back`, () => host.reopen())
@@ -133,7 +133,7 @@ export async function wake(world: World): Promise<void> {
   for (const host of world.hosts) host.resume()
   await world.finish()
   for (const host of world.hosts) {
-    if (!host.up) world.begin(`${host.name} is back`, () => host.reopen())
+    if (!host.up && host.inside) world.begin(`${host.name} is back`, () => host.reopen())
   }
   await world.finish()
 }

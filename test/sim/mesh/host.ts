@@ -5,7 +5,7 @@
 import { cp, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createMesh, joinMesh, openMesh } from '../../../core/enter.ts'
-import { hash } from '../../../core/crypto.ts'
+import { createKeyPair, hash, toId } from '../../../core/crypto.ts'
 import { loadIdentity } from '../../../core/identity.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { decodeMeshKey } from '../../../core/mesh-key.ts'
@@ -39,8 +39,10 @@ interface Run {
 export class Host {
   readonly name: string
   readonly engine = new FakeEngine(Date.now)
-  /** Node id; known once it was in the mesh. */
-  id = ''
+  /** Node id: of a key pair that comes of the seed. */
+  readonly id: string
+  /** It is in the mesh, as far as it knows: its directory can be opened again. */
+  inside = false
   /** Between two runs. */
   changing = false
   skewMs = 0
@@ -53,6 +55,7 @@ export class Host {
     this.name = name
     this.#options = options
     this.#dir = join(options.root, `${name}.0`)
+    this.id = toId(createKeyPair(this.#identity()).publicKey)
   }
 
   get up(): boolean {
@@ -160,9 +163,12 @@ export class Host {
 
   async #prepare(): Promise<void> {
     await mkdir(this.#dir, { recursive: true })
-    // Keys decide who comes first among equals: the same in every run of a seed.
-    const seed = hash('sim', Buffer.from(`identity ${this.#options.seed} ${this.name}`))
-    await writeFile(join(this.#dir, 'identity'), seed, { mode: 0o600 })
+    await writeFile(join(this.#dir, 'identity'), this.#identity(), { mode: 0o600 })
+  }
+
+  /** Keys decide who comes first among equals: the same in every run of a seed. */
+  #identity(): Buffer {
+    return hash('sim', Buffer.from(`identity ${this.#options.seed} ${this.name}`))
   }
 
   async #start(enter: (components: MeshComponents) => Promise<Mesh>): Promise<void> {
@@ -170,19 +176,29 @@ export class Host {
     const life: Life = { name: this.name, skewMs: this.skewMs, paused: false, dead: false }
     const dir = this.#dir
     this.changing = true
-    await time.as(life, async () => {
-      const store = await openStore(dir)
-      await forgetCreation(dir)
-      const identity = await loadIdentity(dir)
-      const openSwarm: MeshComponents['openSwarm'] = (options) => network.open(life, options)
-      const mesh = await enter({ dir, store, identity, openSwarm, log: log(life) })
-      mesh.on('failed', (error) => this.#options.onFailed(this, error))
-      this.id = mesh.self
-      const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
-      const roles = startNode({ mesh, dir, openEngine, log: log(life), version: '0.1.0' })
-      this.#run = { life, dir, store, mesh, roles }
-    })
-    this.changing = false
+    try {
+      await time.as(life, async () => {
+        const store = await openStore(dir)
+        await forgetCreation(dir)
+        const identity = await loadIdentity(dir)
+        const openSwarm: MeshComponents['openSwarm'] = (options) => network.open(life, options)
+        const components = { dir, store, identity, openSwarm, log: log(life) }
+        const mesh = await enter(components).catch(async (error: unknown) => {
+          await store.close()
+          throw error
+        })
+        mesh.on('failed', (error) => this.#options.onFailed(this, error))
+        const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
+        const roles = startNode({ mesh, dir, openEngine, log: log(life), version: '0.1.0' })
+        this.#run = { life, dir, store, mesh, roles }
+        this.inside = true
+      })
+    } catch (error) {
+      life.dead = true
+      throw error
+    } finally {
+      this.changing = false
+    }
   }
 
   /** Frees what the dead run holds in this process; it can neither speak nor wait any more. */

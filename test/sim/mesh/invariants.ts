@@ -16,7 +16,7 @@ export async function complaints(world: World): Promise<string[]> {
   for (const part of parts) {
     late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(part))
   }
-  return late
+  return [...late, ...removed(world, parts)]
 }
 
 /** Everyone knows who is alive. */
@@ -88,9 +88,8 @@ async function dumpOf(host: Host): Promise<{ text: string; records: Map<string, 
 async function ordered(world: World, part: Host[]): Promise<string[]> {
   const orders = await Promise.all(part.map((host) => host.mesh.oplog.order()))
   const found: string[] = []
-  const whole = part.length === world.hosts.length
   for (const { op, author, what } of world.acknowledged) {
-    if (!whole && !part.includes(author)) continue
+    if (!part.includes(author)) continue
     const dot = op.lastIndexOf('.')
     const length = Number(op.slice(dot + 1))
     orders.forEach((order, i) => {
@@ -144,6 +143,20 @@ function runs(part: Host[]): string[] {
     }
   }
   return found
+}
+
+/** Who was removed knows it, and runs nothing, once it can hear of it. */
+function removed(world: World, parts: Host[][]): string[] {
+  if (!world.network.whole) return []
+  const [main] = [...parts].sort((a, b) => b.length - a.length)
+  const nodes = main?.[0]?.mesh.state.nodes
+  return world.hosts.flatMap((host) => {
+    const record = nodes?.get(host.id)
+    if (!host.up || record?.state !== 'removed' || main?.includes(host) === true) return []
+    if (host.mesh.me?.state !== 'removed') return [`${host.name} was removed and does not know it`]
+    const running = host.engine.running()
+    return running.length === 0 ? [] : [`${host.name} was removed and runs ${list(running)}`]
+  })
 }
 
 const names = (part: Host[], ids: string[]): string =>

@@ -44,7 +44,7 @@ export class SimNetwork {
   readonly #swarms = new Map<string, SimSwarm>()
   readonly #cuts = new Set<string>()
   #handshakes = 0
-  #sides: ReadonlyMap<string, number> = new Map()
+  #sides = new Map<string, number>()
   conditions: Conditions = { delayMs: 5, jitterMs: 2, loss: 0 }
   readonly stats = { connections: 0, frames: 0, bytes: 0, lost: 0 }
 
@@ -60,7 +60,17 @@ export class SimNetwork {
 
   /** Splits: nodes of different numbers do not reach each other. All others are on side 0. */
   split(sides: ReadonlyMap<string, number>): void {
-    this.#sides = sides
+    this.#sides = new Map(sides)
+  }
+
+  /** A new node, on the side of another. */
+  put(id: string, beside: string): void {
+    this.#sides.set(id, this.#sides.get(beside) ?? 0)
+  }
+
+  /** No path is cut. */
+  get whole(): boolean {
+    return this.#cuts.size === 0 && new Set(this.#sides.values()).size <= 1
   }
 
   /** Cuts the path between two nodes, whatever side they are on. */

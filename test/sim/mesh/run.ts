@@ -108,7 +108,7 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
   const first = world.add()
   world.say('n0 makes the mesh')
   await world.whole(() => first.make())
-  const key = first.mesh.key()
+  const key = await world.whole(() => first.mesh.keyRing.show())
   for (let i = 1; i < nodes; i++) {
     const host = world.add()
     world.begin(`${host.name} joins`, () => host.join(key))

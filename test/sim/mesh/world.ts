@@ -2,7 +2,6 @@
 import type { Op } from '../../../core/state/index.ts'
 import { BrumeError, sentenceOf } from '../../../core/errors.ts'
 import type { OpId } from '../../../core/state/records.ts'
-import type { Random } from '../../soak/random.ts'
 import { Host, type HostOptions } from './host.ts'
 import type { SimNetwork } from './network.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -15,6 +14,23 @@ export interface Acknowledged {
 
 /** Longest that anything an administrator does may take, in virtual ms. */
 const PATIENCE_MS = 70_000
+
+/** Words that a newcomer, or who gives it a key, may hear amid what goes on here. */
+const REFUSALS = new Set([
+  'JOIN_TIMEOUT',
+  'KEY_OLD',
+  'KEY_UNKNOWN',
+  'KEY_ELSEWHERE',
+  'FORBIDDEN',
+  'MESH_LOCKED',
+  'NODE_PENDING',
+  'NODE_REMOVED',
+  'INVITE_USED',
+  'INVITE_REVOKED',
+  'INVITE_EXPIRED',
+  'OP_REFUSED',
+  'BUSY'
+])
 
 export class World {
   readonly hosts: Host[] = []
@@ -52,7 +68,17 @@ export class World {
     return host
   }
 
-  /** Connected parts: hosts that are up and reach each other, over others too. */
+  /** A newcomer, on the side of the host it shall come in by. */
+  addBeside(host: Host): Host {
+    const fresh = this.add()
+    this.network.put(fresh.id, host.id)
+    return fresh
+  }
+
+  /**
+   * Connected parts: hosts that are up, reach each other, over others too, and are no strangers: a
+   * node that was removed, or waits to be let in, is a part of its own to those who know.
+   */
   parts(): Host[][] {
     const left = new Set(this.hosts.filter(({ up }) => up))
     const parts: Host[][] = []
@@ -62,6 +88,7 @@ export class World {
       for (const host of part) {
         for (const other of left) {
           if (!this.network.reaches(host.id, other.id)) continue
+          if (isShut(host, other) || isShut(other, host)) continue
           part.push(other)
           left.delete(other)
         }
@@ -82,7 +109,8 @@ export class World {
       })
       .catch((error: unknown) => {
         // Others may have decided otherwise between the look and the op.
-        if (error instanceof BrumeError && error.code === 'OP_REFUSED') return
+        const codes = ['OP_REFUSED', 'NODE_REMOVED']
+        if (error instanceof BrumeError && codes.includes(error.code)) return
         // Of a run that was ended meanwhile, nothing was promised.
         if (!host.up || host.mesh !== mesh) return
         this.broken.push(`${host.name}: ${what}: ${sentenceOf(error)}`)
@@ -97,6 +125,18 @@ export class World {
       this.broken.push(`${what}: ${sentenceOf(error)}`)
     }
     this.#track(this.time.as(null, act).catch(failed))
+  }
+
+  /** A newcomer comes in by what a member gives it; or not, if the mesh has its reasons. */
+  join(host: Host, by: string, key: () => Promise<string>): void {
+    this.begin(`${host.name} joins by ${by}`, async () => {
+      try {
+        await host.join(await key())
+      } catch (error) {
+        if (!(error instanceof BrumeError) || !REFUSALS.has(error.code)) throw error
+        this.say(`${host.name} is not let in: ${error.code}`)
+      }
+    })
   }
 
   /** Resolves once all that was begun has ended. */
@@ -125,4 +165,9 @@ export class World {
   }
 }
 
-export type Act = (world: World, random: Random) => void
+/** `to` is no member any more, or not yet, as `host` sees it; or `host` has gone itself. */
+function isShut(host: Host, to: Host): boolean {
+  const { nodes } = host.mesh.state
+  const state = nodes.get(to.id)?.state ?? 'member'
+  return state !== 'member' || nodes.get(host.id)?.state === 'removed'
+}
