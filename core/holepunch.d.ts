@@ -159,7 +159,12 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly system: { core: Hypercore } | null
+    readonly wakeupSession: { broadcastLookup(request: object): void } | null
+    readonly system: {
+      core: Hypercore
+      /** The writers; not while apply runs. */
+      list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
+    } | null
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>

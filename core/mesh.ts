@@ -62,6 +62,8 @@ const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
+/** Seconds between questions for ops that were missed. */
+const ASK_TICKS = 10
 /** A link to a node that left lasts so long. */
 const GOODBYE_MS = 5_000
 /** Ended links are told of until their node is back, the newest so many of them. */
@@ -106,6 +108,7 @@ export class Mesh extends EventEmitter<{
   #outside = false
   #saysBack = false
   #tick: NodeJS.Timeout | null = null
+  #ticks = 0
   #closing = false
 
   constructor(
@@ -445,6 +448,8 @@ export class Mesh extends EventEmitter<{
     const oldest = this.#ended.keys().next().value
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
     this.#lastSeen.set(link.id, link.heardAt)
+    // What was asked of it is asked of others.
+    this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
     this.emit('peers')
@@ -468,6 +473,7 @@ export class Mesh extends EventEmitter<{
   }
 
   #onTick(): void {
+    if (++this.#ticks % ASK_TICKS === 0) this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
   }
