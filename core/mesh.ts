@@ -19,7 +19,7 @@ import type { Logger } from './logger.ts'
 import type { Membership } from './membership.ts'
 import { encodeMeshKey, meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
-import { aliveNodes, lastHeard, silentMs } from './presence.ts'
+import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -58,8 +58,9 @@ const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
-/** Ended links are told of until their node is back, the newest so many of them. */
-const MAX_ENDED = 64
+/** Ended links are told of for a while, the newest so many of them. */
+const MAX_ENDED = 16
+const TELL_ENDED_MS = 2 * REFRESH_MS
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
@@ -82,17 +83,15 @@ export class Mesh extends EventEmitter<{
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
-  readonly #ended = new Map<string, number>()
-  /** Boot ms of the last frame of links that ended. */
-  readonly #lastSeen = new Map<string, number>()
-  /** Boot ms since which this daemon listens without a gap. */
-  #listeningSince = bootNow()
+  readonly #ended = new Map<string, { silentMs: number; at: number }>()
+  readonly #observer: Observer
+  /** Who is a member and who no longer, as gossip was told. */
+  #reviewed = ''
   #state: State = emptyState()
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
-  #alive = ''
   #unsettledAt = bootNow()
   #tick: NodeJS.Timeout | null = null
   #closing = false
@@ -120,7 +119,15 @@ export class Mesh extends EventEmitter<{
       encryptionKey,
       isMember: (id) =>
         this.links.get(id) !== null || this.#state.nodes.get(id)?.state === 'member',
+      heardMs: () => this.lastHeardMs(),
       log
+    })
+    this.#observer = new Observer({
+      self: this.self,
+      links: () => this.links.all,
+      records: () => this.gossip.all('links'),
+      refreshMs: REFRESH_MS,
+      now: bootNow
     })
     this.channel = new Channel({
       self: this.self,
@@ -212,41 +219,27 @@ export class Mesh extends EventEmitter<{
 
   /** Nodes that can be reached over links both ends list, this one included. */
   alive(): Set<string> {
-    return aliveNodes({
-      self: this.self,
-      myPeers: new Set(this.links.ids),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS
-    })
+    return this.#observer.alive()
   }
 
   /** ms of silence of each member that is not alive. */
   silent(alive: ReadonlySet<string>): Map<string, number> {
-    return silentMs({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS,
-      nodes: this.#state.nodes.keys(),
-      alive,
-      since: this.#listeningSince
-    })
+    return this.#observer.silent(this.#state.nodes.keys(), alive)
   }
 
-  /** Age of each node's last sign of life, in ms; nodes never heard since this daemon started are absent. */
+  /**
+   * Age of each node's last sign of life, in ms; of those not heard in this run by the wall clock,
+   * from what was kept on disk. Nodes never heard are absent.
+   */
   lastHeardMs(): Map<string, number> {
-    const now = bootNow()
-    const links = this.gossip.all('links')
-    const heard = lastHeard({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links,
-      now,
-      refreshMs: REFRESH_MS
-    })
-    return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
+    const ages = new Map<string, number>()
+    for (const [id, wallMs] of this.gossip.heardBefore) {
+      const age = Date.now() - wallMs
+      // A clock that was set back since cannot tell.
+      if (age >= 0) ages.set(id, Math.round(age))
+    }
+    for (const [id, age] of this.#observer.lastHeardMs()) ages.set(id, age)
+    return ages
   }
 
   /** The mesh key. @throws BrumeError FORBIDDEN where the role may not show it. */
@@ -279,7 +272,7 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => (this.#listeningSince = bootNow()))
+    this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
   }
@@ -375,26 +368,24 @@ export class Mesh extends EventEmitter<{
 
   #onDown(link: Link, silentMs: number): void {
     if (this.#closing) return
-    this.#ended.set(link.id, Math.round(silentMs))
+    this.#ended.delete(link.id)
+    this.#ended.set(link.id, { silentMs: Math.round(silentMs), at: bootNow() })
     const oldest = this.#ended.keys().next().value
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
-    this.#lastSeen.set(link.id, link.heardAt)
+    this.#observer.onLinkEnded(link.id, link.heardAt)
     this.#tellLinks()
     this.#checkAlive()
     this.emit('peers')
   }
 
-  #lastFrames(): Map<string, number> {
-    const frames = new Map(this.#lastSeen)
-    for (const { id, heardAt } of this.links.all) frames.set(id, heardAt)
-    return frames
-  }
-
   #tellLinks(): void {
-    const uptime = bootNow() - this.#startedAt
+    const now = bootNow()
+    const uptime = now - this.#startedAt
+    for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)
     const body: LinksBody = {
       peers: this.links.ids.sort(),
-      ended: [...this.#ended].map(([peer, silentMs]) => ({ peer, silentMs })),
+      ended: [...this.#ended].map(([peer, { silentMs }]) => ({ peer, silentMs })),
+      answers: this.#observer.answers(),
       uptimeRank: UPTIME_STEPS_MS.filter((step) => uptime >= step).length,
       session: this.#session
     }
@@ -407,10 +398,8 @@ export class Mesh extends EventEmitter<{
   }
 
   #checkAlive(): void {
+    if (!this.#observer.look()) return
     const alive = this.alive()
-    const seen = [...alive].sort().join(' ')
-    if (seen === this.#alive) return
-    this.#alive = seen
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
@@ -429,9 +418,8 @@ export class Mesh extends EventEmitter<{
   async #readOnce(): Promise<void> {
     const upTo = this.#asked
     try {
-      const known = this.#state.nodes.size
       this.#state = await this.oplog.read()
-      if (this.#state.nodes.size > known) this.gossip.ask()
+      this.#reviewGossip()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
@@ -439,6 +427,17 @@ export class Mesh extends EventEmitter<{
     } finally {
       this.#answered = upTo
     }
+  }
+
+  /** Whom gossip is taken from follows the view. */
+  #reviewGossip(): void {
+    const nodes = [...this.#state.nodes.values()]
+    const seen = nodes.map(({ id, state }) => `${id}/${state}`).join(' ')
+    if (seen === this.#reviewed) return
+    this.#reviewed = seen
+    const members = nodes.filter(({ state }) => state === 'member').map(({ id }) => id)
+    const gone = nodes.filter(({ state }) => state === 'removed').map(({ id }) => id)
+    this.gossip.review(new Set(members), gone)
   }
 }
 

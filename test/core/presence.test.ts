@@ -4,6 +4,7 @@ import { aliveNodes, lastHeard, silentMs, type HeardLinks } from '../../core/pre
 
 const refreshMs = 60_000
 const now = 1_000_000
+const quiet = { now, refreshMs, disputedSince: new Map<string, number>() }
 
 test('presence - an edge counts only while both ends list it', (t) => {
   // n0 is off: its last word still lists n1, n1 and n2 have dropped it.
@@ -41,7 +42,7 @@ test('presence - silence is counted from my own last frame or from what others h
 
 test('presence - who is cut off behind a dead node is as silent as that node', (t) => {
   const chain = links({ b: ['c'], c: ['b'] })
-  t.alike(silent(chain, { b: now - 4000 }), { b: 4000, c: 4000 })
+  t.alike(silent(chain, { b: now - 4000 }, 0, { b: now, c: now }), { b: 4000, c: 4000 })
 })
 
 test('presence - nobody has been silent for longer than I listen', (t) => {
@@ -49,7 +50,8 @@ test('presence - nobody has been silent for longer than I listen', (t) => {
 })
 
 test('presence - there is no last sign of a node nobody spoke of', (t) => {
-  const heard = lastHeard({ self: 'a', lastFrame: new Map(), links: new Map(), now, refreshMs })
+  const lastFrame = new Map<string, number>()
+  const heard = lastHeard({ ...quiet, self: 'a', lastFrame, links: new Map() })
   t.is(heard.size, 0)
 })
 
@@ -118,7 +120,7 @@ function seenBy(self: string, edges: [string, string][]): Set<string> {
     IDS.map((id) => [id, edges.filter(([a]) => a === id).map(([, b]) => b)])
   )
   const myPeers = new Set(lists[self])
-  return aliveNodes({ self, myPeers, links: links(lists), now, refreshMs })
+  return aliveNodes({ ...quiet, self, myPeers, links: links(lists) })
 }
 
 function links(
@@ -128,10 +130,11 @@ function links(
   const body = (id: string) => ({
     peers: peers[id] ?? [],
     ended: ended[id] ?? [],
+    answers: [],
     uptimeRank: 0,
     session: 's'
   })
-  return new Map(Object.keys(peers).map((id) => [id, { body: body(id), receivedAt: now }]))
+  return new Map(Object.keys(peers).map((id) => [id, { body: body(id), seq: 1, receivedAt: now }]))
 }
 
 function age(heard: Map<string, HeardLinks>, id: string, ms: number): void {
@@ -140,14 +143,17 @@ function age(heard: Map<string, HeardLinks>, id: string, ms: number): void {
 }
 
 function alive(self: string, peers: string[], heard: Map<string, HeardLinks>): string[] {
-  return [...aliveNodes({ self, myPeers: new Set(peers), links: heard, now, refreshMs })].sort()
+  return [...aliveNodes({ ...quiet, self, myPeers: new Set(peers), links: heard })].sort()
 }
 
 /** Of b and c, neither of them alive for a. */
 function silent(
   heard: Map<string, HeardLinks>,
   lastFrame: Record<string, number>,
-  since = 0
+  since = 0,
+  lastAlive: Record<string, number> = Object.fromEntries(
+    Object.keys(lastFrame).map((b) => [b, now])
+  )
 ): Record<string, number> {
   const all = silentMs({
     self: 'a',
@@ -155,8 +161,8 @@ function silent(
     alive: new Set(['a']),
     lastFrame: new Map(Object.entries(lastFrame)),
     links: heard,
-    now,
-    refreshMs,
+    lastAlive: new Map(Object.entries(lastAlive)),
+    ...quiet,
     since
   })
   return Object.fromEntries([...all].filter(([, ms]) => ms < now))
