@@ -51,12 +51,20 @@ export class Links extends EventEmitter<{
   gap: []
 }> {
   readonly #links = new Map<string, Beating>()
+  readonly #now: () => number
   #timer: NodeJS.Timeout | null = null
-  #lastTick = bootNow()
+  #lastTick: number
+
+  /** `now` in boot ms. */
+  constructor(now: () => number = bootNow) {
+    super()
+    this.#now = now
+    this.#lastTick = now()
+  }
 
   start(): void {
-    this.#lastTick = bootNow()
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#lastTick = this.#now()
+    this.#timer = setInterval(() => this.tick(), TICK_MS)
   }
 
   stop(): void {
@@ -84,7 +92,7 @@ export class Links extends EventEmitter<{
       id,
       connection,
       mux,
-      heardAt: bootNow(),
+      heardAt: this.#now(),
       bytesRead: connection.rawBytesRead,
       packetsRead: packetsOf(connection),
       bytesWritten: connection.rawBytesWritten,
@@ -100,20 +108,22 @@ export class Links extends EventEmitter<{
   }
 
   #onClose(link: Beating): void {
-    listen(link, bootNow())
+    listen(link, this.#now())
     if (this.#links.get(link.id) !== link) return
     this.#links.delete(link.id)
-    this.emit('down', link, bootNow() - link.heardAt)
+    this.emit('down', link, this.#now() - link.heardAt)
   }
 
-  #tick(): void {
-    const now = bootNow()
+  /** What is due each half second: `start` calls it. */
+  tick(): void {
+    const now = this.#now()
     const gap = now - this.#lastTick > TICK_MS + GAP_MS
     this.#lastTick = now
     for (const link of this.#links.values()) {
-      if (gap) link.missed = 0
       speak(link)
       listen(link, now)
+      // What came in meanwhile is read only after the timers.
+      if (gap) link.missed = 0
       if (link.missed >= MAX_MISSED) link.connection.destroy()
     }
     if (gap) this.emit('gap')
