@@ -174,7 +174,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   }
 
   #refreshOwn(): void {
-    for (const kind of ['links', 'facts', 'status', 'holds'] as const) {
+    for (const kind of ['links', 'facts', 'status', 'holds', 'net'] as const) {
       const own = this.#records.get(recordKey(this.#self, kind))
       if (own !== undefined && own.receivedAt !== -Infinity) {
         this.#publish(kind, own.wire.body, own.body)

@@ -15,16 +15,25 @@ export interface Link {
   mux: Protomux
   /** Boot ms of the last frame. */
   heardAt: number
+  /** Boot ms at which it came up. */
+  since: number
+  /** Measured every 10 s; null until the first time. */
+  rttMs: number | null
+  /** Calls under way on it, of both ends. */
+  calls: number
+  /** Boot ms at which the last of them ended. */
+  calledAt: number
 }
 
 interface Beating extends Link {
-  beat: () => void
+  heart: Heart
   bytesRead: number
   missed: number
 }
 
 const BEAT_MS = 1_000
 const MAX_MISSED = 3
+const RTT_BEATS = 10
 /** A tick this late means that the machine or the process stood still: nobody else was silent. */
 const GAP_MS = 2_000
 
@@ -74,7 +83,11 @@ export class Links extends EventEmitter<{
       heardAt: bootNow(),
       bytesRead: connection.rawBytesRead,
       missed: 0,
-      beat: heartbeat(mux)
+      since: bootNow(),
+      rttMs: null,
+      calls: 0,
+      calledAt: bootNow(),
+      heart: heartbeat(mux, (ms) => (link.rttMs = ms))
     }
     this.#links.set(id, link)
     old?.connection.destroy()
@@ -95,7 +108,7 @@ export class Links extends EventEmitter<{
     this.#lastTick = now
     for (const link of this.#links.values()) {
       if (gap) link.missed = 0
-      link.beat()
+      link.heart.beat()
       if (this.#listen(link, now)) continue
       link.missed++
       if (link.missed >= MAX_MISSED) link.connection.destroy()
@@ -113,11 +126,36 @@ export class Links extends EventEmitter<{
   }
 }
 
-function heartbeat(mux: Protomux): () => void {
+interface Heart {
+  beat(): void
+}
+
+/** Every tenth beat, the first too, asks for an answer, which gives the round trip. */
+function heartbeat(mux: Protomux, onRtt: (ms: number) => void): Heart {
   const channel: Channel | null = mux.createChannel({ protocol: 'brume/presence/1' })
   const beat = channel?.addMessage({ encoding: c.uint, onmessage() {} })
+  const ask = channel?.addMessage<number>({
+    encoding: c.uint,
+    onmessage: (n) => void answer?.send(n)
+  })
+  const answer = channel?.addMessage<number>({ encoding: c.uint, onmessage: onAnswer })
   channel?.open()
-  return () => {
-    if (channel?.closed === false) beat?.send(0)
+  let beats = 0
+  let askedAt = 0
+  let asked = -1
+  return {
+    beat() {
+      if (channel?.closed !== false) return
+      if (beats++ % RTT_BEATS !== 0) return void beat?.send(0)
+      askedAt = performance.now()
+      asked = beats
+      ask?.send(asked)
+    }
+  }
+
+  function onAnswer(n: number): void {
+    if (n !== asked) return
+    asked = -1
+    onRtt(performance.now() - askedAt)
   }
 }

@@ -8,6 +8,7 @@ import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { randomBytes } from './crypto.ts'
+import { takesLink } from './dialer.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -17,6 +18,7 @@ import { greet, type Greeting, type JoinSide, type Refusal, type Welcome } from 
 import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
 import type { Membership } from './membership.ts'
+import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { encodeMeshKey, meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
 import { aliveNodes, lastHeard, silentMs } from './presence.ts'
@@ -35,6 +37,8 @@ export interface MeshComponents {
   identity: Identity
   /** The real swarm where this is missing. */
   openSwarm?: (options: SwarmOptions) => Connections
+  /** Carry the packets of other members where this node is openly reachable; default true. */
+  relay?: boolean
   log: Logger
 }
 
@@ -52,8 +56,6 @@ export interface MetOnTheWay {
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
 const ROLES: Role[] = ['viewer', 'node', 'operator', 'admin']
-/** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
-const MAX_LINKS = 12
 const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
@@ -140,8 +142,10 @@ export class Mesh extends EventEmitter<{
       openSwarm(components, {
         keyPair,
         topic: meshTopic(meshKey),
-        bootstrap: [...membership.bootstrap, ...membership.peers],
+        bootstrap: membership.bootstrap,
+        peers: membership.peers,
         knownNodes,
+        relay: components.relay ?? true,
         log
       })
     this.#wire(met)
@@ -161,6 +165,7 @@ export class Mesh extends EventEmitter<{
       this.links.start()
       await this.oplog.ready()
       await this.#read()
+      this.#lookAround()
     } finally {
       clearTimeout(late)
     }
@@ -173,6 +178,8 @@ export class Mesh extends EventEmitter<{
     }
     this.gossip.start()
     this.#tellLinks()
+    const reachability = this.#swarm.reachability?.() ?? null
+    if (reachability !== null) this.gossip.publish('net', reachability)
     this.#tick = setInterval(() => this.#onTick(), 1_000)
   }
 
@@ -249,6 +256,17 @@ export class Mesh extends EventEmitter<{
     return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
   }
 
+  /** Every member, and the way this node has to it. */
+  network(): NetworkRow[] {
+    return networkRows({
+      ...this.#networkInput(),
+      endedAt: this.#lastSeen,
+      pathOf: ({ connection }) =>
+        this.#swarm.pathOf?.(connection) ?? { kind: 'direct', relayKey: null, address: '' },
+      dialOf: (id) => this.#swarm.dialOf?.(id) ?? null
+    })
+  }
+
   /** The mesh key. @throws BrumeError FORBIDDEN where the role may not show it. */
   key(): string {
     const { mesh } = this.#state
@@ -282,6 +300,27 @@ export class Mesh extends EventEmitter<{
     this.links.on('gap', () => (this.#listeningSince = bootNow()))
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
+    this.#swarm.on('reachability', (body) => this.gossip.publish('net', body))
+    this.#swarm.on('spare', (id) => this.links.get(id)?.connection.destroy())
+  }
+
+  #networkInput(): NetworkInput {
+    const bodies = <T>(records: Map<string, { body: T }>): Map<string, T> =>
+      new Map([...records].map(([id, { body }]) => [id, body]))
+    return {
+      self: this.self,
+      now: bootNow(),
+      nodes: this.#state.nodes,
+      alive: this.alive(),
+      saidLinks: bodies(this.gossip.all('links')),
+      saidNet: bodies(this.gossip.all('net')),
+      links: this.links.all
+    }
+  }
+
+  /** Tells the swarm whom there is to dial. */
+  #lookAround(): void {
+    this.#swarm.see?.(worldOf(this.#networkInput()))
   }
 
   #side(log: Logger): JoinSide {
@@ -295,8 +334,12 @@ export class Mesh extends EventEmitter<{
       onRefused: ({ message }) => log.warn({ message }, 'a peer does not let this node in'),
       onPeer: (id, connection) => {
         // A mesh is a connected random graph, not a full one: who comes later finds others.
-        const full = this.links.ids.length >= MAX_LINKS && this.links.get(id) === null
-        if (full && !connection.isInitiator) connection.destroy()
+        const { members } = worldOf(this.#networkInput())
+        const known = new Map(
+          [...members].map(([node, { alive, peers }]) => [node, { alive, degree: peers.length }])
+        )
+        const seen = { self: this.self, members: known, links: new Set(this.links.ids) }
+        if (!connection.isInitiator && !takesLink(id, seen)) connection.destroy()
         else this.links.add(id, connection)
       },
       log
@@ -370,6 +413,7 @@ export class Mesh extends EventEmitter<{
     this.gossip.attach(link.id, link.mux)
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
     this.emit('peers')
   }
 
@@ -404,6 +448,7 @@ export class Mesh extends EventEmitter<{
   #onTick(): void {
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
   }
 
   #checkAlive(): void {
@@ -414,6 +459,7 @@ export class Mesh extends EventEmitter<{
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
+    this.#lookAround()
     this.emit('peers')
   }
 
