@@ -55,6 +55,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'list the nodes of the mesh',
     load: async () => (await import('./verbs/nodes.ts')).nodes
   },
+  net: {
+    summary: 'show the way to each member, and why it is that',
+    load: async () => (await import('./verbs/net.ts')).net
+  },
   status: {
     summary: 'show how this node does',
     load: async () => (await import('./verbs/status.ts')).status

@@ -6,12 +6,14 @@ import { bundles } from './bundles.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
 import { microservices } from './microservices.ts'
+import { net } from './net.ts'
 import { nodes } from './nodes.ts'
 import { replicaRoutes } from './replicas.ts'
 
 export const routes = (daemon: Daemon): Route[] => [
   ...mesh(daemon),
   ...nodes(daemon),
+  ...net(daemon),
   ...bundles(daemon),
   ...applications(daemon),
   ...microservices(daemon),
