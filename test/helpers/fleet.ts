@@ -26,12 +26,14 @@ export interface FleetOptions {
   on?: number[]
   /** More arguments for `init` and `join` of node i. */
   args?: (i: number) => string[]
+  /** Default true. Else no DHT runs, and nodes ask the public one, which no lab leads to. */
+  dht?: boolean
 }
 
 export interface Fleet {
   nodes: FleetNode[]
   lab: Lab
-  /** HOST:PORT of its DHT, on the last host of the lab. */
+  /** HOST:PORT of its DHT, on the last host of the lab; empty where there is none. */
   bootstrap: string
   key: string
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
@@ -83,10 +85,10 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [] }: FleetOptions = {}
+  { engines = true, on, args = () => [], dht = true }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
-  const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
+  const homes = on ?? lab.hosts.map((_, i) => i).slice(0, dht ? last : last + 1)
   const cli = await builtCli()
   const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
 
@@ -96,10 +98,11 @@ export async function createFleet(
   t.teardown(stop, { order: -1, force: true })
 
   const [bootstrap] = await Promise.all([
-    startDht(lab.hosts[last] as Host),
+    dht ? startDht(lab.hosts[last] as Host) : '',
     engines ? lab.engines(Math.max(...homes) + 1) : []
   ])
-  const common = ['--bootstrap', bootstrap, '--engine', engines ? 'docker' : 'process']
+  const common = ['--engine', engines ? 'docker' : 'process']
+  if (dht) common.push('--bootstrap', bootstrap)
   const enter = async (node: FleetNode, i: number, ...verb: string[]): Promise<InitResult> => {
     const told = ['--name', node.name, ...common, ...args(i)]
     const result = await node.json<InitResult>(...verb, ...told)
@@ -228,7 +231,7 @@ async function startDht(host: Host): Promise<string> {
   await builtCli()
   const script =
     `const { startBootstrapNode } = await import(${JSON.stringify(builtFile('core/swarm.js'))});` +
-    'console.log((await startBootstrapNode(process.argv[1])).address)'
+    'console.log((await startBootstrapNode(process.argv[1], undefined, 6)).address)'
   const args = ['--input-type=module', '-e', script, host.ip]
   const child = host.spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit').then(() => {
