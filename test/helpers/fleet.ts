@@ -36,6 +36,8 @@ export interface Fleet {
   /** HOST:PORT of its DHT, on the last host of the lab; empty where there is none. */
   bootstrap: string
   key: string
+  /** Lets one more in, from host `at`; it is in once this resolves, others may not know yet. */
+  add(at: number, ...args: string[]): Promise<FleetNode>
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
   stop(): Promise<void>
 }
@@ -116,7 +118,13 @@ export async function createFleet(
   if (key === null) throw new Error('the first node shows no mesh key')
   await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
   await untilTogether(nodes)
-  return { nodes, lab, bootstrap, key, stop }
+  const add: Fleet['add'] = async (at, ...more) => {
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    nodes.push(node)
+    await enter(node, nodes.length - 1, 'join', key, ...more)
+    return node
+  }
+  return { nodes, lab, bootstrap, key, add, stop }
 }
 
 /** Until each of these sees each alive, with an engine that can be used. */
