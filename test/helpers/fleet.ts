@@ -38,6 +38,8 @@ export interface Fleet {
   key: string
   /** Lets one more in, from host `at`; it is in once this resolves, others may not know yet. */
   add(at: number, ...args: string[]): Promise<FleetNode>
+  /** A node more on host `at`, whose daemon runs and is in no mesh. */
+  prepare(at: number): Promise<FleetNode>
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
   stop(): Promise<void>
 }
@@ -124,7 +126,13 @@ export async function createFleet(
     await enter(node, nodes.length - 1, 'join', key, ...more)
     return node
   }
-  return { nodes, lab, bootstrap, key, add, stop }
+  const prepare: Fleet['prepare'] = async (at) => {
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    nodes.push(node)
+    await node.json('up')
+    return node
+  }
+  return { nodes, lab, bootstrap, key, add, prepare, stop }
 }
 
 /** Until each of these sees each alive, with an engine that can be used. */
