@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   deploy: async () => (await import('./deploy.ts')).deploy,
   append: async () => (await import('./append.ts')).append,
   failover: async () => (await import('./failover.ts')).failover,
+  join: async () => (await import('./join.ts')).join,
   idle: async () => (await import('./idle.ts')).idle,
   death: async () => (await import('./death.ts')).death,
   links: async () => (await import('./links.ts')).links,
