@@ -168,6 +168,7 @@ declare module 'autobase' {
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>
+    setBigBatches(big: boolean): void
     append(value: Buffer | Buffer[]): Promise<number>
     replicate(stream: Duplex): Duplex
   }
