@@ -28,6 +28,8 @@ export interface FleetOptions {
   args?: (i: number) => string[]
   /** Default true: waits until they see each other. */
   together?: boolean
+  /** So many join at a time; default all. */
+  atOnce?: number
 }
 
 export interface Fleet {
@@ -85,7 +87,7 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [], together = true }: FleetOptions = {}
+  { engines = true, on, args = () => [], together = true, atOnce = Infinity }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
@@ -113,7 +115,11 @@ export async function createFleet(
   if (first === undefined) throw new Error('a fleet needs a node')
   const { key } = await enter(first, 0, 'init')
   if (key === null) throw new Error('the first node shows no mesh key')
-  await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
+  const wave = Math.min(atOnce, Math.max(others.length, 1))
+  for (let from = 0; from < others.length; from += wave) {
+    const some = others.slice(from, from + wave)
+    await Promise.all(some.map((node, i) => enter(node, from + i + 1, 'join', key)))
+  }
   if (together) await untilTogether(nodes)
   return { nodes, lab, bootstrap, key, stop }
 }
