@@ -30,6 +30,8 @@ export interface FleetOptions {
   together?: boolean
   /** Default true. Else no DHT runs, and nodes ask the public one, which no lab leads to. */
   dht?: boolean
+  /** So many join at a time; default all. */
+  atOnce?: number
 }
 
 export interface Fleet {
@@ -93,7 +95,14 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [], together = true, dht = true }: FleetOptions = {}
+  {
+    engines = true,
+    on,
+    args = () => [],
+    together = true,
+    dht = true,
+    atOnce = Infinity
+  }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, dht ? last : last + 1)
@@ -123,7 +132,11 @@ export async function createFleet(
   if (first === undefined) throw new Error('a fleet needs a node')
   const { key } = await enter(first, 0, 'init')
   if (key === null) throw new Error('the first node shows no mesh key')
-  await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
+  const wave = Math.min(atOnce, Math.max(others.length, 1))
+  for (let from = 0; from < others.length; from += wave) {
+    const some = others.slice(from, from + wave)
+    await Promise.all(some.map((node, i) => enter(node, from + i + 1, 'join', key)))
+  }
   if (together) await untilTogether(nodes)
   const guest = (name: string, at: number): FleetNode => {
     const node = createNode(name, lab, at, cli, engines)
