@@ -264,6 +264,8 @@ declare module 'hyperswarm' {
     readonly handshakeHash: Buffer
     readonly rawBytesRead: number
     readonly rawBytesWritten: number
+    /** UDX counts packets; other transports and relays need not. */
+    readonly rawStream?: { readonly packetsReceived?: number } | null
   }
   export interface PeerInfo {
     publicKey: Buffer

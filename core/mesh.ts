@@ -23,7 +23,7 @@ import type { Logger } from './logger.ts'
 import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
-import { aliveNodes, lastHeard, silentMs } from './presence.ts'
+import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -66,8 +66,9 @@ const LATE_MS = 3_000
 const ASK_TICKS = 10
 /** A link to a node that left lasts so long. */
 const GOODBYE_MS = 5_000
-/** Ended links are told of until their node is back, the newest so many of them. */
-const MAX_ENDED = 64
+/** Ended links are told of for a while, the newest so many of them. */
+const MAX_ENDED = 16
+const TELL_ENDED_MS = 2 * REFRESH_MS
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
@@ -92,18 +93,16 @@ export class Mesh extends EventEmitter<{
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
-  readonly #ended = new Map<string, number>()
-  /** Boot ms of the last frame of links that ended. */
-  readonly #lastSeen = new Map<string, number>()
-  /** Boot ms since which this daemon listens without a gap. */
-  #listeningSince = bootNow()
+  readonly #ended = new Map<string, { silentMs: number; at: number }>()
+  readonly #observer: Observer
+  /** Who is a member and who no longer, as gossip was told. */
+  #reviewed = ''
   #state: State = emptyState()
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
-  #alive = ''
   #unsettledAt = bootNow()
   #outside = false
   #saysBack = false
@@ -134,7 +133,15 @@ export class Mesh extends EventEmitter<{
       encryptionKey,
       isMember: (id) =>
         this.links.get(id) !== null || this.#state.nodes.get(id)?.state === 'member',
+      heardMs: () => this.lastHeardMs(),
       log
+    })
+    this.#observer = new Observer({
+      self: this.self,
+      links: () => this.links.all,
+      records: () => this.gossip.all('links'),
+      refreshMs: REFRESH_MS,
+      now: bootNow
     })
     this.channel = new Channel({
       self: this.self,
@@ -244,41 +251,27 @@ export class Mesh extends EventEmitter<{
 
   /** Nodes that can be reached over links both ends list, this one included. */
   alive(): Set<string> {
-    return aliveNodes({
-      self: this.self,
-      myPeers: new Set(this.links.ids),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS
-    })
+    return this.#observer.alive()
   }
 
   /** ms of silence of each member that is not alive. */
   silent(alive: ReadonlySet<string>): Map<string, number> {
-    return silentMs({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS,
-      nodes: this.#state.nodes.keys(),
-      alive,
-      since: this.#listeningSince
-    })
+    return this.#observer.silent(this.#state.nodes.keys(), alive)
   }
 
-  /** Age of each node's last sign of life, in ms; nodes never heard since this daemon started are absent. */
+  /**
+   * Age of each node's last sign of life, in ms; of those not heard in this run by the wall clock,
+   * from what was kept on disk. Nodes never heard are absent.
+   */
   lastHeardMs(): Map<string, number> {
-    const now = bootNow()
-    const links = this.gossip.all('links')
-    const heard = lastHeard({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links,
-      now,
-      refreshMs: REFRESH_MS
-    })
-    return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
+    const ages = new Map<string, number>()
+    for (const [id, wallMs] of this.gossip.heardBefore) {
+      const age = Date.now() - wallMs
+      // A clock that was set back since cannot tell.
+      if (age >= 0) ages.set(id, Math.round(age))
+    }
+    for (const [id, age] of this.#observer.lastHeardMs()) ages.set(id, age)
+    return ages
   }
 
   /** An invite and its op, by this node as its admin. */
@@ -312,7 +305,7 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => (this.#listeningSince = bootNow()))
+    this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
   }
@@ -444,10 +437,11 @@ export class Mesh extends EventEmitter<{
 
   #onDown(link: Link, silentMs: number): void {
     if (this.#closing) return
-    this.#ended.set(link.id, Math.round(silentMs))
+    this.#ended.delete(link.id)
+    this.#ended.set(link.id, { silentMs: Math.round(silentMs), at: bootNow() })
     const oldest = this.#ended.keys().next().value
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
-    this.#lastSeen.set(link.id, link.heardAt)
+    this.#observer.onLinkEnded(link.id, link.heardAt)
     // What was asked of it is asked of others.
     this.oplog.ask()
     this.#tellLinks()
@@ -455,17 +449,14 @@ export class Mesh extends EventEmitter<{
     this.emit('peers')
   }
 
-  #lastFrames(): Map<string, number> {
-    const frames = new Map(this.#lastSeen)
-    for (const { id, heardAt } of this.links.all) frames.set(id, heardAt)
-    return frames
-  }
-
   #tellLinks(): void {
-    const uptime = bootNow() - this.#startedAt
+    const now = bootNow()
+    const uptime = now - this.#startedAt
+    for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)
     const body: LinksBody = {
       peers: this.links.ids.sort(),
-      ended: [...this.#ended].map(([peer, silentMs]) => ({ peer, silentMs })),
+      ended: [...this.#ended].map(([peer, { silentMs }]) => ({ peer, silentMs })),
+      answers: this.#observer.answers(),
       uptimeRank: UPTIME_STEPS_MS.filter((step) => uptime >= step).length,
       session: this.#session
     }
@@ -479,10 +470,8 @@ export class Mesh extends EventEmitter<{
   }
 
   #checkAlive(): void {
+    if (!this.#observer.look()) return
     const alive = this.alive()
-    const seen = [...alive].sort().join(' ')
-    if (seen === this.#alive) return
-    this.#alive = seen
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
@@ -501,12 +490,11 @@ export class Mesh extends EventEmitter<{
   async #readOnce(): Promise<void> {
     const upTo = this.#asked
     try {
-      const known = this.#state.nodes.size
       const state = await this.oplog.read()
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
       this.#enforce()
-      if (this.#state.nodes.size > known) this.gossip.ask()
+      this.#reviewGossip()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
@@ -514,6 +502,17 @@ export class Mesh extends EventEmitter<{
     } finally {
       this.#answered = upTo
     }
+  }
+
+  /** Whom gossip is taken from follows the view. */
+  #reviewGossip(): void {
+    const nodes = [...this.#state.nodes.values()]
+    const seen = nodes.map(({ id, state }) => `${id}/${state}`).join(' ')
+    if (seen === this.#reviewed) return
+    this.#reviewed = seen
+    const members = nodes.filter(({ state }) => state === 'member').map(({ id }) => id)
+    const gone = nodes.filter(({ state }) => state === 'removed').map(({ id }) => id)
+    this.gossip.review(new Set(members), gone)
   }
 }
 

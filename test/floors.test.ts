@@ -19,7 +19,13 @@ const DOORS: Record<string, string[]> = {
   hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts'],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.
-  protomux: ['core/channel.ts', 'core/gossip.ts', 'core/join.ts', 'core/links.ts'],
+  protomux: [
+    'core/channel.ts',
+    'core/gossip.ts',
+    'core/gossip-peer.ts',
+    'core/join.ts',
+    'core/links.ts'
+  ],
   'compact-encoding': ['core/channel.ts', 'core/gossip-wire.ts', 'core/join.ts', 'core/links.ts'],
   'sodium-native': ['core/crypto.ts'],
   z32: ['core/crypto.ts', 'core/mesh-key.ts'],

@@ -26,6 +26,8 @@ export interface FleetOptions {
   on?: number[]
   /** More arguments for `init` and `join` of node i. */
   args?: (i: number) => string[]
+  /** Default true: waits until they see each other. */
+  together?: boolean
 }
 
 export interface Fleet {
@@ -85,7 +87,7 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [] }: FleetOptions = {}
+  { engines = true, on, args = () => [], together = true }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
@@ -115,7 +117,7 @@ export async function createFleet(
   const { key } = await enter(first, 0, 'init')
   if (key === null) throw new Error('the first node shows no mesh key')
   await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
-  await untilTogether(nodes)
+  if (together) await untilTogether(nodes)
   const guest = (name: string, at: number): FleetNode => {
     const node = createNode(name, lab, at, cli, engines)
     guests.push(node)
