@@ -23,6 +23,8 @@ export interface BundlesOptions {
   /** Where bundles are unpacked: `<dir>/<digest>/`. */
   dir: string
   encryptionKey: Buffer
+  /** Names the core this node writes bundles to; another one where the end of the last may be lost. */
+  era(): string
   log: Logger
   /** Told when a bundle became whole here. */
   onHeld(): void
@@ -52,7 +54,9 @@ export class Bundles {
    * @throws BrumeError BUNDLE_TOO_LARGE.
    */
   async put(tar: Readable): Promise<Bundle> {
-    const core = this.#options.store.get({ name: 'bundles', encryption: this.#encryption })
+    const era = this.#options.era()
+    const name = era === '' ? 'bundles' : `bundles/${era}`
+    const core = this.#options.store.get({ name, encryption: this.#encryption })
     await core.ready()
     this.#cores.set(core.key.toString('hex'), core)
     const blobs = new Hyperblobs(core)

@@ -13,7 +13,12 @@ export async function writeWhole(path: string, data: Buffer | string, mode = 0o6
     await file.close()
   }
   await rename(part, path)
-  const dir = await open(dirname(path), 'r')
+  await syncDir(dirname(path))
+}
+
+/** Makes the names in a directory last. */
+export async function syncDir(path: string): Promise<void> {
+  const dir = await open(path, 'r')
   try {
     await dir.sync()
   } finally {

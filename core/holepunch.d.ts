@@ -60,6 +60,8 @@ declare module 'hypercore' {
     readonly discoveryKey: Buffer
     readonly length: number
     readonly signedLength: number
+    /** Blocks from the first on without a gap. */
+    readonly contiguousLength: number
     readonly byteLength: number
     readonly opened: boolean
     readonly peers: { remoteContiguousLength: number }[]
@@ -80,6 +82,15 @@ declare module 'hypercore' {
 declare module 'corestore' {
   import type { Duplex } from 'node:stream'
   import type Hypercore from 'hypercore'
+  export interface StoreWrite {
+    tryPut(key: Buffer, value: Buffer): void
+    tryDelete(key: Buffer): void
+    tryDeleteRange(start: Buffer, end: Buffer): void
+    flush(): Promise<void>
+  }
+  export interface Atom {
+    db: { write(options?: Record<string, unknown>): StoreWrite }
+  }
   export default class Corestore {
     constructor(storage: string, options?: Record<string, unknown>)
     ready(): Promise<void>
@@ -91,8 +102,13 @@ declare module 'corestore' {
       active?: boolean
     }): Hypercore
     namespace(name: string): Corestore
+    session(): Corestore
     replicate(stream: Duplex): Duplex
-    readonly storage: { compact(): Promise<void> }
+    readonly storage: {
+      readonly db: { readonly path: string }
+      compact(): Promise<void>
+      createAtom(): Atom
+    }
   }
 }
 
@@ -170,6 +186,9 @@ declare module 'autobase' {
     update(): Promise<void>
     setBigBatches(big: boolean): void
     append(value: Buffer | Buffer[]): Promise<number>
+    /** Whether something of this node's own is on its way into its core. */
+    readonly appending: boolean
+    ack(background?: boolean): Promise<void>
     replicate(stream: Duplex): Duplex
   }
 }

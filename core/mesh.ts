@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
-import { randomBytes } from './crypto.ts'
+import { fromId, randomBytes } from './crypto.ts'
 import { takesLink } from './dialer.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
@@ -26,6 +26,8 @@ import { meshTopic } from './mesh-key.ts'
 import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { Oplog } from './oplog.ts'
 import { Observer } from './observer.ts'
+import { takeBackFrom, untilOwnEnd, type OwnEnd } from './own-end.ts'
+import { beginRun, endRun, type Run } from './run.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -34,6 +36,7 @@ import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
 import { verifyProof, writeProof, type Proof } from './proof.ts'
 import type { InviteSet } from './state/invites.ts'
+import { writerKeyOf } from './writer-key.ts'
 
 export interface MeshComponents {
   /** Data directory. */
@@ -44,6 +47,8 @@ export interface MeshComponents {
   openSwarm?: (options: SwarmOptions) => Connections
   /** Carry the packets of other members where this node is openly reachable; default true. */
   relay?: boolean
+  /** Of the machine's boot, where a test says it is another. */
+  boot?: string
   log: Logger
 }
 
@@ -99,6 +104,7 @@ export class Mesh extends EventEmitter<{
   readonly #observer: Observer
   /** Who is a member and who no longer, as gossip was told. */
   #reviewed = ''
+  #run: Run = { last: 'ended', era: '' }
   #state: State = emptyState()
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
@@ -111,6 +117,7 @@ export class Mesh extends EventEmitter<{
   #tick: NodeJS.Timeout | null = null
   #ticks = 0
   #closing = false
+  readonly #ending = new AbortController()
 
   constructor(
     components: MeshComponents,
@@ -127,6 +134,8 @@ export class Mesh extends EventEmitter<{
     const encryptionKey = Buffer.from(membership.encryptionKey, 'hex')
     const { keyPair } = identity
     this.oplog = new Oplog({ store, key: meshKey, keyPair, encryptionKey, log })
+    // Until it is known how the last run ended.
+    this.oplog.hold()
     this.links = new Links()
     this.gossip = new Gossip({
       path: join(dir, 'gossip'),
@@ -171,6 +180,7 @@ export class Mesh extends EventEmitter<{
       store,
       dir: join(dir, 'bundles'),
       encryptionKey,
+      era: () => this.#run.era,
       log,
       onHeld: () => this.gossip.publish('holds', { digests: [...this.bundles.held].sort() })
     })
@@ -198,6 +208,7 @@ export class Mesh extends EventEmitter<{
       this.#swarm.start()
     }, LATE_MS)
     try {
+      this.#run = await beginRun(this.#components.dir, this.#components.boot)
       await this.gossip.load()
       this.#outside = this.membership.removal !== null
       if (!this.#outside) this.links.start()
@@ -210,10 +221,8 @@ export class Mesh extends EventEmitter<{
     // Links from before do not wake the oplog up for what their peers have: they are made anew.
     if (lacking) for (const { connection } of this.links.all) connection.destroy()
     if (!this.#outside) this.#swarm.start()
-    if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
-      const { defaultRole, paper } = this.membership
-      await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
-    }
+    this.#release()
+    if (this.#state.mesh === null && this.membership.defaultRole !== undefined) await this.#begin()
     this.gossip.start()
     this.#tellLinks()
     const reachability = this.#swarm.reachability?.() ?? null
@@ -221,8 +230,19 @@ export class Mesh extends EventEmitter<{
     this.#tick = setInterval(() => this.#onTick(), 1_000)
   }
 
+  /** The first op of a mesh. */
+  async #begin(): Promise<void> {
+    await this.oplog.mayAppend()
+    await this.#read()
+    if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
+      const { defaultRole, paper } = this.membership
+      await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
+    }
+  }
+
   async close(): Promise<void> {
     this.#closing = true
+    this.#ending.abort()
     if (this.#tick !== null) clearInterval(this.#tick)
     await writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
     this.links.stop()
@@ -231,6 +251,7 @@ export class Mesh extends EventEmitter<{
     await this.gossip.close()
     await this.bundles.close()
     await this.oplog.close()
+    await endRun(this.#components.dir, this.#run)
   }
 
   /** The view as last read; a new object whenever it changed. */
@@ -312,6 +333,61 @@ export class Mesh extends EventEmitter<{
     return this.#refusal
   }
 
+  /** Lets this node append: at once, unless a power cut may have taken the end of what it wrote. */
+  #release(): void {
+    const { mesh, nodes } = this.#state
+    const alone = mesh !== null && nodes.size === 1
+    const { here, known } = this.oplog.ownLengths()
+    const whole = here === known && (this.#run.last !== 'cut' || alone)
+    const end = this.#ownEnd()
+    if (whole || this.#outside) {
+      if (!alone && !this.#outside) this.#askLater(end)
+      return this.oplog.release()
+    }
+    untilOwnEnd(end, this.#ending.signal)
+      .then((how) => {
+        if (how === 'alone') this.#askLater(end)
+      })
+      .catch((error: unknown) => this.emit('failed', error as Error))
+      .finally(() => this.oplog.release())
+  }
+
+  /**
+   * Until somebody was asked, who comes may still know more: a snapshot of earlier need not tell of a
+   * power cut. Once this node has appended it is too late.
+   */
+  #askLater(end: OwnEnd): void {
+    const { known } = end.lengths()
+    const look = ({ id }: Link): void => {
+      if (end.lengths().known !== known) return void this.links.off('up', look)
+      this.oplog.hold()
+      takeBackFrom(id, end, this.#ending.signal)
+        .then(() => this.links.off('up', look))
+        .catch((error: unknown) => end.log.debug({ error: sentenceOf(error) }, 'nothing was said'))
+        .finally(() => this.oplog.release())
+    }
+    this.links.on('up', look)
+  }
+
+  #ownEnd(): OwnEnd {
+    return {
+      lengths: () => this.oplog.ownLengths(),
+      regain: async (length) => {
+        await this.oplog.regainOwn(length)
+        // A base that was opened anew hears nothing of peers it was not there to greet.
+        for (const { connection } of this.links.all) connection.destroy()
+      },
+      peers: () => this.links.ids,
+      ask: async (node) =>
+        (await this.channel.ask<{ length: number }>(node, 'own-length', null)).length,
+      onLink: (look) => {
+        this.links.on('up', look)
+        return () => this.links.off('up', look)
+      },
+      log: this.#components.log
+    }
+  }
+
   #wire(met: MetOnTheWay | null): void {
     const { log } = this.#components
     this.oplog.on('update', () => void this.#read())
@@ -324,6 +400,9 @@ export class Mesh extends EventEmitter<{
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
     this.links.on('gap', () => this.#observer.onGap())
+    this.channel.answer('own-length', async (from) => ({
+      length: await this.oplog.lengthOf(writerKeyOf(fromId(from) ?? Buffer.alloc(32)))
+    }))
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
     this.#swarm.on('reachability', (body) => this.gossip.publish('net', body))

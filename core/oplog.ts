@@ -7,8 +7,10 @@
 import { EventEmitter } from 'node:events'
 import Autobase, { type ApplyNode, type Host } from 'autobase'
 import Hyperbee, { type Batch } from 'hyperbee'
+import type Hypercore from 'hypercore'
 import type { Duplex } from 'node:stream'
 import { toId, type KeyPair } from './crypto.ts'
+import { syncBeforeTelling } from './durable.ts'
 import { BrumeError } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { applyOp, decodeOp, encodeOp, MAX_OP_BYTES, type Op } from './state/index.ts'
@@ -45,37 +47,90 @@ export class Oplog extends EventEmitter<{
   reordered: []
   error: [Error]
 }> {
-  readonly #base: Autobase<View>
+  readonly #options: OplogOptions
   readonly #log: Logger
   readonly #refused = new Map<OpId, string>()
+  #base: Autobase<View>
+  /** Ends with the change of base under way; reads and appends wait for it. */
+  #moving: Promise<unknown> = Promise.resolve()
+  /** Own blocks when it was held, or opened since. */
+  #ownAtHold = 0
+  #held: { until: Promise<void>; release(): void } | null = null
 
   constructor(options: OplogOptions) {
     super()
+    this.#options = options
     this.#log = options.log
-    this.#base = new Autobase<View>(options.store, options.key, {
-      valueEncoding: 'binary',
-      ackInterval: 1000,
-      bigBatches: false,
-      encryptionKey: options.encryptionKey,
-      keyPair: options.keyPair,
-      open: (store) =>
-        new Hyperbee(store.get('view'), {
-          extension: false,
-          keyEncoding: 'utf-8',
-          valueEncoding: 'json'
-        }),
-      apply: (nodes, view, host) => this.#apply(nodes, view, host),
-      close: (view) => view.close()
-    })
-    this.#base.on('update', () => this.emit('update'))
-    this.#base.view.core.on('truncate', () => this.emit('reordered'))
-    this.#base.on('writable', () => this.emit('writable'))
-    this.#base.on('interrupt', () => this.emit('update'))
-    this.#base.on('error', (error: Error) => this.emit('error', error))
+    syncBeforeTelling(options.store, () => this.#base.appending)
+    this.#base = this.#create()
+  }
+
+  /** From now on nothing of this node is appended: appends wait, reading and replicating goes on. */
+  hold(): void {
+    if (this.#held !== null) return
+    let release = (): void => {}
+    const until = new Promise<void>((resolve) => (release = resolve))
+    this.#held = { until, release }
+    this.#ownAtHold = this.#ownLength()
+  }
+
+  release(): void {
+    this.#held?.release()
+    this.#held = null
+    this.#base.ack(true).catch((error: unknown) => this.emit('error', error as Error))
+  }
+
+  /** Resolves while nothing holds it. */
+  async mayAppend(): Promise<void> {
+    while (this.#held !== null) await this.#held.until
+  }
+
+  get held(): boolean {
+    return this.#held !== null
+  }
+
+  /**
+   * Blocks this node wrote: how many it can append to, and how many it knows of. While the two differ
+   * it must not append: Autobase would spin, without a pause in which the missing ones could come, or
+   * write where something is already.
+   */
+  ownLengths(): { here: number; known: number } {
+    const known = this.#ownLength()
+    // What came from peers while it was held is in the core, and the base does not know of it yet.
+    const stale = this.#held !== null && known !== this.#ownAtHold
+    return { here: stale ? this.#ownAtHold : this.#base.local.contiguousLength, known }
+  }
+
+  /** Resolves once the blocks this node wrote are here again up to `length`; peers have them. */
+  async regainOwn(length: number): Promise<void> {
+    const { local } = this.#base
+    const core = this.#options.store.get({ key: local.key })
+    try {
+      await core.ready()
+      if (core.length < length) await core.update({ wait: true })
+      if (core.length < length) throw new Error(`no peer in reach has ${length} of its blocks`)
+      await core.download({ start: core.contiguousLength, end: length }).done()
+    } finally {
+      await core.close()
+    }
+    // Autobase goes on where it believed its core to end when it was opened.
+    await this.#reopen()
+  }
+
+  /** How many blocks of another writer's core are known here; 0 of one that is not. */
+  async lengthOf(writer: Buffer): Promise<number> {
+    const core = this.#options.store.get({ key: writer, active: false })
+    try {
+      await core.ready()
+      return core.length
+    } finally {
+      await core.close()
+    }
   }
 
   async ready(): Promise<void> {
     await this.#base.ready()
+    this.#ownAtHold = this.#ownLength()
     await this.#base.update()
     // Merges are faster in big batches. A newcomer must not begin with one: the base moves to
     // another core at its first ops, and only from there it leaps over the history.
@@ -124,6 +179,8 @@ export class Oplog extends EventEmitter<{
         }
       )
     }
+    await this.mayAppend()
+    await this.#moving
     const length = await this.#base.append(blocks)
     const ids = blocks.map((_, i) => opId(this.#base.local.key, length - blocks.length + 1 + i))
     for (const [i, id] of ids.entries()) {
@@ -136,6 +193,7 @@ export class Oplog extends EventEmitter<{
 
   /** The whole view, of one moment. */
   async read(): Promise<State> {
+    await this.#moving
     const snapshot = this.#base.view.snapshot()
     try {
       return await readState(snapshot.createReadStream())
@@ -198,7 +256,55 @@ export class Oplog extends EventEmitter<{
   }
 
   async close(): Promise<void> {
+    await this.#moving
     await this.#base.close()
+  }
+
+  #ownLength(): number {
+    const local = this.#base.local as Hypercore | null
+    return local?.opened === true ? local.length : 0
+  }
+
+  #create(): Autobase<View> {
+    const { store, key, encryptionKey, keyPair } = this.#options
+    const base = new Autobase<View>(store.session(), key, {
+      valueEncoding: 'binary',
+      ackInterval: 1000,
+      bigBatches: false,
+      encryptionKey,
+      keyPair,
+      open: (views) =>
+        new Hyperbee(views.get('view'), {
+          extension: false,
+          keyEncoding: 'utf-8',
+          valueEncoding: 'json'
+        }),
+      apply: (nodes, view, host) => this.#apply(nodes, view, host),
+      close: (view) => view.close()
+    })
+    // An indexer appends by itself, to confirm what others wrote.
+    const ack = base.ack.bind(base)
+    base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
+    base.on('update', () => this.emit('update'))
+    base.view.core.on('truncate', () => this.emit('reordered'))
+    base.on('writable', () => this.emit('writable'))
+    base.on('interrupt', () => this.emit('update'))
+    base.on('error', (error: Error) => {
+      if (base === this.#base) this.emit('error', error)
+    })
+    return base
+  }
+
+  /** Closes the base and opens it again. */
+  async #reopen(): Promise<void> {
+    const done = this.#moving.then(async () => {
+      await this.#base.close()
+      this.#base = this.#create()
+      await this.ready()
+    })
+    this.#moving = done.catch(() => {})
+    await done
+    this.emit('update')
   }
 
   /** INVARIANT: throws only what the store throws and `host.interrupt`; no clock, no random. */

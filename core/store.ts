@@ -1,6 +1,7 @@
 /** The store of a data directory: one Corestore, and with it the lock of the directory. */
 import { join } from 'node:path'
 import Corestore from 'corestore'
+import { syncNewStore } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 
 export type Store = Corestore
@@ -10,6 +11,7 @@ export async function openStore(dir: string): Promise<Store> {
   const store = new Corestore(join(dir, 'store'))
   try {
     await store.ready()
+    await syncNewStore(join(dir, 'store'))
     return store
   } catch (error) {
     throw storeError(error, dir)

@@ -12,7 +12,8 @@ type AnyVerb = Verb<unknown, unknown>
 /** Nouns that have verbs of their own; one that is a verb too is among VERBS. */
 const GROUPS: Record<string, string> = {
   node: 'name, label, rank, remove nodes',
-  invite: 'keys for one node or some, with a role and an end'
+  invite: 'keys for one node or some, with a role and an end',
+  service: "this node's daemon under systemd: started at boot, and again when it ends"
 }
 
 /** In the order of help: first steps, then daily work. */
@@ -140,6 +141,18 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   daemon: {
     summary: "run this node's daemon in the foreground",
     load: async () => (await import('./verbs/daemon.ts')).daemon
+  },
+  'service install': {
+    summary: 'write a systemd unit for this node, and start it',
+    load: async () => (await import('./verbs/service.ts')).serviceInstall
+  },
+  'service uninstall': {
+    summary: 'stop that unit and remove it; data and containers stay',
+    load: async () => (await import('./verbs/service.ts')).serviceUninstall
+  },
+  'service status': {
+    summary: 'show whether it is installed and runs',
+    load: async () => (await import('./verbs/service.ts')).serviceStatus
   }
 }
 

@@ -37,6 +37,7 @@ export async function forget(dir: string): Promise<void> {
 const OF_THE_MESH = [
   'identity',
   'mesh.json',
+  'run.json',
   'config.json',
   'store',
   'gossip',
