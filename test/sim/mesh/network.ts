@@ -194,7 +194,13 @@ class Path {
       return
     }
     // In whole ms: what arrives together is one wake-up.
-    this.#lastAt = Math.max(this.#lastAt, Math.ceil(this.#time.now + ms))
+    const at = Math.ceil(this.#time.now + ms)
+    const { swarm, rawStream } = this.#to
+    // The packet of a frame that waits for one before it is heard all the same.
+    if (at < this.#lastAt && this.#network.reaches(this.#from.swarm.id, swarm.id)) {
+      this.#time.after(ms, swarm.life, () => rawStream.packetsReceived++)
+    }
+    this.#lastAt = Math.max(this.#lastAt, at)
     this.#queue.push({ frame, at: this.#lastAt })
     this.#run()
   }
@@ -241,7 +247,7 @@ class SimConnection extends Duplex {
   readonly connected = true
   readonly opened = Promise.resolve(true)
   readonly keepAlive = 5000
-  readonly rawStream = {}
+  readonly rawStream = { packetsReceived: 0 }
   userData: unknown = null
   rawBytesRead = 0
   rawBytesWritten = 0
@@ -275,6 +281,7 @@ class SimConnection extends Duplex {
       return
     }
     this.rawBytesRead += frame.length
+    this.rawStream.packetsReceived++
     this.push(frame)
   }
 

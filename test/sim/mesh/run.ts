@@ -41,7 +41,9 @@ const LOOK_EVERY_MS = 250
 const CALM_MS = 2_000
 /** The same, once at the end. */
 const LAST_CALM_MS = 12_000
-const REAL_LIMIT_MS = 60_000
+/** Of this process's own time: a busy machine makes nothing hang. */
+const CPU_LIMIT_MS = 60_000
+const LOOK_REAL_MS = 5_000
 
 export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
   const { time, disk } = options
@@ -68,16 +70,13 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   }
   process.on('uncaughtException', uncaught)
   process.on('unhandledRejection', uncaught)
-  let stuck = (): void => {}
-  const late = new Promise<never>((_, reject) => {
-    stuck = realTimeout(REAL_LIMIT_MS, () => reject(new Error('the simulation hangs')))
-  })
+  const watch = watchCpu()
   try {
-    await Promise.race([late, live(world, choices, healMs)])
+    await Promise.race([watch.exceeded, live(world, choices, healMs)])
   } catch (error) {
     world.broken.push(sentenceOf(error))
   }
-  stuck()
+  watch.stop()
   const virtualMs = time.now
   try {
     await Promise.race([
@@ -100,6 +99,21 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
     realMs: Math.round(performance.now() - began),
     healMs
   }
+}
+
+/** Rejects once the process has worked for so long: it goes round in a circle. */
+function watchCpu(): { exceeded: Promise<never>; stop(): void } {
+  const began = process.cpuUsage()
+  let stop = (): void => {}
+  const exceeded = new Promise<never>((_, reject) => {
+    const look = (): void => {
+      const { user } = process.cpuUsage(began)
+      if (user / 1000 > CPU_LIMIT_MS) reject(new Error('the simulation goes round in a circle'))
+      else stop = realTimeout(LOOK_REAL_MS, look)
+    }
+    stop = realTimeout(LOOK_REAL_MS, look)
+  })
+  return { exceeded, stop: () => stop() }
 }
 
 async function live(world: World, choices: Random, healMs: number[]): Promise<void> {
