@@ -39,8 +39,8 @@ const SETTLE_MS = 45_000
 const LOOK_EVERY_MS = 250
 /** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
 const CALM_MS = 2_000
-/** The same, once at the end. */
-const LAST_CALM_MS = 12_000
+/** And now and then longer than a handover waits. */
+const LONG_CALM_MS = 12_000
 /** Of this process's own time: a busy machine makes nothing hang. */
 const CPU_LIMIT_MS = 60_000
 const LOOK_REAL_MS = 5_000
@@ -118,7 +118,7 @@ function watchCpu(): { exceeded: Promise<never>; stop(): void } {
 
 async function live(world: World, choices: Random, healMs: number[]): Promise<void> {
   const { time } = world
-  const nodes = 3 + Math.floor(choices.integer(10) ** 2 / 27)
+  const nodes = choices.pick([3, 3, 3, 3, 4, 4, 4, 5, 6])
   const first = world.add()
   world.say('n0 makes the mesh')
   await world.whole(() => first.make())
@@ -131,7 +131,7 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
   await world.finish()
   await settle(world)
 
-  const rounds = 1 + choices.integer(2)
+  const rounds = choices.chance(0.3) ? 2 : 1
   for (let round = 0; round < rounds && world.broken.length === 0; round++) {
     await disturb(world, choices)
     if (choices.chance(0.5)) {
@@ -141,14 +141,14 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
       if (choices.chance(0.3)) await disturb(world, choices)
     }
     await mend(world)
-    const last = round === rounds - 1
-    healMs.push(Math.round(await settle(world, last ? LAST_CALM_MS : CALM_MS)))
+    const long = choices.chance(0.2)
+    healMs.push(Math.round(await settle(world, long ? LONG_CALM_MS : CALM_MS)))
   }
 }
 
 /** Ops on every side, faults, and time between them. */
 async function disturb(world: World, choices: Random): Promise<void> {
-  const steps = 4 + choices.integer(8)
+  const steps = 4 + choices.integer(7)
   for (let i = 0; i < steps; i++) {
     // One number a step: a step that turns out otherwise does not change the ones after it.
     const own = random(choices.integer(2 ** 31))
@@ -157,7 +157,7 @@ async function disturb(world: World, choices: Random): Promise<void> {
       const host = world.awake.length > 0 ? own.pick(world.awake) : null
       if (host !== null) choose(OPERATIONS, own).act(world, host, own)
     }
-    await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 8_000]))
+    await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 6_000]))
   }
 }
 
