@@ -1,13 +1,19 @@
 import { BrumeError } from '../../../core/errors.ts'
 import { canonical } from '../../../core/crypto.ts'
 import type { Mesh } from '../../../core/mesh.ts'
-import { microserviceSpec, revisionOf } from '../../../core/state/microservices.ts'
+import { applicationThing, seenOfAll } from '../../../core/state/applications.ts'
+import {
+  microserviceSpec,
+  microserviceThing,
+  revisionOf
+} from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
 import type { Op } from '../../../core/state/index.ts'
 import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
 import { untilSpread } from '../bundle-spread.ts'
 import type { Daemon } from '../daemon.ts'
 import { replicas } from '../replicas.ts'
+import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
 import { mustOperate, offlineNodes, replicaWorld } from '../world.ts'
 
@@ -19,7 +25,7 @@ export const applications = (daemon: Daemon): Route[] => [
       const { mesh } = daemon.member()
       mustOperate(mesh)
       const asked = checked(await request.json<DeployRequest>())
-      const { ops, changes } = plan(mesh, asked)
+      const { ops, changes } = await plan(mesh, asked)
       await mesh.append(ops)
       await untilSpread(mesh, asked.microservices, request.signal)
       return { application: asked.application, changes, offline: offlineNodes(mesh) }
@@ -53,21 +59,23 @@ export const applications = (daemon: Daemon): Route[] => [
     async handle({ params: { application = '' } }): Promise<RemoveResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      if (!mesh.state.applications.has(application)) throw unknownApplication(application)
+      const record = mesh.state.applications.get(application)
+      if (record === undefined) throw unknownApplication(application)
       const removed = [...mesh.state.microservices.values()]
         .filter((record) => record.application === application)
         .map(({ name }) => `${application}/${name}`)
-      await mesh.append([{ type: 'application.rm', name: application, at: Date.now() }])
+      const seen = await mesh.oplog.look((view) => seenOfAll(view, application, record))
+      await mesh.append([{ type: 'application.rm', name: application, ...seen, at: Date.now() }])
       return { removed, offline: offlineNodes(mesh) }
     }
   }
 ]
 
 /** One batch: the application, what is new or differs in it, and what is no longer in it. */
-function plan(
+async function plan(
   mesh: Mesh,
   { application, microservices }: DeployRequest
-): { ops: Op[]; changes: DeployResult['changes'] } {
+): Promise<{ ops: Op[]; changes: DeployResult['changes'] }> {
   const { state } = mesh
   const at = Date.now()
   const changes: DeployResult['changes'] = []
@@ -78,17 +86,21 @@ function plan(
     const change = old === undefined ? 'created' : same ? 'unchanged' : 'updated'
     changes.push({ microservice: name, change, revision: revisionOf(spec) })
     if (same) continue
-    ops.push({ type: 'microservice.set', application, name, spec, over: old?.op ?? null, at })
+    const seen = await seenOf(mesh, microserviceThing({ application, name }), old)
+    ops.push({ type: 'microservice.set', application, name, spec, ...seen, at })
   }
   const asked = new Set(microservices.map(({ name }) => name))
-  for (const { application: of, name } of state.microservices.values()) {
+  for (const record of state.microservices.values()) {
+    const { application: of, name } = record
     if (of !== application || asked.has(name)) continue
     changes.push({ microservice: name, change: 'removed', revision: null })
-    ops.push({ type: 'microservice.rm', application, name, at })
+    const seen = await seenOf(mesh, microserviceThing(record), record)
+    ops.push({ type: 'microservice.rm', application, name, ...seen, at })
   }
   const old = state.applications.get(application)
   if (ops.length > 0 || old === undefined) {
-    ops.unshift({ type: 'application.set', name: application, over: old?.op ?? null, at })
+    const seen = await seenOf(mesh, applicationThing({ name: application }), old)
+    ops.unshift({ type: 'application.set', name: application, ...seen, at })
   }
   return { ops, changes }
 }
