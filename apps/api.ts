@@ -5,9 +5,19 @@
  *   GET    /status                                    StatusJson
  *   POST   /init    InitRequest                       progress stream, result InitResult
  *   POST   /join    JoinRequest                       progress stream, result InitResult
- *   GET    /key                                       { key }
+ *   GET    /key                                       KeyJson
+ *   POST   /key/rotate                                KeyJson
+ *   POST   /lock, /unlock                             LockJson
+ *   POST   /leave   LeaveRequest                      progress stream, result LeaveResult
  *   POST   /stop                                      StopResult
  *   GET    /nodes                                     NodeJson[]
+ *   POST   /nodes/:node        NodeChange             NodeResult
+ *   POST   /nodes/:node/approve                       NodeResult
+ *   DELETE /nodes/:node?keep-key=1                    NodeRemoved
+ *   GET    /dropped?node=NODE                         DroppedJson[]
+ *   GET    /invites                                   InviteJson[]
+ *   POST   /invites            InviteRequest          InviteMade
+ *   DELETE /invites/:invite                           InviteJson
  *   POST   /bundles            (application/x-tar)    BundleResult
  *   POST   /applications       DeployRequest          DeployResult
  *   GET    /applications                              ApplicationJson[]
@@ -59,6 +69,12 @@ export interface StatusJson {
   actors: { name: string; state: string; sinceMs: number }[]
   /** Ops in the order that apply refused, since this daemon started. */
   refusedOps: number
+  /** Ops of nodes that were members no more: see `brume node dropped`. */
+  droppedOps: number
+  /** The mesh key lets nobody in. */
+  locked: boolean
+  /** Why this node is no part of its mesh now, as peers say; null while it is. */
+  refusal: string | null
 }
 
 export interface StopResult {
@@ -110,6 +126,89 @@ export interface NodeJson {
   version: string | null
   /** Age of the last sign of life; 0 for itself; null if never heard since it joined. */
   lastHeardMs: number | null
+  /** May lead, and so place replicas. */
+  controller: boolean
+  /** How many ops of it came to nothing, see `brume node dropped`. */
+  dropped: number
+}
+
+export interface KeyJson {
+  /** null where this node's role may not show it. */
+  key: string | null
+}
+
+export interface LockJson {
+  locked: boolean
+}
+
+/** What is there changes; what is missing stays. */
+export interface NodeChange {
+  name?: string
+  labels?: { set: Record<string, string>; remove: string[] }
+  role?: RoleName
+  controller?: boolean
+  /** An operator's word that it will not come back. */
+  lost?: boolean
+}
+
+export interface NodeResult {
+  node: NodeJson
+  /** Members that cannot be reached now and will hear of it later. */
+  offline: string[]
+}
+
+export interface NodeRemoved extends NodeResult {
+  /** The mesh key from now on; null where it stayed as it was, or may not be shown here. */
+  key: string | null
+}
+
+/** An op that came to nothing because its author was no member when its turn came. */
+export interface DroppedJson {
+  node: string
+  op: string
+  /** Such as `microservice.set`. */
+  type: string
+  /** ISO 8601, by its author's clock. */
+  at: string
+}
+
+export interface InviteRequest {
+  role: RoleName
+  labels: Record<string, string>
+  uses: number
+  expiresInMs: number
+}
+
+export interface InviteJson {
+  /** Of its public key. */
+  id: string
+  role: RoleName
+  labels: Record<string, string>
+  state: 'open' | 'used' | 'expired' | 'revoked'
+  uses: number
+  /** Names of nodes; more than `uses` where two sides of a split spent the last one. */
+  used: string[]
+  /** ISO 8601. */
+  expiresAt: string
+  createdBy: string
+}
+
+export interface InviteMade extends InviteJson {
+  /** What `brume join` takes. Shown this once. */
+  invite: string
+}
+
+export interface LeaveRequest {
+  /** Also where no other member is in reach. */
+  force: boolean
+}
+
+export interface LeaveResult {
+  mesh: string
+  /** Containers that were stopped and removed, as APP/MICROSERVICE/SLOT. */
+  containers: string[]
+  /** The daemon has stopped once this process is gone. */
+  pid: number
 }
 
 export interface BundleResult {

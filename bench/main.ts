@@ -12,6 +12,8 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   append: async () => (await import('./append.ts')).append,
   failover: async () => (await import('./failover.ts')).failover,
   idle: async () => (await import('./idle.ts')).idle,
+  death: async () => (await import('./death.ts')).death,
+  links: async () => (await import('./links.ts')).links,
   cli: async () => (await import('./cli.ts')).cli
 }
 

@@ -20,11 +20,16 @@ import { name, nodeId } from './state/names.ts'
 const port = integer(1, 65535)
 const ms = number(0, Number.MAX_SAFE_INTEGER)
 
-/** `links`: who this node is connected to now. Written on every change and once a minute. */
+/** `links`: who this node is connected to now. Written on every change, signed anew each minute. */
 const links = object({
   peers: list(nodeId, 256),
   /** Links that ended while the peer is still a member: how long it had been silent then. */
   ended: list(object({ peer: nodeId, silentMs: ms }), 256),
+  /**
+   * Peers whose newest word, the one of this number, does not list this node though the link
+   * stands: who says so is alive, and has answered them.
+   */
+  answers: list(object({ peer: nodeId, seq: integer(0, Number.MAX_SAFE_INTEGER) }), 256),
   /** Uptime in the steps the election ranks by: 0, 1 (a minute), 2 (an hour), 3 (a day), 4 (a week). */
   uptimeRank: integer(0, 4),
   /** Drawn at daemon start: tells a restart from a pause. */

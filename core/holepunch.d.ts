@@ -62,6 +62,7 @@ declare module 'hypercore' {
     readonly signedLength: number
     readonly byteLength: number
     readonly opened: boolean
+    readonly peers: { remoteContiguousLength: number }[]
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
@@ -158,7 +159,12 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly system: { core: Hypercore } | null
+    readonly wakeupSession: { broadcastLookup(request: object): void } | null
+    readonly system: {
+      core: Hypercore
+      /** The writers; not while apply runs. */
+      list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
+    } | null
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>
@@ -258,6 +264,8 @@ declare module 'hyperswarm' {
     readonly handshakeHash: Buffer
     readonly rawBytesRead: number
     readonly rawBytesWritten: number
+    /** UDX counts packets; other transports and relays need not. */
+    readonly rawStream?: { readonly packetsReceived?: number } | null
   }
   export interface PeerInfo {
     publicKey: Buffer

@@ -13,6 +13,7 @@ import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
 import type { LinksBody } from './gossip-records.ts'
 import type { Identity } from './identity.ts'
+import { newInvite, type InviteTerms } from './invite.ts'
 import { Door } from './door.ts'
 import { greet, type Greeting, type JoinSide } from './join.ts'
 import type { Refusal } from './judge.ts'
@@ -22,14 +23,15 @@ import type { Logger } from './logger.ts'
 import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
-import { aliveNodes, lastHeard, silentMs } from './presence.ts'
+import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
-import { verifyProof, type Proof } from './proof.ts'
+import { verifyProof, writeProof, type Proof } from './proof.ts'
+import type { InviteSet } from './state/invites.ts'
 
 export interface MeshComponents {
   /** Data directory. */
@@ -60,8 +62,13 @@ const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
-/** Ended links are told of until their node is back, the newest so many of them. */
-const MAX_ENDED = 64
+/** Seconds between questions for ops that were missed. */
+const ASK_TICKS = 10
+/** A link to a node that left lasts so long. */
+const GOODBYE_MS = 5_000
+/** Ended links are told of for a while, the newest so many of them. */
+const MAX_ENDED = 16
+const TELL_ENDED_MS = 2 * REFRESH_MS
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
@@ -86,22 +93,21 @@ export class Mesh extends EventEmitter<{
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
-  readonly #ended = new Map<string, number>()
-  /** Boot ms of the last frame of links that ended. */
-  readonly #lastSeen = new Map<string, number>()
-  /** Boot ms since which this daemon listens without a gap. */
-  #listeningSince = bootNow()
+  readonly #ended = new Map<string, { silentMs: number; at: number }>()
+  readonly #observer: Observer
+  /** Who is a member and who no longer, as gossip was told. */
+  #reviewed = ''
   #state: State = emptyState()
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
-  #alive = ''
   #unsettledAt = bootNow()
   #outside = false
   #saysBack = false
   #tick: NodeJS.Timeout | null = null
+  #ticks = 0
   #closing = false
 
   constructor(
@@ -127,7 +133,15 @@ export class Mesh extends EventEmitter<{
       encryptionKey,
       isMember: (id) =>
         this.links.get(id) !== null || this.#state.nodes.get(id)?.state === 'member',
+      heardMs: () => this.lastHeardMs(),
       log
+    })
+    this.#observer = new Observer({
+      self: this.self,
+      links: () => this.links.all,
+      records: () => this.gossip.all('links'),
+      refreshMs: REFRESH_MS,
+      now: bootNow
     })
     this.channel = new Channel({
       self: this.self,
@@ -237,41 +251,42 @@ export class Mesh extends EventEmitter<{
 
   /** Nodes that can be reached over links both ends list, this one included. */
   alive(): Set<string> {
-    return aliveNodes({
-      self: this.self,
-      myPeers: new Set(this.links.ids),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS
-    })
+    return this.#observer.alive()
   }
 
   /** ms of silence of each member that is not alive. */
   silent(alive: ReadonlySet<string>): Map<string, number> {
-    return silentMs({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS,
-      nodes: this.#state.nodes.keys(),
-      alive,
-      since: this.#listeningSince
-    })
+    return this.#observer.silent(this.#state.nodes.keys(), alive)
   }
 
-  /** Age of each node's last sign of life, in ms; nodes never heard since this daemon started are absent. */
+  /**
+   * Age of each node's last sign of life, in ms; of those not heard in this run by the wall clock,
+   * from what was kept on disk. Nodes never heard are absent.
+   */
   lastHeardMs(): Map<string, number> {
-    const now = bootNow()
-    const links = this.gossip.all('links')
-    const heard = lastHeard({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links,
-      now,
-      refreshMs: REFRESH_MS
-    })
-    return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
+    const ages = new Map<string, number>()
+    for (const [id, wallMs] of this.gossip.heardBefore) {
+      const age = Date.now() - wallMs
+      // A clock that was set back since cannot tell.
+      if (age >= 0) ages.set(id, Math.round(age))
+    }
+    for (const [id, age] of this.#observer.lastHeardMs()) ages.set(id, age)
+    return ages
+  }
+
+  /** An invite and its op, by this node as its admin. */
+  invite(terms: InviteTerms): { op: InviteSet; text: string } {
+    return newInvite(this.#components.identity, this.membership, terms)
+  }
+
+  /** The op that removes a node, and with it the mesh key unless `keepKey`. */
+  removal(node: string, keepKey: boolean): Op[] {
+    const { identity } = this.#components
+    const proof = writeProof(identity, this.membership.paper.mesh, 'removal', node)
+    const at = Date.now()
+    if (keepKey) return [{ type: 'node.rm', node, proof, at }]
+    const { rotation, seals } = this.keyRing.rotation(node)
+    return [{ type: 'node.rm', node, proof, rotation, at }, ...seals]
   }
 
   /** Why peers do not let this node in, as the last of them said; null once one did. */
@@ -290,7 +305,7 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => (this.#listeningSince = bootNow()))
+    this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
   }
@@ -369,15 +384,15 @@ export class Mesh extends EventEmitter<{
   }
 
   /** Out of the mesh: asks for nothing more of anybody, and lets the Agent stop what it runs. */
-  async #becomeRemoved(proof: Proof | null): Promise<void> {
+  async #becomeRemoved(proof: Proof): Promise<void> {
     if (this.#outside) return
     this.#outside = true
     const { dir, log } = this.#components
-    log.warn({ by: proof?.by }, 'this node was removed from the mesh')
+    log.warn({ by: proof.by }, 'this node was removed from the mesh')
     this.#state = withoutWork(this.#state, this.self)
     this.emit('view', this.#state)
     try {
-      if (proof !== null) await saveMembership(dir, { ...this.membership, removal: proof })
+      await saveMembership(dir, { ...this.membership, removal: proof })
       this.links.stop()
       await this.#swarm.close()
     } catch (error) {
@@ -388,10 +403,14 @@ export class Mesh extends EventEmitter<{
   /** Who is no member (any more) has no link; who was given up and is back says so. */
   #enforce(): void {
     const { me } = this
-    if (me?.state === 'removed') void this.#becomeRemoved(me.removal)
+    if (me?.state === 'removed' && me.removal !== null) void this.#becomeRemoved(me.removal)
     for (const { id, connection } of this.links.all) {
-      const state = this.#state.nodes.get(id)?.state
-      if (state === 'removed' || state === 'pending') connection.destroy()
+      const node = this.#state.nodes.get(id)
+      if (node === undefined || node.state === 'member') continue
+      // One that left learns by the link that its word is here.
+      const left = node.state === 'removed' && node.removal === null
+      if (left) setTimeout(() => connection.destroy(), GOODBYE_MS).unref()
+      else connection.destroy()
     }
     if (me?.lost === true && this.links.ids.length > 0 && !this.#saysBack) {
       this.#saysBack = true
@@ -418,26 +437,26 @@ export class Mesh extends EventEmitter<{
 
   #onDown(link: Link, silentMs: number): void {
     if (this.#closing) return
-    this.#ended.set(link.id, Math.round(silentMs))
+    this.#ended.delete(link.id)
+    this.#ended.set(link.id, { silentMs: Math.round(silentMs), at: bootNow() })
     const oldest = this.#ended.keys().next().value
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
-    this.#lastSeen.set(link.id, link.heardAt)
+    this.#observer.onLinkEnded(link.id, link.heardAt)
+    // What was asked of it is asked of others.
+    this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
     this.emit('peers')
   }
 
-  #lastFrames(): Map<string, number> {
-    const frames = new Map(this.#lastSeen)
-    for (const { id, heardAt } of this.links.all) frames.set(id, heardAt)
-    return frames
-  }
-
   #tellLinks(): void {
-    const uptime = bootNow() - this.#startedAt
+    const now = bootNow()
+    const uptime = now - this.#startedAt
+    for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)
     const body: LinksBody = {
       peers: this.links.ids.sort(),
-      ended: [...this.#ended].map(([peer, silentMs]) => ({ peer, silentMs })),
+      ended: [...this.#ended].map(([peer, { silentMs }]) => ({ peer, silentMs })),
+      answers: this.#observer.answers(),
       uptimeRank: UPTIME_STEPS_MS.filter((step) => uptime >= step).length,
       session: this.#session
     }
@@ -445,15 +464,14 @@ export class Mesh extends EventEmitter<{
   }
 
   #onTick(): void {
+    if (++this.#ticks % ASK_TICKS === 0) this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
   }
 
   #checkAlive(): void {
+    if (!this.#observer.look()) return
     const alive = this.alive()
-    const seen = [...alive].sort().join(' ')
-    if (seen === this.#alive) return
-    this.#alive = seen
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
@@ -472,12 +490,11 @@ export class Mesh extends EventEmitter<{
   async #readOnce(): Promise<void> {
     const upTo = this.#asked
     try {
-      const known = this.#state.nodes.size
       const state = await this.oplog.read()
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
       this.#enforce()
-      if (this.#state.nodes.size > known) this.gossip.ask()
+      this.#reviewGossip()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
@@ -485,6 +502,17 @@ export class Mesh extends EventEmitter<{
     } finally {
       this.#answered = upTo
     }
+  }
+
+  /** Whom gossip is taken from follows the view. */
+  #reviewGossip(): void {
+    const nodes = [...this.#state.nodes.values()]
+    const seen = nodes.map(({ id, state }) => `${id}/${state}`).join(' ')
+    if (seen === this.#reviewed) return
+    this.#reviewed = seen
+    const members = nodes.filter(({ state }) => state === 'member').map(({ id }) => id)
+    const gone = nodes.filter(({ state }) => state === 'removed').map(({ id }) => id)
+    this.gossip.review(new Set(members), gone)
   }
 }
 

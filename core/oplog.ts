@@ -149,8 +149,57 @@ export class Oplog extends EventEmitter<{
     }
   }
 
+  /** Whether a peer has all that this node wrote. */
+  get spread(): boolean {
+    const { length, peers } = this.#base.local
+    return peers.some(({ remoteContiguousLength }) => remoteContiguousLength >= length)
+  }
+
+  /** Values under a prefix that ends in `/`, in key order. */
+  async list<T>(prefix: string): Promise<T[]> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      const found: T[] = []
+      for await (const { value } of snapshot.createReadStream(rangeOf(prefix))) {
+        found.push(value as T)
+      }
+      return found
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** Every record of the view in key order, of one moment: what must be the same on every node. */
+  async records(): Promise<{ key: string; value: unknown }[]> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      const found: { key: string; value: unknown }[] = []
+      for await (const { key, value } of snapshot.createReadStream()) found.push({ key, value })
+      return found
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** How many entries of each writer (z-base-32 of its core's key) are in the order. */
+  async order(): Promise<Map<string, number>> {
+    const lengths = new Map<string, number>()
+    for await (const { key, value } of this.#base.system?.list() ?? []) {
+      lengths.set(toId(key), value.length)
+    }
+    return lengths
+  }
+
   replicate(connection: Duplex): void {
     this.#base.replicate(connection)
+  }
+
+  /**
+   * Asks all peers whose ops they have that are not confirmed. They told of them once; but the store
+   * closes a writer's core that was idle for some seconds even while a request of it is under way.
+   */
+  ask(): void {
+    this.#base.wakeupSession?.broadcastLookup({})
   }
 
   async close(): Promise<void> {
@@ -211,14 +260,18 @@ function viewReader(of: Pick<Batch<unknown>, 'get' | 'createReadStream'>): ViewR
     },
     async list<T>(prefix: string) {
       const found: { key: string; value: T }[] = []
-      const range = { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
-      for await (const { key, value } of of.createReadStream(range)) {
+      for await (const { key, value } of of.createReadStream(rangeOf(prefix))) {
         found.push({ key, value: value as T })
       }
       return found
     }
   }
 }
+
+const rangeOf = (prefix: string): { gte: string; lt: string } => ({
+  gte: prefix,
+  lt: `${prefix.slice(0, -1)}0`
+})
 
 const tooLarge = (op: Op | undefined, bytes: number): BrumeError =>
   new BrumeError(

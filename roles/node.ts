@@ -24,6 +24,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
+import { slotKey } from '../core/state/state.ts'
 import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
@@ -62,6 +63,11 @@ export interface RunningNode {
   logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /** Ends the roles; containers stay. */
   stop(): Promise<void>
+  /**
+   * Ends the roles, and every container of this node with them. Gives what ran, as
+   * APP/MICROSERVICE/SLOT. @throws BrumeError as `roles/agent/engine.ts` says.
+   */
+  clear(): Promise<string[]>
 }
 
 /** A node that is silent for longer counts as lost. */
@@ -106,7 +112,34 @@ export function startNode(components: NodeComponents): RunningNode {
       const open = agent()?.getSnapshot().context.engine
       root.stop()
       await open?.close()
+    },
+    async clear() {
+      const open = agent()?.getSnapshot().context.engine
+      root.stop()
+      await open?.close()
+      return clearEngine(components.openEngine)
     }
+  }
+}
+
+/** A container is asked to end for so long. */
+const CLEAR_GRACE_MS = 10_000
+
+/** By an engine of its own: the Agent's may be in the middle of a step. */
+async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<string[]> {
+  const engine = await openEngine()
+  if (engine === null) return []
+  try {
+    const containers = await engine.list()
+    await Promise.all(
+      containers.map(async ({ id }) => {
+        await engine.stop(id, CLEAR_GRACE_MS)
+        await engine.remove(id)
+      })
+    )
+    return containers.map(slotKey).sort()
+  } finally {
+    await engine.close()
   }
 }
 

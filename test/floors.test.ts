@@ -19,7 +19,13 @@ const DOORS: Record<string, string[]> = {
   hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts'],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.
-  protomux: ['core/channel.ts', 'core/gossip.ts', 'core/join.ts', 'core/links.ts'],
+  protomux: [
+    'core/channel.ts',
+    'core/gossip.ts',
+    'core/gossip-peer.ts',
+    'core/join.ts',
+    'core/links.ts'
+  ],
   'compact-encoding': ['core/channel.ts', 'core/gossip-wire.ts', 'core/join.ts', 'core/links.ts'],
   'sodium-native': ['core/crypto.ts'],
   z32: ['core/crypto.ts', 'core/mesh-key.ts'],
@@ -36,6 +42,7 @@ const DOORS: Record<string, string[]> = {
   yaml: ['apps/formats/'],
   zod: ['apps/formats/', 'apps/daemon/'],
   commander: ['apps/cli/'],
+  uqr: ['apps/cli/verbs/invite.ts'],
   'find-my-way': ['apps/daemon/socket.ts'],
   'tar-stream': ['apps/', 'core/bundles.ts', 'roles/agent/'],
   'tar-fs': ['apps/', 'core/bundles.ts', 'roles/agent/'],

@@ -79,18 +79,23 @@ export async function startDaemon(
 /** Asks the daemon to stop and waits until its process is gone. @throws BrumeError STOP_TIMEOUT */
 export async function stopDaemon(client: Client): Promise<StopResult> {
   const result = await client.post<StopResult>('/stop', undefined, { anyVersion: true })
+  await untilEnded(result.pid)
+  return result
+}
+
+/** Waits for a daemon that was asked to end. @throws BrumeError STOP_TIMEOUT */
+export async function untilEnded(pid: number): Promise<void> {
   const until = performance.now() + STOP_MS
-  while (isAlive(result.pid)) {
+  while (isAlive(pid)) {
     if (performance.now() > until) {
       throw new BrumeError(
         'STOP_TIMEOUT',
-        `the daemon (process ${result.pid}) still runs ${STOP_MS / 1000} s after it was asked to stop`,
-        { next: `kill ${result.pid}`, exitCode: 3 }
+        `the daemon (process ${pid}) still runs ${STOP_MS / 1000} s after it was asked to stop`,
+        { next: `kill ${pid}`, exitCode: 3 }
       )
     }
     await delay(20)
   }
-  return result
 }
 
 /** Errors that tell nobody what went wrong: there the log is worth more than a clean directory. */

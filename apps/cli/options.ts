@@ -2,11 +2,11 @@
 import { BrumeError } from '../../core/errors.ts'
 import { LABEL_KEY } from '../../core/state/names.ts'
 
-const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** `90s`, `5m`, `1h`, `250ms`, in ms. */
+/** `90s`, `5m`, `1h`, `7d`, `250ms`, in ms. */
 export function duration(text: string, option: string): number {
-  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
+  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text)
   const ms = found ? Number(found[1]) * (UNITS[found[2] ?? ''] ?? 0) : 0
   if (ms > 0) return ms
   throw usage(`${option}: expected a duration such as 30s or 5m, got "${text}"`)

@@ -9,6 +9,12 @@ import { DetailedError, type Context, type Options, type Verb, type World } from
 
 type AnyVerb = Verb<unknown, unknown>
 
+/** Nouns that have verbs of their own; one that is a verb too is among VERBS. */
+const GROUPS: Record<string, string> = {
+  node: 'name, label, rank, remove nodes',
+  invite: 'keys for one node or some, with a role and an end'
+}
+
 /** In the order of help: first steps, then daily work. */
 const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> = {
   init: {
@@ -22,6 +28,34 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   key: {
     summary: 'show the mesh key, which lets other nodes join',
     load: async () => (await import('./verbs/key.ts')).key
+  },
+  'key rotate': {
+    summary: 'change the mesh key; the old one lets nobody in any more',
+    load: async () => (await import('./verbs/key.ts')).keyRotate
+  },
+  lock: {
+    summary: 'let nobody in by the mesh key, by invites only',
+    load: async () => (await import('./verbs/lock.ts')).lock
+  },
+  unlock: {
+    summary: 'let holders of the mesh key in again',
+    load: async () => (await import('./verbs/lock.ts')).unlock
+  },
+  'invite new': {
+    summary: 'make an invite, and show it',
+    load: async () => (await import('./verbs/invite.ts')).inviteNew
+  },
+  'invite ls': {
+    summary: 'list invites, open, used and revoked',
+    load: async () => (await import('./verbs/invite.ts')).inviteLs
+  },
+  'invite rm': {
+    summary: 'revoke an invite',
+    load: async () => (await import('./verbs/invite.ts')).inviteRm
+  },
+  leave: {
+    summary: 'take this node out of its mesh, with all it runs',
+    load: async () => (await import('./verbs/leave.ts')).leave
   },
   deploy: {
     summary: 'run an application from its file, and wait until it runs',
@@ -55,6 +89,38 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'list the nodes of the mesh',
     load: async () => (await import('./verbs/nodes.ts')).nodes
   },
+  'node ls': {
+    summary: 'list the nodes of the mesh',
+    load: async () => (await import('./verbs/nodes.ts')).nodes
+  },
+  'node label': {
+    summary: 'set and remove labels of a node',
+    load: async () => (await import('./verbs/node.ts')).nodeLabel
+  },
+  'node role': {
+    summary: 'change what a node may do',
+    load: async () => (await import('./verbs/node.ts')).nodeRole
+  },
+  'node rename': {
+    summary: 'give a node another name',
+    load: async () => (await import('./verbs/node.ts')).nodeRename
+  },
+  'node lost': {
+    summary: 'give a node up: what it ran is replaced at once',
+    load: async () => (await import('./verbs/node.ts')).nodeLost
+  },
+  'node approve': {
+    summary: 'let a pending node in',
+    load: async () => (await import('./verbs/node.ts')).nodeApprove
+  },
+  'node rm': {
+    summary: 'remove a node for good, and the mesh key with it',
+    load: async () => (await import('./verbs/node.ts')).nodeRm
+  },
+  'node dropped': {
+    summary: 'list what removed nodes wrote and nobody heeds',
+    load: async () => (await import('./verbs/node.ts')).nodeDropped
+  },
   status: {
     summary: 'show how this node does',
     load: async () => (await import('./verbs/status.ts')).status
@@ -72,6 +138,8 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     load: async () => (await import('./verbs/daemon.ts')).daemon
   }
 }
+
+export const VERB_NAMES: readonly string[] = Object.keys(VERBS)
 
 /** Runs one command and gives its exit code. Does not throw: what went wrong is printed. */
 export async function run(argv: string[], world: World): Promise<number> {
@@ -109,17 +177,36 @@ function createProgram(world: World, outcome: { exitCode: number }): Command {
       getErrHasColors: () => world.err.color
     })
     .exitOverride()
+  const groups = new Map<string, Command>()
   for (const [name, { summary }] of Object.entries(VERBS)) {
-    program.command(name).description(summary)
+    const [noun = '', verb] = name.split(' ')
+    if (verb === undefined) {
+      groups.set(noun, program.command(noun).description(summary))
+      continue
+    }
+    const group =
+      groups.get(noun) ??
+      program
+        .command(noun)
+        .description(GROUPS[noun] ?? '')
+        .helpCommand(false)
+    groups.set(noun, group)
+    group.command(verb).description(summary)
   }
-  program.hook('preSubcommand', async (_, command) => {
-    const verb = (await VERBS[command.name()]?.load()) as AnyVerb
-    verb.describe(command)
-    command.action(async () => {
-      const options: Options = command.optsWithGlobals()
-      outcome.exitCode = await perform(verb, command.args, options, createContext(options, world))
+  // A verb is loaded when its command is come to: that of a group before that of its own verb.
+  for (const parent of [program, ...groups.values()]) {
+    parent.hook('preSubcommand', async (_, command) => {
+      const name = parent === program ? command.name() : `${parent.name()} ${command.name()}`
+      const known = VERBS[name]
+      if (known === undefined) return
+      const verb = (await known.load()) as AnyVerb
+      verb.describe(command)
+      command.action(async () => {
+        const options: Options = command.optsWithGlobals()
+        outcome.exitCode = await perform(verb, command.args, options, createContext(options, world))
+      })
     })
-  })
+  }
   return program
 }
 

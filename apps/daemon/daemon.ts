@@ -7,10 +7,18 @@ import { decodeMeshKey, meshIdString } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
 import { openStore } from '../../core/store.ts'
 import { startNode, type RunningNode } from '../../roles/node.ts'
-import type { EngineChoice, InitRequest, InitResult, JoinRequest } from '../api.ts'
+import type {
+  EngineChoice,
+  InitRequest,
+  InitResult,
+  JoinRequest,
+  LeaveRequest,
+  LeaveResult
+} from '../api.ts'
 import { VERSION } from '../version.ts'
 import { loadConfig, saveConfig, type Config } from './config.ts'
 import { openEngine } from './engines.ts'
+import { forget, leave } from './leave.ts'
 
 /** A node that is in a mesh. */
 export interface Member {
@@ -25,6 +33,8 @@ export interface Daemon {
   member(): Member
   init(request: InitRequest): Promise<InitResult>
   join(request: JoinRequest, report: (message: string) => void): Promise<InitResult>
+  /** Takes this node out of its mesh, with all it runs; then the process ends. */
+  leave(request: LeaveRequest, report: (message: string) => void): Promise<LeaveResult>
   /** Lets the process end; containers stay. */
   requestStop(): void
 }
@@ -95,6 +105,7 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
   }
 
   let opening = true
+  let left = false
   const opened = openMesh(components).then((mesh) => {
     opening = false
     if (mesh !== null) begin(mesh, config)
@@ -110,24 +121,37 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
     requestStop: () => stop(),
     member() {
       if (member !== null) return member
-      if (opening) throw notReady()
-      throw new BrumeError('NO_MESH', 'this node is in no mesh yet', {
-        next: '`brume init` makes one, `brume join KEY` enters one'
-      })
+      throw opening ? notReady() : noMesh()
     },
     init: (request) => enter(request, () => createMesh(components, request)),
     join: (request, report) => {
       const key = decodeMeshKey(request.key)
       return enter(request, () => joinMesh(components, key, request, report))
     },
+    async leave(request, report) {
+      if (member === null) throw opening ? notReady() : noMesh()
+      const result = await leave(member, request, report)
+      member = null
+      await store.close()
+      left = true
+      await forget(dir)
+      // After the answer is out.
+      setImmediate(() => stop())
+      return { ...result, pid: process.pid }
+    },
     async close() {
-      if (opening) return
+      if (opening || left) return
       await member?.node.stop()
       await member?.mesh.close()
       await store.close()
     }
   }
 }
+
+const noMesh = (): BrumeError =>
+  new BrumeError('NO_MESH', 'this node is in no mesh yet', {
+    next: '`brume init` makes one, `brume join KEY` enters one'
+  })
 
 const notReady = (): BrumeError =>
   new BrumeError(

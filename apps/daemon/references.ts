@@ -1,6 +1,6 @@
 /** What a person calls things: `APP`, `APP/MICROSERVICE`, `APP/MICROSERVICE/SLOT`, `MICROSERVICE`. */
 import { BrumeError } from '../../core/errors.ts'
-import type { State } from '../../core/state/state.ts'
+import type { NodeRecord, State } from '../../core/state/state.ts'
 import type { RefJson } from '../api.ts'
 
 /**
@@ -31,6 +31,28 @@ export function resolve(state: State, text: string): RefJson {
   const names = matches.map(({ application, name }) => `${application}/${name}`)
   throw new BrumeError('AMBIGUOUS_REFERENCE', `"${text}" may be ${names.join(' or ')}`, {
     next: `say which, e.g. ${names[0]}`
+  })
+}
+
+/**
+ * A node by its name, or by the beginning of its id (six letters or more).
+ *
+ * @throws BrumeError UNKNOWN_NODE, AMBIGUOUS_REFERENCE.
+ */
+export function resolveNode(state: State, text: string): NodeRecord {
+  const nodes = [...state.nodes.values()]
+  const named = nodes.filter(({ displayName }) => displayName === text)
+  const found = named.find((node) => node.state !== 'removed') ?? named[0]
+  if (found !== undefined) return found
+  const [first, second] = text.length < 6 ? [] : nodes.filter(({ id }) => id.startsWith(text))
+  if (second !== undefined) {
+    throw new BrumeError('AMBIGUOUS_REFERENCE', `more than one node has an id that begins ${text}`)
+  }
+  if (first !== undefined) return first
+  const names = nodes.filter((n) => n.state !== 'removed').map((n) => n.displayName)
+  const known = `${names.slice(0, 6).join(', ')}${names.length > 6 ? ', …' : ''}`
+  throw new BrumeError('UNKNOWN_NODE', `there is no node "${text}", there is ${known}`, {
+    next: 'brume nodes'
   })
 }
 

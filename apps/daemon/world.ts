@@ -37,3 +37,14 @@ export function mustOperate(mesh: Mesh): void {
     { next: 'run the command on an admin node (see `brume nodes`)' }
   )
 }
+
+/** @throws BrumeError FORBIDDEN where this node's role may not change who is in the mesh. */
+export function mustBeAdmin(mesh: Mesh): void {
+  const role = mesh.me?.role
+  if (role === 'admin') return
+  throw new BrumeError(
+    'FORBIDDEN',
+    `this node is ${role === 'operator' ? 'an' : 'a'} ${role ?? 'stranger'}: only admins change who is in the mesh`,
+    { next: 'run the command on an admin node (see `brume nodes`)' }
+  )
+}

@@ -139,7 +139,6 @@ export const nodeOps = {
       if (mesh === null || node === null) return 'there is no such node'
       if (node.id === author.id) return 'a node does not remove itself, it leaves'
       if (node.state === 'removed') return null
-      if (await isLastAdmin(node, view)) return 'the last admin cannot be removed'
       const fault = faultOf(op.proof, 'removal', op.node, mesh.id, as)
       if (fault !== null) return fault
       await view.put(keys.node(author.id), author)

@@ -242,12 +242,13 @@ function whyMove(
     return to ? { to, reason: `it runs on ${to.displayName}` } : null
   }
   const silent = input.silentMs.get(placed.node) ?? Infinity
-  if (silent < input.lostAfterMs) {
+  const { lost } = board.node(placed)
+  if (silent < input.lostAfterMs && !lost) {
     again(input.lostAfterMs - silent)
     return null
   }
   const since = Number.isFinite(silent) ? ` since ${Math.floor(silent / 1000)} s` : ''
-  const reason = `${nameOf(board, placed)} is silent${since}`
+  const reason = `${nameOf(board, placed)} is ${lost ? 'given up' : `silent${since}`}`
   const microservice = board.microservice(placed)
   if (microservice.spec.node !== null) return { held: true, reason: `${reason}; pinned to it` }
   const { mine, all } = sideOf(input, board, microservice)
@@ -255,13 +256,14 @@ function whyMove(
   return { held: true, reason: `${reason}; only ${mine} of the ${all} nodes that fit are in reach` }
 }
 
-/** Of the members that could run it, silent or not, how many are on my side. */
+/** Of the members that could run it, silent or not but not given up, how many are on my side. */
 function sideOf(
   input: PlaceInput,
   board: Board,
   microservice: MicroserviceRecord
 ): { mine: number; all: number } {
   const could = board.nodes.filter((node) => {
+    if (node.lost && !input.alive.has(node.id)) return false
     const engine = input.facts.get(node.id)?.engine
     if (engine?.kind === 'none' && engine.problem === null) return false
     return refusing(KEEPS, node, microservice, board.context) === null

@@ -1,11 +1,9 @@
 /** The pages people read name files, scripts and verbs that are there. */
 import test from 'brittle'
-import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { VERB_NAMES } from '../../apps/cli/run.ts'
 
-const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '..', '..')
 const PAGES = ['README.md', 'HACKING.md', 'GLOSSARY.md']
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
@@ -38,14 +36,21 @@ for (const page of PAGES) {
   })
 }
 
-test('pages - the README has every verb', async (t) => {
-  const cli = join(ROOT, 'apps', 'cli', 'main.ts')
-  const { stdout } = await run(process.execPath, ['--import', 'tsx', cli, '--help'], { cwd: ROOT })
-  const verbs = [...(stdout.split('Commands:\n')[1] ?? '').matchAll(/^ {2}(\w+)/gm)]
-  t.ok(verbs.length > 10)
+test('pages - the README has every verb', (t) => {
+  t.ok(VERB_NAMES.length > 20)
   const readme = read('README.md')
-  for (const [, verb = ''] of verbs)
-    t.ok(readme.includes(`| \`brume ${verb}`) || readme.includes(`, \`brume ${verb}\``), verb)
+  for (const verb of VERB_NAMES) {
+    const named = [
+      `| \`brume ${verb} `,
+      `| \`brume ${verb}\``,
+      `, \`brume ${verb}\``,
+      `, \`brume ${verb} `
+    ]
+    t.ok(
+      named.some((text) => readme.includes(text)),
+      verb
+    )
+  }
 })
 
 test('pages - HACKING.md says why each dependency is here', (t) => {

@@ -26,6 +26,8 @@ export interface FleetOptions {
   on?: number[]
   /** More arguments for `init` and `join` of node i. */
   args?: (i: number) => string[]
+  /** Default true: waits until they see each other. */
+  together?: boolean
 }
 
 export interface Fleet {
@@ -34,6 +36,8 @@ export interface Fleet {
   /** HOST:PORT of its DHT, on the last host of the lab. */
   bootstrap: string
   key: string
+  /** A data directory more on host `at`, in no mesh yet; ends with the fleet. */
+  guest(name: string, at: number): FleetNode
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
   stop(): Promise<void>
 }
@@ -83,15 +87,16 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [] }: FleetOptions = {}
+  { engines = true, on, args = () => [], together = true }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
   const cli = await builtCli()
   const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
 
+  const guests: FleetNode[] = []
   let stopped: Promise<void> | undefined
-  const stop = (): Promise<void> => (stopped ??= endAll(nodes))
+  const stop = (): Promise<void> => (stopped ??= endAll([...nodes, ...guests]))
   // Before the lab's own: a daemon would start again what the lab ends.
   t.teardown(stop, { order: -1, force: true })
 
@@ -112,8 +117,13 @@ export async function createFleet(
   const { key } = await enter(first, 0, 'init')
   if (key === null) throw new Error('the first node shows no mesh key')
   await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
-  await untilTogether(nodes)
-  return { nodes, lab, bootstrap, key, stop }
+  if (together) await untilTogether(nodes)
+  const guest = (name: string, at: number): FleetNode => {
+    const node = createNode(name, lab, at, cli, engines)
+    guests.push(node)
+    return node
+  }
+  return { nodes, lab, bootstrap, key, guest, stop }
 }
 
 /** Until each of these sees each alive, with an engine that can be used. */

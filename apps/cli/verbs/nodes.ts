@@ -1,18 +1,25 @@
 import type { NodeJson } from '../../api.ts'
 import { age, table, type Column } from '../print.ts'
-import type { Verb } from '../verb.ts'
+import type { Output, Verb } from '../verb.ts'
 
-export const nodes: Verb<null, NodeJson[]> = {
-  describe() {},
+export const nodes: Verb<{ all: boolean }, NodeJson[]> = {
+  describe(command) {
+    command.option('-a, --all', 'those that were removed as well')
+  },
 
-  parse: () => null,
+  parse: (_, options) => ({ all: options.all === true }),
 
-  request: (_, { client }) => client.get('/nodes'),
+  async request({ all }, { client }) {
+    const nodes = await client.get<NodeJson[]>('/nodes')
+    return all ? nodes : nodes.filter(({ state }) => state !== 'removed')
+  },
 
   print(all, { out }) {
-    out.write(table(all, COLUMNS, out))
+    out.write(nodeTable(all, out))
   }
 }
+
+export const nodeTable = (nodes: NodeJson[], out: Output): string => table(nodes, COLUMNS, out)
 
 const COLUMNS: Column<NodeJson>[] = [
   { title: 'NAME', cell: (n) => n.name },
@@ -22,7 +29,8 @@ const COLUMNS: Column<NodeJson>[] = [
   { title: 'ROLE', cell: (n) => n.role },
   { title: 'ENGINE', cell: (n) => n.engine ?? '' },
   { title: 'VERSION', cell: (n) => n.version ?? '' },
-  { title: 'LABELS', cell: (n) => labels(n.labels), whenAny: true }
+  { title: 'LABELS', cell: (n) => labels(n.labels), whenAny: true },
+  { title: 'DROPPED', cell: (n) => (n.dropped > 0 ? `${n.dropped} ops` : ''), whenAny: true }
 ]
 
 const COLORS: Record<NodeJson['state'], number | null> = {

@@ -3,6 +3,8 @@ import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
 import { applications } from './applications.ts'
 import { bundles } from './bundles.ts'
+import { invites } from './invites.ts'
+import { keys } from './keys.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
 import { microservices } from './microservices.ts'
@@ -11,6 +13,8 @@ import { replicaRoutes } from './replicas.ts'
 
 export const routes = (daemon: Daemon): Route[] => [
   ...mesh(daemon),
+  ...keys(daemon),
+  ...invites(daemon),
   ...nodes(daemon),
   ...bundles(daemon),
   ...applications(daemon),

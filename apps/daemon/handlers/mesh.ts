@@ -1,4 +1,4 @@
-import type { InitRequest, JoinRequest, StatusJson, StopResult } from '../../api.ts'
+import type { InitRequest, JoinRequest, LeaveRequest, StatusJson, StopResult } from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
 import { withProgress, type Route } from '../socket.ts'
@@ -22,9 +22,12 @@ export const mesh = (daemon: Daemon): Route[] => [
     }
   },
   {
-    method: 'GET',
-    path: '/key',
-    handle: async () => ({ key: await daemon.member().mesh.keyRing.show() })
+    method: 'POST',
+    path: '/leave',
+    async handle(request) {
+      const body = await request.json<LeaveRequest>()
+      return withProgress((report) => daemon.leave({ force: body.force === true }, report))
+    }
   },
   {
     method: 'POST',
@@ -55,6 +58,9 @@ function status(daemon: Daemon): StatusJson {
     uptimeMs: Date.now() - daemon.startedAt,
     dataDir: daemon.dir,
     actors: node.actors(),
-    refusedOps: mesh.oplog.refused.size
+    refusedOps: mesh.oplog.refused.size,
+    droppedOps: [...mesh.state.dropped.values()].reduce((sum, n) => sum + n, 0),
+    locked: mesh.state.mesh?.locked ?? false,
+    refusal: mesh.refusal?.message ?? null
   }
 }

@@ -61,6 +61,20 @@ test('place - a silent node keeps its slot until lostAfter, and the plan says wh
   t.is(then.set[0]?.reason, 'b is silent since 5 s')
 })
 
+test('place - a node that was given up is replaced at once, and counts for no side', (t) => {
+  const lost = [
+    node('a'),
+    node('b', { lost: true }),
+    node('c', { lost: true }),
+    node('d', { lost: true })
+  ]
+  const silent = { b: 100, c: 100, d: 100 }
+  const plan = place(world({ nodes: lost, ...placedOnB, silent }))
+  t.alike(on(plan), { 'web/0': 'a' })
+  t.is(plan.set[0]?.reason, 'b is given up')
+  t.alike(on(place(world({ nodes: lost, ...placedOnB }))), {}, 'unless it is heard')
+})
+
 test('place - a node of which there is no sign at all has been silent long enough', (t) => {
   const input = world({ nodes: abc, ...placedOnB, silent: { b: 1 } })
   t.alike(on(place({ ...input, silentMs: new Map() })), { 'web/0': 'a' })

@@ -28,6 +28,8 @@ test('nodes - who, how they are, and when they were heard', async (t) => {
     state: 'alive',
     version: '0.1.0',
     lastHeardMs: 0,
+    controller: true,
+    dropped: 0,
     ...fields
   })
   const dir = await fakeDaemon(t, {
@@ -83,7 +85,10 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     uptimeMs: 5_000,
     dataDir: '/d',
     actors: [{ name: 'agent', state: 'watching', sinceMs: 4_000 }],
-    refusedOps: 1
+    refusedOps: 1,
+    droppedOps: 0,
+    locked: false,
+    refusal: null
   }
   const dir = await fakeDaemon(t, { 'GET /status': () => answer })
   t.is(
