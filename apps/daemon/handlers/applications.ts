@@ -9,13 +9,15 @@ import {
 } from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
 import type { Op } from '../../../core/state/index.ts'
+import { isRival } from '../../../core/state/conflicts.ts'
+import type { OpId } from '../../../core/state/records.ts'
 import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
 import { untilSpread } from '../bundle-spread.ts'
 import type { Daemon } from '../daemon.ts'
 import { replicas } from '../replicas.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, offlineNodes, replicaWorld } from '../world.ts'
+import { mustOperate, offlineNodes, replicaWorld, revOf } from '../world.ts'
 
 export const applications = (daemon: Daemon): Route[] => [
   {
@@ -25,8 +27,10 @@ export const applications = (daemon: Daemon): Route[] => [
       const { mesh } = daemon.member()
       mustOperate(mesh)
       const asked = checked(await request.json<DeployRequest>())
-      const { ops, changes } = await plan(mesh, asked)
-      await mesh.append(ops)
+      const ifRev = meantFor(mesh, asked)
+      const { ops, changes } = await plan(mesh, asked, ifRev)
+      const [first] = await mesh.append(ops)
+      if (ifRev !== undefined && first !== undefined) await mustStand(mesh, asked, first)
       await untilSpread(mesh, asked.microservices, request.signal)
       return { application: asked.application, changes, offline: offlineNodes(mesh) }
     }
@@ -74,7 +78,8 @@ export const applications = (daemon: Daemon): Route[] => [
 /** One batch: the application, what is new or differs in it, and what is no longer in it. */
 async function plan(
   mesh: Mesh,
-  { application, microservices }: DeployRequest
+  { application, microservices }: DeployRequest,
+  ifRev: string | undefined
 ): Promise<{ ops: Op[]; changes: DeployResult['changes'] }> {
   const { state } = mesh
   const at = Date.now()
@@ -100,15 +105,51 @@ async function plan(
   const old = state.applications.get(application)
   if (ops.length > 0 || old === undefined) {
     const seen = await seenOf(mesh, applicationThing({ name: application }), old)
-    ops.unshift({ type: 'application.set', name: application, ...seen, at })
+    ops.unshift({ type: 'application.set', name: application, ...seen, ifRev, at })
   }
-  return { ops, changes }
+  if (ifRev === undefined) return { ops, changes }
+  // The application stands or falls with its rev, and all that came with it.
+  const bound = ops.map((op, i) => (i === 0 ? op : { ...op, after: i }))
+  return { ops: bound, changes }
 }
+
+/** The whole rev that a deploy asks for. @throws BrumeError REVISION_CHANGED where it is another. */
+function meantFor({ state }: Mesh, { application, ifRev }: DeployRequest): string | undefined {
+  if (ifRev === undefined) return undefined
+  const now = revOf(state, application)
+  if (now?.startsWith(ifRev) === true) return now
+  throw revisionChanged(
+    now === null
+      ? `there is no application ${application}, at ${ifRev} or any other revision`
+      : `${application} is at ${now}, not at ${ifRev}: it was changed since`,
+    application
+  )
+}
+
+/** An op of another node may have come first after all. */
+async function mustStand(
+  mesh: Mesh,
+  { application, ifRev }: DeployRequest,
+  op: OpId
+): Promise<void> {
+  const thing = applicationThing({ name: application })
+  if (!(await mesh.oplog.look((view) => isRival(view, thing, op)))) return
+  throw revisionChanged(
+    `${application} was changed while this deploy was on its way, and is not at ${ifRev ?? ''} any more; nothing of it stands`,
+    application
+  )
+}
+
+const revisionChanged = (message: string, application: string): BrumeError =>
+  new BrumeError('REVISION_CHANGED', message, { next: `brume history ${application}` })
 
 /** The CLI has checked the file; other clients of the socket may not have. */
 function checked(request: DeployRequest): DeployRequest {
   const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
   if (!NAME.test(String(request?.application))) throw bad('`application` is no name')
+  if (request.ifRev !== undefined && !/^[0-9a-f]{6,16}$/.test(String(request.ifRev))) {
+    throw bad('`ifRev` is not 6 to 16 hex digits')
+  }
   if (!Array.isArray(request.microservices)) throw bad('`microservices` is no list')
   const seen = new Set<string>()
   for (const { name, spec } of request.microservices) {
