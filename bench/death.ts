@@ -41,7 +41,11 @@ export const death = declare<DeathResults>({
     say(`${NODES} hosts with a daemon each`)
     const lab = await createLab(NODES + 1)
     teardown(() => lab.stop())
-    const fleet = await createFleet({ teardown }, lab, { engines: false, together: false })
+    const fleet = await createFleet({ teardown }, lab, {
+      engines: false,
+      together: false,
+      atOnce: 4
+    })
     const nodes = await Promise.all(
       fleet.nodes.map(async (node): Promise<Watched> => ({
         fleet: node,

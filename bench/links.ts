@@ -1,5 +1,5 @@
 /**
- * Fifty daemons on hosts of their own with nothing to do, for `--minutes` after they all know each
+ * Fifty daemons (`--nodes`) on hosts of their own with nothing to do, for `--minutes` after they all know each
  * other. All that the hosts' interfaces carry, heartbeats, gossip, DHT and acknowledgements
  * included, over the links it is for: each is counted at both its ends and in both directions, so
  * the sum of the hosts over the sum of their peers is what one link costs.
@@ -32,13 +32,17 @@ const TOGETHER_MS = 600_000
 const SETTLE_MS = 60_000
 
 export const links = declare<LinksResults>({
-  question: `links: what does a link cost between ${NODES} daemons that have nothing to do?`,
+  question: 'links: what does a link cost between daemons that have nothing to do?',
 
-  async run({ minutes }, { say, teardown }) {
-    say(`${NODES} hosts with a daemon each`)
-    const lab = await createLab(NODES + 1)
+  async run({ minutes, nodes: many = NODES }, { say, teardown }) {
+    say(`${many} hosts with a daemon each`)
+    const lab = await createLab(many + 1)
     teardown(() => lab.stop())
-    const fleet = await createFleet({ teardown }, lab, { engines: false, together: false })
+    const fleet = await createFleet({ teardown }, lab, {
+      engines: false,
+      together: false,
+      atOnce: 4
+    })
     const nodes = await Promise.all(
       fleet.nodes.map(async (node): Promise<Counted> => ({
         client: createClient(node.dataDir),
@@ -55,7 +59,7 @@ export const links = declare<LinksResults>({
     const ends = (before.ends + after.ends) / 2
     const rss = await Promise.all(nodes.map(({ pid }) => rssMb(pid)))
     return {
-      nodes: NODES,
+      nodes: nodes.length,
       links: Math.round(ends / 2),
       kbPerSLink: Math.round(((after.bytes - before.bytes) / 1024 / seconds / ends) * 1000) / 1000,
       rssMb: Math.round(Math.max(...rss) * 10) / 10,

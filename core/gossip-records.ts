@@ -98,11 +98,24 @@ export type StatusBody = Infer<typeof status>
 const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
 export type HoldsBody = Infer<typeof holds>
 
+/** `net`: how this node can be reached. Written when that changes. */
+const net = object({
+  /** HOST:PORT of its DHT socket; names would have to be looked up, and are not taken. */
+  addresses: list(pattern(/^(?:\d{1,3}\.){3}\d{1,3}:[1-9]\d{0,4}$/), 16),
+  nat: literal('open', 'easy', 'symmetric', 'unknown'),
+  /** The key it uses towards relays, and as one. */
+  relayKey: nodeId,
+  /** It carries others' packets. */
+  relays: bool
+})
+export type NetBody = Infer<typeof net>
+
 export interface GossipBodies {
   links: LinksBody
   facts: FactsBody
   status: StatusBody
   holds: HoldsBody
+  net: NetBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -111,5 +124,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   links,
   facts,
   status,
-  holds
+  holds,
+  net
 }

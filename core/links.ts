@@ -16,10 +16,18 @@ export interface Link {
   mux: Protomux
   /** Boot ms of the last frame. */
   heardAt: number
+  /** Boot ms at which it came up. */
+  since: number
+  /** Measured every 10 s; null until the first time. */
+  rttMs: number | null
+  /** Calls under way on it, of both ends. */
+  calls: number
+  /** Boot ms at which the last of them ended. */
+  calledAt: number
 }
 
 interface Beating extends Link {
-  beat: () => void
+  heart: Heart
   bytesRead: number
   /** Of the transport, acknowledgements included; a lost frame does not hold them up. */
   packetsRead: number
@@ -28,11 +36,14 @@ interface Beating extends Link {
   missed: number
   unread: number
   unsaid: number
+  ticks: number
 }
 
 /** Half a heartbeat: what was just missed is noticed half a second later, not a whole one. */
 const TICK_MS = 500
 const MAX_MISSED = 6
+/** The round trip is measured every so many ticks. */
+const RTT_TICKS = 20
 /**
  * Packets carry no signature, frames do: without a frame for so many ticks they count no more.
  * Longer than it takes to send a frame again that was lost several times.
@@ -99,7 +110,12 @@ export class Links extends EventEmitter<{
       missed: 0,
       unread: 0,
       unsaid: 1,
-      beat: heartbeat(mux)
+      ticks: 0,
+      since: this.#now(),
+      rttMs: null,
+      calls: 0,
+      calledAt: this.#now(),
+      heart: heartbeat(mux, (ms) => (link.rttMs = ms))
     }
     this.#links.set(id, link)
     old?.connection.destroy()
@@ -132,10 +148,11 @@ export class Links extends EventEmitter<{
 
 /** No heartbeat where something else was said within the last tick. */
 function speak(link: Beating): void {
+  if (link.ticks++ % RTT_TICKS === 0) link.heart.measure()
   const written = link.connection.rawBytesWritten
   link.unsaid = written === link.bytesWritten ? link.unsaid + 1 : 0
   if (link.unsaid > 0) {
-    link.beat()
+    link.heart.beat()
     link.unsaid = -1
   }
   link.bytesWritten = link.connection.rawBytesWritten
@@ -157,11 +174,38 @@ const packetsOf = ({ rawStream }: Connection): number => rawStream?.packetsRecei
 
 const EMPTY = Buffer.alloc(0)
 
-function heartbeat(mux: Protomux): () => void {
+interface Heart {
+  beat(): void
+  /** Asks for an answer, which gives the round trip. */
+  measure(): void
+}
+
+function heartbeat(mux: Protomux, onRtt: (ms: number) => void): Heart {
   const channel: Channel | null = mux.createChannel({ protocol: 'brume/presence/1' })
   const beat = channel?.addMessage({ encoding: c.raw, onmessage() {} })
+  const ask = channel?.addMessage<number>({
+    encoding: c.uint,
+    onmessage: (n) => void answer?.send(n)
+  })
+  const answer = channel?.addMessage<number>({ encoding: c.uint, onmessage: onAnswer })
   channel?.open()
-  return () => {
-    if (channel?.closed === false) beat?.send(EMPTY)
+  let askedAt = 0
+  let asked = 0
+  let answered = 0
+  return {
+    beat() {
+      if (channel?.closed === false) beat?.send(EMPTY)
+    },
+    measure() {
+      if (channel?.closed !== false) return
+      askedAt = performance.now()
+      ask?.send(++asked)
+    }
+  }
+
+  function onAnswer(n: number): void {
+    if (n !== asked || n === answered) return
+    answered = n
+    onRtt(performance.now() - askedAt)
   }
 }

@@ -8,6 +8,7 @@ import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { randomBytes } from './crypto.ts'
+import { takesLink } from './dialer.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -22,6 +23,7 @@ import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
 import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
+import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { Oplog } from './oplog.ts'
 import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
@@ -40,6 +42,8 @@ export interface MeshComponents {
   identity: Identity
   /** The real swarm where this is missing. */
   openSwarm?: (options: SwarmOptions) => Connections
+  /** Carry the packets of other members where this node is openly reachable; default true. */
+  relay?: boolean
   log: Logger
 }
 
@@ -56,8 +60,6 @@ export interface MetOnTheWay {
 
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
-/** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
-const MAX_LINKS = 12
 const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
@@ -177,8 +179,10 @@ export class Mesh extends EventEmitter<{
       openSwarm(components, {
         keyPair,
         topic: meshTopic(meshKey),
-        bootstrap: [...membership.bootstrap, ...membership.peers],
+        bootstrap: membership.bootstrap,
+        peers: membership.peers,
         knownNodes,
+        relay: components.relay ?? true,
         log
       })
     this.#wire(met)
@@ -199,6 +203,7 @@ export class Mesh extends EventEmitter<{
       if (!this.#outside) this.links.start()
       await this.oplog.ready()
       await this.#read()
+      this.#lookAround()
     } finally {
       clearTimeout(late)
     }
@@ -211,6 +216,8 @@ export class Mesh extends EventEmitter<{
     }
     this.gossip.start()
     this.#tellLinks()
+    const reachability = this.#swarm.reachability?.() ?? null
+    if (reachability !== null) this.gossip.publish('net', reachability)
     this.#tick = setInterval(() => this.#onTick(), 1_000)
   }
 
@@ -274,6 +281,17 @@ export class Mesh extends EventEmitter<{
     return ages
   }
 
+  /** Every member, and the way this node has to it. */
+  network(): NetworkRow[] {
+    return networkRows({
+      ...this.#networkInput(),
+      endedAt: this.#observer.ended,
+      pathOf: ({ connection }) =>
+        this.#swarm.pathOf?.(connection) ?? { kind: 'direct', relayKey: null, address: '' },
+      dialOf: (id) => this.#swarm.dialOf?.(id) ?? null
+    })
+  }
+
   /** An invite and its op, by this node as its admin. */
   invite(terms: InviteTerms): { op: InviteSet; text: string } {
     return newInvite(this.#components.identity, this.membership, terms)
@@ -308,6 +326,27 @@ export class Mesh extends EventEmitter<{
     this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
+    this.#swarm.on('reachability', (body) => this.gossip.publish('net', body))
+    this.#swarm.on('spare', (id) => this.links.get(id)?.connection.destroy())
+  }
+
+  #networkInput(): NetworkInput {
+    const bodies = <T>(records: ReadonlyMap<string, { body: T }>): Map<string, T> =>
+      new Map([...records].map(([id, { body }]) => [id, body]))
+    return {
+      self: this.self,
+      now: bootNow(),
+      nodes: this.#state.nodes,
+      alive: this.alive(),
+      saidLinks: bodies(this.gossip.all('links')),
+      saidNet: bodies(this.gossip.all('net')),
+      links: this.links.all
+    }
+  }
+
+  /** Tells the swarm whom there is to dial. */
+  #lookAround(): void {
+    this.#swarm.see?.(worldOf(this.#networkInput()))
   }
 
   #side(log: Logger): JoinSide {
@@ -324,8 +363,12 @@ export class Mesh extends EventEmitter<{
       onRefused: (refusal, by) => this.#onRefused(refusal, by),
       onPeer: (id, connection) => {
         // A mesh is a connected random graph, not a full one: who comes later finds others.
-        const full = this.links.ids.length >= MAX_LINKS && this.links.get(id) === null
-        if (full && !connection.isInitiator) connection.destroy()
+        const { members } = worldOf(this.#networkInput())
+        const known = new Map(
+          [...members].map(([node, { alive, peers }]) => [node, { alive, degree: peers.length }])
+        )
+        const seen = { self: this.self, members: known, links: new Set(this.links.ids) }
+        if (!connection.isInitiator && !takesLink(id, seen)) connection.destroy()
         else this.links.add(id, connection)
       },
       log
@@ -432,6 +475,7 @@ export class Mesh extends EventEmitter<{
     this.gossip.attach(link.id, link.mux)
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
     this.emit('peers')
   }
 
@@ -467,6 +511,7 @@ export class Mesh extends EventEmitter<{
     if (++this.#ticks % ASK_TICKS === 0) this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
   }
 
   #checkAlive(): void {
@@ -475,6 +520,7 @@ export class Mesh extends EventEmitter<{
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
+    this.#lookAround()
     this.emit('peers')
   }
 

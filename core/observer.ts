@@ -54,6 +54,11 @@ export class Observer {
     this.#before = new Set([...this.#before, ...this.#alive])
   }
 
+  /** Boot ms of the last frame of links that ended. */
+  get ended(): ReadonlyMap<string, number> {
+    return this.#lastFrame
+  }
+
   onLinkEnded(id: string, heardAt: number): void {
     remember(this.#lastFrame, id, heardAt)
   }

@@ -55,7 +55,7 @@ export class Oplog extends EventEmitter<{
     this.#base = new Autobase<View>(options.store, options.key, {
       valueEncoding: 'binary',
       ackInterval: 1000,
-      bigBatches: true,
+      bigBatches: false,
       encryptionKey: options.encryptionKey,
       keyPair: options.keyPair,
       open: (store) =>
@@ -77,6 +77,11 @@ export class Oplog extends EventEmitter<{
   async ready(): Promise<void> {
     await this.#base.ready()
     await this.#base.update()
+    // Merges are faster in big batches. A newcomer must not begin with one: the base moves to
+    // another core at its first ops, and only from there it leaps over the history.
+    const isNew = !this.#base.writable && this.#base.view.core.length === 0
+    if (isNew) this.#base.once('writable', () => this.#base.setBigBatches(true))
+    else this.#base.setBigBatches(true)
   }
 
   get key(): Buffer {

@@ -12,7 +12,10 @@ const ROOT = path.join(import.meta.dirname, '..')
 /** Which files may import a package. A trailing slash means every file below. */
 const DOORS: Record<string, string[]> = {
   hyperswarm: ['core/swarm.ts'],
-  hyperdht: ['core/swarm.ts'],
+  // The DHT node is a part of the swarm with an idea of its own; so are the LAN and relaying.
+  hyperdht: ['core/dht.ts'],
+  'multicast-dns': ['core/lan.ts'],
+  'blind-relay': ['core/relay.ts'],
   autobase: ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],

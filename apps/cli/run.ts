@@ -138,6 +138,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'list what removed nodes wrote and nobody heeds',
     load: async () => (await import('./verbs/node.ts')).nodeDropped
   },
+  net: {
+    summary: 'show the way to each member, and why it is that',
+    load: async () => (await import('./verbs/net.ts')).net
+  },
   status: {
     summary: 'show how this node does',
     load: async () => (await import('./verbs/status.ts')).status
@@ -201,13 +205,8 @@ function createProgram(world: World, outcome: { exitCode: number }): Command {
       groups.set(noun, program.command(noun).description(summary))
       continue
     }
-    const group =
-      groups.get(noun) ??
-      program
-        .command(noun)
-        .description(GROUPS[noun] ?? '')
-        .helpCommand(false)
-    groups.set(noun, group)
+    const group = groups.get(noun) ?? program.command(noun).description(GROUPS[noun] ?? '')
+    groups.set(noun, group.helpCommand(false))
     group.command(verb).description(summary)
   }
   // A verb is loaded when its command is come to: that of a group before that of its own verb.
@@ -218,6 +217,8 @@ function createProgram(world: World, outcome: { exitCode: number }): Command {
       if (known === undefined) return
       const verb = (await known.load()) as AnyVerb
       verb.describe(command)
+      // Without an action commander looks for the nearest verb; with one it counts arguments.
+      if (takesOnlyVerbs(command) && parent.args[1]?.startsWith('-') === false) return
       command.action(async () => {
         const options: Options = command.optsWithGlobals()
         outcome.exitCode = await perform(verb, command.args, options, createContext(options, world))
@@ -226,6 +227,9 @@ function createProgram(world: World, outcome: { exitCode: number }): Command {
   }
   return program
 }
+
+const takesOnlyVerbs = ({ commands, registeredArguments }: Command): boolean =>
+  commands.length > 0 && registeredArguments.length === 0
 
 async function perform(
   verb: AnyVerb,

@@ -3,14 +3,15 @@ import test from 'brittle'
 import { Links } from '../../core/links.ts'
 import type { Connection } from '../../core/swarm.ts'
 
-test('links - an idle link carries a heartbeat a second, a busy one none', (t) => {
+test('links - an idle link carries a heartbeat a second, a busy one none; each a question in ten', (t) => {
   const { links, connections, pass } = linksTo('b', 'c')
   const [idle, busy] = connections as [FakeConnection, FakeConnection]
   idle.hears = busy.hears = true
+  pass(1)
   const before = [idle.writes, busy.writes]
   pass(20, () => busy.write(Buffer.from('an answer')))
-  t.is(idle.writes - (before[0] ?? 0), 10)
-  t.is(busy.writes - (before[1] ?? 0), 20, 'its own words only')
+  t.is(idle.writes - (before[0] ?? 0), 10 + 1)
+  t.is(busy.writes - (before[1] ?? 0), 20 + 1, 'its own words, and the question')
   t.ok(idle.largest <= 40, `${idle.largest} bytes`)
   t.is(links.ids.length, 2)
 })

@@ -37,6 +37,7 @@ test('init - what is typed is what is sent', async (t) => {
     engine: 'none',
     peers: ['h:1'],
     bootstrap: ['b:2', 'c:3'],
+    relay: true,
     defaultRole: 'node'
   })
   t.is(ran.code, 0)

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import test from 'brittle'
 import type { ErrorJson } from '../../../apps/api.ts'
+import { VERB_NAMES } from '../../../apps/cli/run.ts'
 import { VERSION } from '../../../apps/version.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import { cli, fakeDaemon, tempDir } from './fake-daemon.ts'
@@ -69,6 +70,39 @@ test('run - help names every verb; help of a verb its own and the common options
   t.is(logs.code, 0)
   t.ok(logs.out.includes('--tail') && logs.out.includes('--data'))
   t.is((await cli(['--version'])).out, `${VERSION}\n`)
+})
+
+test('run - a noun has verbs: its help lists them, and one misspelt is told the nearest', async (t) => {
+  const node = await cli(['node', '--help'])
+  t.is(node.code, 0)
+  t.alike(
+    [...(node.out.split('Commands:\n')[1] ?? '').matchAll(/^ {2}(\w+)/gm)].map(([, verb]) => verb),
+    VERB_NAMES.filter((name) => name.startsWith('node ')).map((name) => name.slice(5))
+  )
+  t.is((await cli(['node'])).code, 1, 'alone it does nothing')
+  t.is(
+    (await cli(['node', 'renme'])).err,
+    "brume: unknown command 'renme' (Did you mean rename?)\n  next: brume --help\n"
+  )
+  t.ok((await cli(['help', 'node', 'rm'])).out.startsWith('Usage: brume node rm '))
+})
+
+test('run - a noun may be a verb too', async (t) => {
+  const dir = await fakeDaemon(t, {
+    'GET /key': () => ({ key: 'old' }),
+    'POST /key/rotate': () => ({ key: 'new' })
+  })
+  t.is((await cli(['key', '--data', dir])).out, 'old\n')
+  for (const args of [
+    ['--data', dir, 'key', 'rotate'],
+    ['key', '--data', dir, 'rotate']
+  ])
+    t.is((await cli([...args, '--json'])).out, '{"key":"new"}\n')
+  t.is(
+    (await cli(['key', 'rotat'])).err,
+    "brume: unknown command 'rotat' (Did you mean rotate?)\n  next: brume --help\n"
+  )
+  t.ok((await cli(['key', '--help'])).out.includes('  rotate '))
 })
 
 test('run - a verb loads what it needs: ps reaches commander and nothing else of npm', (t) => {

@@ -72,6 +72,8 @@ interface Database {
   durable: Tables
   since: WriteOp[][]
   slowMs: () => number
+  /** When the last of the writes asked for is done: they are done in their order. */
+  doneAt: number
 }
 
 interface Handle {
@@ -175,9 +177,11 @@ export class SimDisk {
       },
       flush: ({ database }: Handle, _family: string, request: unknown, done: Callback) => {
         if (database === null) return
-        database.durable = share(database.tables)
-        database.since = []
-        this.#answer(() => done.call(request, null), database.slowMs())
+        this.#answerWrite(database, () => {
+          database.durable = share(database.tables)
+          database.since = []
+          done.call(request, null)
+        })
       },
       compact: (...args: unknown[]) => this.#answerLast(args),
       compactRange: (...args: unknown[]) => this.#answerLast(args),
@@ -224,9 +228,12 @@ export class SimDisk {
           ...(start === undefined ? {} : { start: Buffer.from(start) }),
           ...(end === undefined ? {} : { end: Buffer.from(end) })
         }))
-        this.#write(database.tables, kept)
-        database.since.push(kept)
-        this.#answer(() => done.call(context, null), database.slowMs())
+        // Not to be read before its writer knows of it.
+        this.#answerWrite(database, () => {
+          this.#write(database.tables, kept)
+          database.since.push(kept)
+          done.call(context, null)
+        })
       },
       snapshotCreate: ({ database }: Handle) => share(database?.tables ?? new Map<string, Table>()),
       snapshotDestroy: () => {},
@@ -279,6 +286,12 @@ export class SimDisk {
     }
   }
 
+  #answerWrite(database: Database, act: () => void): void {
+    const { now } = this.#time
+    database.doneAt = Math.max(database.doneAt, now + database.slowMs())
+    this.#answer(act, database.doneAt - now)
+  }
+
   #answerLast(args: unknown[]): void {
     const done = args.at(-1) as Callback
     this.#answer(() => done.call(args.at(-2), null))
@@ -310,7 +323,8 @@ const fresh = (tables: Tables, durable: Tables, since: WriteOp[][]): Database =>
   tables,
   durable,
   since,
-  slowMs: () => 0
+  slowMs: () => 0,
+  doneAt: 0
 })
 
 /** The same tables, to be copied before either side changes one. */

@@ -16,6 +16,9 @@ const APPLICATIONS = ['shop', 'office']
 const MICROSERVICES = ['web', 'db', 'job']
 const ZONES = ['north', 'south']
 
+/** As many as a simulation may grow to. */
+const MOST_HOSTS = 7
+
 const at = (): number => Date.now()
 
 export const OPERATIONS: Operation[] = [
@@ -113,6 +116,110 @@ export const OPERATIONS: Operation[] = [
       world.administer(host, `${node.name} is ${role}${controller ? ', may lead' : ''}`, [
         { type: 'node.set', node: node.id, role, controller, over: node.op, at: at() }
       ])
+      return true
+    }
+  },
+  {
+    name: 'lost',
+    weight: 1,
+    act(world, host, random) {
+      const { mesh } = host
+      const alive = mesh.alive()
+      const silent = [...mesh.state.nodes.values()].filter(
+        ({ id, state, lost }) => state === 'member' && !lost && !alive.has(id)
+      )
+      if (silent.length === 0) return false
+      const node = random.pick(silent)
+      world.administer(host, `${node.name} is lost`, [
+        { type: 'node.set', node: node.id, lost: true, over: node.op, at: at() }
+      ])
+      return true
+    }
+  },
+  {
+    name: 'join by the key',
+    weight: 2,
+    act(world, host) {
+      if (world.hosts.length >= MOST_HOSTS) return false
+      const { mesh } = host
+      world.join(world.addBeside(host), `the key of ${host.name}`, () => mesh.keyRing.show())
+      return true
+    }
+  },
+  {
+    name: 'join by invite',
+    weight: 1,
+    act(world, host, random) {
+      if (world.hosts.length >= MOST_HOSTS || host.mesh.me?.role !== 'admin') return false
+      const { mesh } = host
+      const made = host.as(() =>
+        mesh.invite({
+          role: random.pick(['admin', 'operator', 'node'] as const),
+          controller: random.chance(0.5),
+          labels: {},
+          uses: 1 + random.integer(2),
+          expiresAt: at() + 3_600_000,
+          at: at()
+        })
+      )
+      world.join(world.addBeside(host), `an invite of ${host.name}`, async () => {
+        await host.as(() => mesh.append([made.op]))
+        return made.text
+      })
+      return true
+    }
+  },
+  {
+    name: 'rotate the key',
+    weight: 1,
+    act(world, host) {
+      if (host.mesh.me?.role !== 'admin') return false
+      const { rotation, seals } = host.as(() => host.mesh.keyRing.rotation())
+      world.administer(host, 'another mesh key', [
+        { type: 'key.rotate', rotation, at: at() },
+        ...seals
+      ])
+      return true
+    }
+  },
+  {
+    name: 'lock',
+    weight: 1,
+    act(world, host) {
+      const { mesh, nodes } = host.mesh.state
+      const saw = [...nodes.values()].filter((n) => n.state === 'member').map(({ id }) => id)
+      if (mesh?.locked === true) {
+        world.administer(host, 'unlock', [{ type: 'mesh.unlock', at: at() }])
+      } else world.administer(host, 'lock', [{ type: 'mesh.lock', saw, at: at() }])
+      return true
+    }
+  },
+  {
+    name: 'approve',
+    weight: 3,
+    act(world, host, random) {
+      const pending = [...host.mesh.state.nodes.values()].filter((n) => n.state === 'pending')
+      if (pending.length === 0) return false
+      const { id, name } = random.pick(pending)
+      world.administer(host, `approve ${name}`, [{ type: 'node.approve', node: id, at: at() }])
+      return true
+    }
+  },
+  {
+    name: 'rm node',
+    weight: 1,
+    act(world, host, random) {
+      const { mesh } = host
+      if (mesh.me?.role !== 'admin') return false
+      const others = [...mesh.state.nodes.values()].filter(
+        ({ id, state }) => id !== host.id && state === 'member'
+      )
+      // Two at the least are left on every side.
+      if (others.length < 3) return false
+      const { id, name } = random.pick(others)
+      const keepKey = random.chance(0.3)
+      const ops = host.as(() => mesh.removal(id, keepKey))
+      world.administer(host, `rm node ${name}${keepKey ? ', keeping the key' : ''}`, ops)
       return true
     }
   },

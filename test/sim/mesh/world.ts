@@ -1,6 +1,7 @@
 /** What a simulation consists of: hosts, the network between them, and what was acknowledged. */
 import type { Op } from '../../../core/state/index.ts'
 import { BrumeError, sentenceOf } from '../../../core/errors.ts'
+import { judge } from '../../../core/judge.ts'
 import type { OpId } from '../../../core/state/records.ts'
 import { Host, type HostOptions } from './host.ts'
 import type { SimNetwork } from './network.ts'
@@ -167,7 +168,13 @@ export class World {
 
 /** `to` is no member any more, or not yet, as `host` sees it; or `host` has gone itself. */
 function isShut(host: Host, to: Host): boolean {
-  const { nodes } = host.mesh.state
-  const state = nodes.get(to.id)?.state ?? 'member'
-  return state !== 'member' || nodes.get(host.id)?.state === 'removed'
+  const { state, membership } = host.mesh
+  if (state.nodes.get(host.id)?.state === 'removed') return true
+  const known = state.nodes.get(to.id)
+  if (known !== undefined) return known.state !== 'member'
+  // Let in by one whose word did not count any more, with a key that is none any more.
+  const { paper, proof } = to.mesh.membership
+  const { mesh, joinPublicKey } = membership.paper
+  const now = Date.now()
+  return judge({ paper, proof, wants: false }, { state, mesh, joinPublicKey, now }) !== null
 }
