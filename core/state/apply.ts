@@ -38,8 +38,8 @@ export interface OpDeclaration<T> {
   shape: Shape<T>
   /** Whether an author that is no member may write it; only asked of those. */
   mayBeOutside?: (op: T, author: NodeRecord, node: NodeRecord | null) => boolean
-  /** What it is about, for the audit; missing where no person decides it. */
-  audit?: (op: T) => string
+  /** What it is about, for the audit: a name or a node id; missing where no person decides it. */
+  audit?: (op: T, author: string) => string
   apply(op: T, context: ApplyContext): Promise<Verdict>
 }
 

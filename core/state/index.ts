@@ -93,6 +93,8 @@ export async function applyOp(op: Op, context: ApplyContext): Promise<Verdict> {
     }
   }
   const verdict = await declaration.apply(op, context)
-  if (verdict === null && declaration.audit) await audit(context, op, declaration.audit(op))
+  if (verdict === null && declaration.audit && author !== null) {
+    await audit(context, op, declaration.audit(op, author.id))
+  }
   return verdict
 }
