@@ -3,6 +3,8 @@ import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
 import { applications } from './applications.ts'
 import { bundles } from './bundles.ts'
+import { conflicts } from './conflicts.ts'
+import { history } from './history.ts'
 import { invites } from './invites.ts'
 import { keys } from './keys.ts'
 import { logs } from './logs.ts'
@@ -22,5 +24,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...applications(daemon),
   ...microservices(daemon),
   ...replicaRoutes(daemon),
+  ...conflicts(daemon),
+  ...history(daemon),
   ...logs(daemon)
 ]
