@@ -98,6 +98,7 @@ export class Mesh extends EventEmitter<{
   #unsettledAt = bootNow()
   #tick: NodeJS.Timeout | null = null
   #closing = false
+  readonly #joins: boolean
 
   constructor(
     components: MeshComponents,
@@ -108,6 +109,7 @@ export class Mesh extends EventEmitter<{
     super()
     const { dir, store, identity, log } = components
     this.#components = components
+    this.#joins = met !== null
     this.membership = membership
     this.self = identity.id
     const meshKey = Buffer.from(membership.mesh, 'hex')
@@ -169,8 +171,9 @@ export class Mesh extends EventEmitter<{
     } finally {
       clearTimeout(late)
     }
-    // Links from before do not wake the oplog up for what their peers have: they are made anew.
-    if (lacking) for (const { connection } of this.links.all) connection.destroy()
+    // Links from before do not wake the oplog up for what their peers have: they are made anew. Who
+    // joins has just made them, and is only slow.
+    if (lacking && !this.#joins) for (const { connection } of this.links.all) connection.destroy()
     this.#swarm.start()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
