@@ -5,7 +5,8 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
-import { kill, type KillResult } from './kill.ts'
+import { kill } from './kill.ts'
+import { net } from './net.ts'
 
 interface Options {
   times: number | null
@@ -13,7 +14,16 @@ interface Options {
   engine: 'process' | 'docker'
 }
 
-const SOAKS: Record<string, (options: Options) => Promise<KillResult>> = {
+interface Outcome {
+  soak: string
+  kills: number
+  /** What does not hold. */
+  broken: string[]
+}
+
+const SOAKS: Record<string, (options: Options) => Promise<Outcome>> = {
+  net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
+
   async kill({ times, seed, engine }) {
     const socket = engine === 'docker' ? await dockerSocket() : null
     if (socket !== null) await ensureImages(socket)
