@@ -45,12 +45,7 @@ test(
     )
     // n1 is the open one: it lets the others in.
     const { nodes } = await createFleet(t, lab, { engines: false, on: [4, 0, 1, 2, 3] })
-    const [open, easy, , symmetric] = nodes as [
-      FleetNode,
-      FleetNode,
-      FleetNode,
-      FleetNode
-    ]
+    const [open, easy, , symmetric] = nodes as [FleetNode, FleetNode, FleetNode, FleetNode]
     const me = row(await open.json<NetJson[]>('net'), 'n1')
     t.is(me?.nat, 'open')
 
