@@ -18,7 +18,7 @@ import { declare, type During } from './bench.ts'
 import { durations, type Durations } from './measure.ts'
 import { spread } from './table.ts'
 
-const RUNS = 20
+const RUNS = 10
 const OPS = 10_000
 const BATCH = 100
 

@@ -31,11 +31,13 @@ export interface LanFind {
 const SERVICE = '_brume._udp.local'
 /** ms after the start, and after an interface came: datagrams are lost, and starts coincide. */
 const FIRST_ASKS = [0, 1_000, 3_000]
-const SEARCHING_MS = 6_000
+const SEARCHING_MS = 3_000
 const QUIET_MS = 60_000
 const SCAN_MS = 5_000
 /** Of one interface: a flood of questions must not become a flood of answers. */
-const ANSWER_EVERY_MS = 200
+const ANSWER_EVERY_MS = 1_000
+/** Who is missed for longer is asked for as rarely as when all are there. */
+const SEARCH_FOR_MS = 120_000
 const TTL_S = 120
 const MAX_SEEN = 256
 
@@ -46,10 +48,13 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
   readonly #session = randomBytes(4).toString('hex')
   readonly #sockets = new Map<string, Promise<MulticastDNS | null>>()
   readonly #answeredAt = new Map<string, number>()
+  /** Interfaces on which an answer waits for its turn. */
+  readonly #late = new Set<string>()
   readonly #seen = new Set<string>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #asks: NodeJS.Timeout | null = null
   #searching = true
+  #searchingSince = performance.now()
   #addresses = ''
   #closed = false
 
@@ -71,6 +76,7 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
   search(searching: boolean): void {
     if (searching === this.#searching) return
     this.#searching = searching
+    this.#searchingSince = performance.now()
     if (!this.#closed && this.#asks !== null) this.#askLater()
   }
 
@@ -140,7 +146,8 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
 
   #askLater(): void {
     if (this.#asks !== null) clearTimeout(this.#asks)
-    const ms = (this.#searching ? SEARCHING_MS : QUIET_MS) * (0.9 + Math.random() * 0.2)
+    const often = this.#searching && performance.now() - this.#searchingSince < SEARCH_FOR_MS
+    const ms = (often ? SEARCHING_MS : QUIET_MS) * (0.9 + Math.random() * 0.2)
     this.#asks = setTimeout(() => {
       for (const socket of this.#sockets.values()) {
         void socket.then((open) => {
@@ -160,7 +167,19 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
     const port = this.#options.port()
     const now = performance.now()
     if (this.#closed || port === null) return
-    if (now - (this.#answeredAt.get(host) ?? -Infinity) < ANSWER_EVERY_MS) return
+    const waitMs = (this.#answeredAt.get(host) ?? -Infinity) + ANSWER_EVERY_MS - now
+    if (waitMs > 0) {
+      // Who asks now may not have heard the last answer; one more, for all that ask meanwhile.
+      if (this.#late.has(host)) return
+      const timer = setTimeout(() => {
+        this.#late.delete(host)
+        this.#timers.delete(timer)
+        this.#answer(host, socket)
+      }, waitMs)
+      this.#late.add(host)
+      this.#timers.add(timer)
+      return
+    }
     this.#answeredAt.set(host, now)
     const data = encodeTxt({ id: this.#options.self, port, session: this.#session })
     socket.respond([{ name: this.#name, type: 'TXT', ttl: TTL_S, data }])

@@ -118,6 +118,7 @@ export class Mesh extends EventEmitter<{
   #ticks = 0
   #closing = false
   readonly #ending = new AbortController()
+  readonly #joins: boolean
 
   constructor(
     components: MeshComponents,
@@ -128,6 +129,7 @@ export class Mesh extends EventEmitter<{
     super()
     const { dir, store, identity, log } = components
     this.#components = components
+    this.#joins = met !== null
     this.membership = membership
     this.self = identity.id
     const meshKey = Buffer.from(membership.mesh, 'hex')
@@ -218,8 +220,9 @@ export class Mesh extends EventEmitter<{
     } finally {
       clearTimeout(late)
     }
-    // Links from before do not wake the oplog up for what their peers have: they are made anew.
-    if (lacking) for (const { connection } of this.links.all) connection.destroy()
+    // Links from before do not wake the oplog up for what their peers have: they are made anew. Who
+    // joins has just made them, and is only slow.
+    if (lacking && !this.#joins) for (const { connection } of this.links.all) connection.destroy()
     if (!this.#outside) this.#swarm.start()
     this.#release()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) await this.#begin()

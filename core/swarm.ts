@@ -95,6 +95,7 @@ const RANDOM_DIAL_MS = 40_000
 const STEADY_MS = 10_000
 /** What was heard on the LAN is good for. */
 const HEARD_MS = 150_000
+const HEARD_AGAIN_MS = 2_000
 const MAX_STRANGERS = 128
 
 /** ms after `start`: nodes that join in the same moment find each other only by looking again. */
@@ -525,14 +526,18 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** A node at an address of this network. */
   #onHeard({ id, host, port, isNew }: LanFind): void {
+    const before = this.#heard.get(id)?.at ?? -Infinity
     this.#heard.set(id, { address: { host, port }, at: bootNow() })
     for (const [old, { at }] of this.#heard) {
       if (bootNow() - at > HEARD_MS) this.#heard.delete(old)
     }
     const isMember = this.#world.members.has(id)
     if (!isMember) this.#addStranger(id, [])
-    if (!isNew) return
+    // A member that is heard again is within reach again: a dial from before may hang for seconds.
+    const isBack = isMember && !this.#isConnected(id) && bootNow() - before > HEARD_AGAIN_MS
+    if (!isNew && !isBack) return
     const dial = this.#dialled(id)
+    if (dial.startedAt !== null && bootNow() - dial.startedAt < SIMULTANEOUS_MS) return
     dial.attempts = 0
     // Both ends hear each other at once; two connections that cross cost both.
     const first = this.#world.members.size === 0 || (isMember && this.#self < id)

@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
 import { kill } from './kill.ts'
+import { net } from './net.ts'
 import { sim } from './sim.ts'
 
 interface Options {
@@ -21,6 +22,8 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
+  net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
+
   async kill({ times, seed, engine }) {
     const socket = engine === 'docker' ? await dockerSocket() : null
     if (socket !== null) await ensureImages(socket)
