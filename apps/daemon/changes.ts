@@ -44,7 +44,7 @@ export function contrast(one: Version, other: Version): [string, string] {
 
 /** Leaves that differ, in the order of their paths. What names its content by a digest is a leaf. */
 export function differences(before: unknown, after: unknown, path = ''): Difference[] {
-  if (canonical(before) === canonical(after)) return []
+  if (canonical(before) === canonical(after) || isSameFile(before, after)) return []
   if (!isPlain(before) || !isPlain(after) || hasDigest(before) || hasDigest(after)) {
     return [{ path, before, after }]
   }
@@ -101,6 +101,9 @@ const listed = (parts: string[]): string =>
 
 const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isSameFile = (a: unknown, b: unknown): boolean =>
+  hasDigest(a) && hasDigest(b) && a.digest === b.digest
 
 const hasDigest = (value: unknown): value is { digest: string } =>
   isPlain(value) && typeof value['digest'] === 'string'

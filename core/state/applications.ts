@@ -8,12 +8,13 @@ import {
   stand,
   thingsAside,
   wasRemoved,
-  type Seen
+  type Seen,
+  type Value
 } from './conflicts.ts'
 import type { Thing } from './history.ts'
 import { keys } from './keys.ts'
 import { name } from './names.ts'
-import type { OpId, Written } from './records.ts'
+import type { OpId } from './records.ts'
 import {
   integer,
   list,
@@ -162,5 +163,5 @@ async function removeUnder(
 }
 
 /** All that there is to say of one is that it is there. */
-const asValue = (record: ApplicationRecord | null): (Written & { value: unknown }) | null =>
+const asValue = (record: ApplicationRecord | null): Value | null =>
   record === null ? null : { ...record, value: {} }

@@ -56,7 +56,7 @@ interface Rival extends Side {
   place: number
 }
 
-type Value = Written & { value: unknown }
+export type Value = Written & Pick<Edit, 'value' | 'content'>
 
 const RIVALS: Ring = { name: 'rivals', max: MAX_RIVALS }
 const REMOVALS: Ring = { name: 'removals', max: MAX_REMOVALS }
@@ -181,9 +181,9 @@ async function before(
   return { aside, standing, isUnseen: ({ op, by }) => !known.has(op) && by !== author?.id }
 }
 
-function sideOfRecord({ op, by, at, value }: Value, aside: AsideRecord | null): Side {
+function sideOfRecord({ op, by, at, value, content }: Value, aside: AsideRecord | null): Side {
   if (aside?.standing.op === op) return aside.standing
-  return { op, by, at, ...kept(value) }
+  return { op, by, at, ...kept(value, content) }
 }
 
 async function save(

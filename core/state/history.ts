@@ -23,7 +23,7 @@ export interface Thing {
 export interface Side extends Written {
   /** null: removed. Missing where it was too large to be kept. */
   value?: unknown
-  /** Of the value. */
+  /** Of what makes it the same as another value. */
   hash: string
   /** Of the value as canonical JSON. */
   bytes: number
@@ -48,6 +48,8 @@ export interface Edit {
   at: number
   /** All that people set of it, as JSON has it; null removes it. */
   value: unknown
+  /** What makes two values the same, where that is less than all of them. */
+  content?: unknown
 }
 
 interface HistoryRecord {
@@ -100,14 +102,14 @@ export async function thingsUnder(
   return found.map(({ key }) => ({ noun, name: prefix + key.slice(start.length) }))
 }
 
-export function sideOf(context: ApplyContext, { at, value }: Edit): Side {
-  return { ...written(context, at), ...kept(value) }
+export function sideOf(context: ApplyContext, { at, value, content }: Edit): Side {
+  return { ...written(context, at), ...kept(value, content) }
 }
 
 /** A value with its hash; without itself where it is too large. */
-export function kept(value: unknown): Pick<Side, 'value' | 'hash' | 'bytes'> {
+export function kept(value: unknown, content = value): Pick<Side, 'value' | 'hash' | 'bytes'> {
   const bytes = Buffer.byteLength(canonical(value))
-  const hash = contentHash(value)
+  const hash = contentHash(content)
   return bytes > MAX_VALUE_BYTES ? { hash, bytes } : { value, hash, bytes }
 }
 

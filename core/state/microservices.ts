@@ -1,7 +1,7 @@
 /** Microservices: what to run, how, and how often. Written by operators and admins. */
 import { contentHash } from '../crypto.ts'
 import { declare, mayOperate, written, type ApplyContext, type ViewBatch } from './apply.ts'
-import { keepVoid, loseTo, seenFields, stand, wasRemoved } from './conflicts.ts'
+import { keepVoid, loseTo, seenFields, stand, wasRemoved, type Value } from './conflicts.ts'
 import type { Edit, Thing } from './history.ts'
 import { keys } from './keys.ts'
 import { labelKey, name } from './names.ts'
@@ -20,7 +20,7 @@ import {
   text,
   type Infer
 } from './shape.ts'
-import type { OpId, Written } from './records.ts'
+import type { OpId } from './records.ts'
 import type { ApplicationRecord, MicroserviceRecord, PlacementRecord } from './state.ts'
 
 const port = object({
@@ -208,15 +208,20 @@ type Removal = Pick<MicroserviceRm, 'application' | 'name' | 'over' | 'beside' |
 const editOf = (op: Removal, value: MicroserviceSpec | null): Edit => ({
   ...op,
   thing: microserviceThing(op),
-  value
+  value,
+  content: contentOf(value)
 })
 
 function microserviceName({ application, name }: { application: string; name: string }): string {
   return `${application}/${name}`
 }
 
-const asValue = (record: MicroserviceRecord | null): (Written & { value: unknown }) | null =>
-  record === null ? null : { ...record, value: record.spec }
+const asValue = (record: MicroserviceRecord | null): Value | null =>
+  record === null ? null : { ...record, value: record.spec, content: contentOf(record.spec) }
+
+/** Where a bundle lies is no part of what people set. */
+const contentOf = (spec: MicroserviceSpec | null): unknown =>
+  spec === null ? null : { ...spec, files: spec.files?.digest ?? null }
 
 function isAfter(
   { after }: { after?: number | undefined },

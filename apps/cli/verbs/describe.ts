@@ -31,7 +31,7 @@ function microservice(
     ['microservice', `${application}/${m.name}`],
     ['revision', m.revision],
     ['set', `${m.setAt} by ${m.setBy}`],
-    [`${application} at`, `${rev}, for deploy --if-rev`],
+    ['rev', `${rev}, of ${application}, for deploy --if-rev`],
     ['image', spec.image ?? ''],
     ['images', join(spec.images, ' ')],
     ['files', spec.files ? `${spec.files.digest.slice(0, 12)} (${spec.files.bytes} bytes)` : ''],

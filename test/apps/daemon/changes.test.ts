@@ -21,6 +21,7 @@ test('changes - what differs, in one line', (t) => {
     'files abcdef01 → 99999999'
   )
   t.is(line({ command: [] }, { command: ['run', '-v'] }), 'command none → run -v')
+  t.is(line({ files }, { files: { ...files, core: 'y' } }), 'as before', 'wherever it lies')
   t.is(line(web, web), 'as before')
   t.is(line(web, null), 'removed')
   t.is(line(null, web), 'created again: image local/web:2, replicas 3')

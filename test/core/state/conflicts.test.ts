@@ -332,6 +332,24 @@ test('conflicts - an edit that was seen, of the same author, or of the same cont
   t.alike(await listed(it), [])
 })
 
+test('conflicts - the same files are the same, wherever a side keeps them', async (t) => {
+  const it = await after(base())
+  const over = await opOf(it)
+  const at = (core: string): Partial<MicroserviceSpec> => ({
+    files: {
+      digest: 'd'.repeat(64),
+      bytes: 1,
+      core: core.repeat(64),
+      blockOffset: 0,
+      blockLength: 1,
+      byteOffset: 0
+    }
+  })
+  t.is(await it.apply(B.writer, { ...set('web', 1, over), spec: spec(at('a')) } as Op), null)
+  t.is(await it.apply(C.writer, { ...set('web', 1, over), spec: spec(at('b')) } as Op), null)
+  t.alike(await listed(it), [])
+})
+
 test('conflicts - an edit of what a removal of the application took is kept, and can be put back', async (t) => {
   const it = await after(base())
   const over = await opOf(it)

@@ -122,12 +122,14 @@ test('describe - only what is said of it', async (t) => {
   const dir = await fakeDaemon(t, {
     'GET /describe': () => ({
       application: 'hello',
+      rev: '0123456789abcdef',
       microservices: [{ ...microservice, replicas: [replica()] }]
     })
   })
   t.is(
     (await cli(['describe', 'hello', '--data', dir])).out,
     'microservice:  hello/web\nrevision:      aaaa\nset:           2026-01-01T11:00:00Z by pi-1\n' +
+      'rev:           0123456789abcdef, of hello, for deploy --if-rev\n' +
       'image:         local/node:20\ncommand:       node "a b"\n' +
       'replicas:      one on every node that fits\nports:         80/tcp\nenv:           X=1\n' +
       'resources:     0.5 cpus, 64 MiB memory\nrestart:       always\n\n' +
