@@ -18,6 +18,7 @@
  *   GET    /invites                                   InviteJson[]
  *   POST   /invites            InviteRequest          InviteMade
  *   DELETE /invites/:invite                           InviteJson
+ *   GET    /net                                       NetJson[]              (a row a member)
  *   POST   /bundles            (application/x-tar)    BundleResult
  *   POST   /applications       DeployRequest          DeployResult
  *   GET    /applications                              ApplicationJson[]
@@ -98,6 +99,8 @@ export interface InitRequest {
   bootstrap: string[]
   /** HOST:PORT of members to try first. */
   peers: string[]
+  /** Carry packets of members that cannot reach each other, where this node is open; default true. */
+  relay?: boolean
   defaultRole: RoleName
 }
 
@@ -209,6 +212,28 @@ export interface LeaveResult {
   containers: string[]
   /** The daemon has stopped once this process is gone. */
   pid: number
+}
+
+/** What the routers before a node do to its packets. */
+export type NatJson = 'open' | 'easy' | 'symmetric' | 'unknown'
+
+/** A member, and the way this node has to it. */
+export interface NetJson {
+  name: string
+  id: string
+  /** `down`: no link leads there, which in a large mesh is no fault. */
+  path: 'self' | 'lan' | 'direct' | 'relayed' | 'down'
+  /** Name of the relay, or where there is no link, of the next node on the way; else null. */
+  via: string | null
+  /** HOST:PORT the packets go to; null where no link leads there. */
+  address: string | null
+  /** Measured every 10 s; null until then. */
+  rttMs: number | null
+  nat: NatJson
+  /** Age of the link, or of its end; null where there never was one since this daemon started. */
+  sinceMs: number | null
+  /** One sentence. */
+  why: string
 }
 
 export interface BundleResult {

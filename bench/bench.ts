@@ -11,8 +11,10 @@ export interface Bench<Result> {
 export interface BenchOptions {
   /** How often; null for the bench's own number. */
   runs: number | null
-  /** Of `idle`. */
+  /** Of `idle`, `death` and `links`. */
   minutes: number
+  /** Of `links`. */
+  nodes?: number | undefined
 }
 
 export interface During {

@@ -15,6 +15,8 @@ export interface IdleResults {
   cpuPercent: number
   opsAppended: number
   bytesPerMinute: number
+  /** Both ways, of each of its links. */
+  kbPerSLink: number
   minutes: number
 }
 
@@ -56,16 +58,18 @@ export const idle = declare<IdleResults>({
     }
     const [, middle = [], end = []] = samples
     const costs = nodes.map((_, i) => costOf(middle[i], end[i]))
+    const bytesPerMinute = Math.round(Math.max(...costs.map(({ bytes }) => bytes)))
     return {
       rssMb: Math.round(Math.max(...end.map(({ rssMb }) => rssMb)) * 10) / 10,
       cpuPercent: Math.round(Math.max(...costs.map(({ cpuPercent }) => cpuPercent)) * 100) / 100,
       opsAppended: (await oplogLength(nodes)) - lengthBefore,
-      bytesPerMinute: Math.round(Math.max(...costs.map(({ bytes }) => bytes))),
+      bytesPerMinute,
+      kbPerSLink: Math.round((bytesPerMinute / 60 / 1024 / (nodes.length - 1)) * 1000) / 1000,
       minutes
     }
   },
 
-  rows: ({ rssMb, cpuPercent, opsAppended, bytesPerMinute, minutes }) => [
+  rows: ({ rssMb, cpuPercent, opsAppended, bytesPerMinute, kbPerSLink, minutes }) => [
     {
       what: `memory after ${minutes} minutes`,
       measured: `${rssMb} MiB`,
@@ -81,7 +85,12 @@ export const idle = declare<IdleResults>({
       measured: String(opsAppended),
       must: { be: '0', holds: opsAppended === 0 }
     },
-    { what: 'traffic', measured: `${bytesPerMinute} bytes a minute`, must: null }
+    { what: 'traffic', measured: `${bytesPerMinute} bytes a minute`, must: null },
+    {
+      what: 'a link, both ways',
+      measured: `${kbPerSLink} KB/s`,
+      must: { be: '≤ 1 KB/s', holds: kbPerSLink <= 1 }
+    }
   ]
 })
 

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--json] [--runs N] [--minutes N]`: measures, prints a table, and with
+ * `npm run bench -- NAME [--json] [--runs N] [--minutes N] [--nodes N]`: measures, prints a table, and with
  * `--json` one object as the last line. What is going on goes to stderr.
  */
 import { parseArgs } from 'node:util'
@@ -11,7 +11,10 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   deploy: async () => (await import('./deploy.ts')).deploy,
   append: async () => (await import('./append.ts')).append,
   failover: async () => (await import('./failover.ts')).failover,
+  join: async () => (await import('./join.ts')).join,
   idle: async () => (await import('./idle.ts')).idle,
+  death: async () => (await import('./death.ts')).death,
+  links: async () => (await import('./links.ts')).links,
   cli: async () => (await import('./cli.ts')).cli
 }
 
@@ -26,17 +29,23 @@ async function main(argv: string[]): Promise<number> {
     options: {
       json: { type: 'boolean', default: false },
       runs: { type: 'string' },
-      minutes: { type: 'string', default: '10' }
+      minutes: { type: 'string', default: '10' },
+      nodes: { type: 'string' }
     }
   })
   const load = BENCHES[positionals[0] ?? '']
   const options: BenchOptions = {
     runs: values.runs === undefined ? null : Number(values.runs),
-    minutes: Number(values.minutes)
+    minutes: Number(values.minutes),
+    nodes: values.nodes === undefined ? undefined : Number(values.nodes)
   }
-  const isNumber = [options.runs ?? 1, options.minutes].every((n) => Number.isFinite(n) && n > 0)
+  const isNumber = [options.runs ?? 1, options.minutes, options.nodes ?? 1].every(
+    (n) => Number.isFinite(n) && n > 0
+  )
   if (load === undefined || !isNumber) {
-    say(`npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--runs N] [--minutes N]`)
+    say(
+      `npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--runs N] [--minutes N] [--nodes N]`
+    )
     return 1
   }
   const bench = await load()

@@ -7,6 +7,7 @@ import { Duplex, Readable } from 'node:stream'
 import c from 'compact-encoding'
 import type Protomux from 'protomux'
 import type { Channel as MuxChannel } from 'protomux'
+import { bootNow } from './clock.ts'
 import { fromId } from './crypto.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import type { Link, Links } from './links.ts'
@@ -79,6 +80,7 @@ export class Channel {
       { ':method': 'POST', ':path': `/${path}` },
       { signal }
     )
+    inUse(link, request)
     request.end(body)
     return new Promise((resolve, reject) => {
       const lost = (error?: unknown): void => reject(unreachable(node, error))
@@ -111,6 +113,7 @@ export class Channel {
     const server = http2.createServer({ settings: { maxConcurrentStreams: MAX_STREAMS } })
     server.on('stream', (stream, headers) => {
       stream.on('error', () => stream.destroy())
+      inUse(link, stream)
       void this.#serve(link.id, stream, String(headers[':path']).slice(1))
     })
     server.on('sessionError', (error) =>
@@ -156,6 +159,15 @@ export class Channel {
 }
 
 /** A protomux channel as a plain byte stream, with back-pressure both ways. */
+/** A link with calls on it is not let go. */
+function inUse(link: Link, stream: http2.Http2Stream): void {
+  link.calls++
+  stream.once('close', () => {
+    link.calls--
+    link.calledAt = bootNow()
+  })
+}
+
 function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
   let drained: (() => void) | null = null
   const channel: MuxChannel | null = mux.createChannel({

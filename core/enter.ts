@@ -64,8 +64,10 @@ export async function joinMesh(
   const swarm = openSwarm(components, {
     keyPair: identity.keyPair,
     topic: meshTopic(key.meshId),
-    bootstrap: [...bootstrap, ...options.peers],
+    bootstrap,
+    peers: options.peers,
     knownNodes: [],
+    relay: components.relay ?? true,
     log
   })
   try {

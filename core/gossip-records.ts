@@ -20,11 +20,16 @@ import { name, nodeId } from './state/names.ts'
 const port = integer(1, 65535)
 const ms = number(0, Number.MAX_SAFE_INTEGER)
 
-/** `links`: who this node is connected to now. Written on every change and once a minute. */
+/** `links`: who this node is connected to now. Written on every change, signed anew each minute. */
 const links = object({
   peers: list(nodeId, 256),
   /** Links that ended while the peer is still a member: how long it had been silent then. */
   ended: list(object({ peer: nodeId, silentMs: ms }), 256),
+  /**
+   * Peers whose newest word, the one of this number, does not list this node though the link
+   * stands: who says so is alive, and has answered them.
+   */
+  answers: list(object({ peer: nodeId, seq: integer(0, Number.MAX_SAFE_INTEGER) }), 256),
   /** Uptime in the steps the election ranks by: 0, 1 (a minute), 2 (an hour), 3 (a day), 4 (a week). */
   uptimeRank: integer(0, 4),
   /** Drawn at daemon start: tells a restart from a pause. */
@@ -93,11 +98,24 @@ export type StatusBody = Infer<typeof status>
 const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
 export type HoldsBody = Infer<typeof holds>
 
+/** `net`: how this node can be reached. Written when that changes. */
+const net = object({
+  /** HOST:PORT of its DHT socket; names would have to be looked up, and are not taken. */
+  addresses: list(pattern(/^(?:\d{1,3}\.){3}\d{1,3}:[1-9]\d{0,4}$/), 16),
+  nat: literal('open', 'easy', 'symmetric', 'unknown'),
+  /** The key it uses towards relays, and as one. */
+  relayKey: nodeId,
+  /** It carries others' packets. */
+  relays: bool
+})
+export type NetBody = Infer<typeof net>
+
 export interface GossipBodies {
   links: LinksBody
   facts: FactsBody
   status: StatusBody
   holds: HoldsBody
+  net: NetBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -106,5 +124,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   links,
   facts,
   status,
-  holds
+  holds,
+  net
 }

@@ -1,27 +1,35 @@
 /**
- * Gossip: one signed record a node and kind, the newest wins. New records are flooded to the
- * neighbours; two peers that meet exchange what the other lacks by version vector. Kept on disk,
+ * Gossip: one signed record a node and kind, the newest wins. What changed is flooded to the
+ * neighbours at once, large bodies as a digest for them to pull; what was only refreshed goes as a
+ * digest with the next second's; two peers that meet exchange what the other lacks. Kept on disk,
  * encrypted, so that the last known status outlives a restart. Never in the oplog.
  */
 import { EventEmitter } from 'node:events'
 import type Protomux from 'protomux'
+import { Budget } from './budget.ts'
 import { bootNow } from './clock.ts'
-import { hash, seal, sign, toId, unseal, verify, type KeyPair } from './crypto.ts'
+import { fromId, hash, sign, toId, verify, type KeyPair } from './crypto.ts'
 import { sentenceOf } from './errors.ts'
-import { readIfThere, writeWhole } from './files.ts'
+import { GossipBook, type Entry } from './gossip-book.ts'
+import { loadGossip, saveGossip } from './gossip-file.ts'
+import { GossipPeer } from './gossip-peer.ts'
 import { gossipShapes, type GossipBodies, type GossipKind } from './gossip-records.ts'
-import { decodeWires, encodeWires, vectors, wires, type Vector, type Wire } from './gossip-wire.ts'
+import {
+  bodyHash,
+  MARK_BYTES,
+  MAX_SEQ,
+  PREFIX_BYTES,
+  type Digest,
+  type Digests,
+  type Refreshed,
+  type Want,
+  type Wire
+} from './gossip-wire.ts'
 import type { Logger } from './logger.ts'
-
-interface Known {
-  wire: Wire
-  body: unknown
-  /** Boot ms by this node's own clock; -Infinity for what was read from disk. */
-  receivedAt: number
-}
 
 export interface GossipRecord<K extends GossipKind> {
   body: GossipBodies[K]
+  seq: number
   receivedAt: number
 }
 
@@ -31,253 +39,504 @@ export interface GossipOptions {
   meshKey: Buffer
   keyPair: KeyPair
   encryptionKey: Buffer
-  /** Records of others than members are dropped, not forwarded. */
+  /** Records of others than members are not taken, not forwarded. */
   isMember(node: string): boolean
+  /** ms since each node's last sign of life, to be kept on disk. */
+  heardMs?(): ReadonlyMap<string, number>
+  /** Boot and wall ms; the machine's own where missing. */
+  now?: () => number
+  wallNow?: () => number
   log: Logger
 }
 
-const MAX_BODY_BYTES = 256 * 1024
-/** Kinds of later versions are carried on, but no author gets more than this. */
-const MAX_KINDS = 16
-/** Records a second one author may send through this node; a burst of four seconds is let through. */
-const MAX_RATE = 20
-const SAVE_MS = 2_000
-/** Every record is signed anew this often, so that others know its author by more than an old paper. */
+/** Every `links` record is signed anew this often, so that a dead node's last one grows old. */
 export const REFRESH_MS = 60_000
 
-/** Emits `change` with node id and kind, for own and foreign records. */
+const MAX_BODY_BYTES = 256 * 1024
+/** Larger bodies are not sent to neighbours who may have them by now: those are told, and ask. */
+const FLOOD_BYTES = 1024
+const TICK_MS = 1_000
+/** Of what one author may have carried on here. */
+const AUTHOR_RECORDS = { perSecond: 20, burst: 80 }
+const AUTHOR_BYTES = { perSecond: 256 * 1024, burst: 1024 * 1024 }
+/** Then another of those who have it is asked. */
+const ANSWER_MS = 2_000
+/** For what a lost message or a full budget left open. */
+const VECTOR_MS = 600_000
+const BEHIND_MS = 2_000
+const SAVE_MS = 2_000
+/** For what was only refreshed: the disk must not work for a mesh that does nothing. */
+const SAVE_REFRESHED_MS = 600_000
+/** Records of authors who are not members here yet: their admission may be on its way. */
+const MAX_WAITING = 128
+const MAX_WAITING_BYTES = 256 * 1024
+const MAX_WAITING_MS = 60_000
+/** Of a clock that is set to beyond the year 6000 nothing is believed: numbers must not run out. */
+const MAX_WALL_MS = 2 ** 47
+const MAX_ASKED = 10_000
+const MAX_TOLD = 1_000
+
+interface Asked {
+  at: number
+  /** Others who said that they have it: a peer that does not answer must not keep it from here. */
+  others: Set<GossipPeer>
+  want: Want
+}
+
+/** Emits `change` with node id and kind where a body is new, or its author heard of again. */
 export class Gossip extends EventEmitter<{ change: [node: string, kind: string] }> {
+  /** Wall ms at which nodes were last heard in earlier runs, by their id. */
+  heardBefore: ReadonlyMap<string, number> = new Map()
   readonly #options: GossipOptions
   readonly #self: string
-  readonly #records = new Map<string, Known>()
-  readonly #peers = new Map<string, { send(records: Wire[]): void; greet(): void }>()
-  readonly #budgets = new Map<string, { tokens: number; at: number }>()
+  readonly #now: () => number
+  readonly #wallNow: () => number
+  readonly #book = new GossipBook()
+  readonly #peers = new Map<string, GossipPeer>()
+  readonly #authors = new Map<string, { records: Budget; bytes: Budget }>()
+  /** Refreshed since the last tick, by key: told to all at once. */
+  readonly #refreshed = new Map<string, Entry>()
+  readonly #asked = new Map<string, Asked>()
+  /** Own records heard with a number beyond mine; gone past at the next tick. */
+  readonly #outrun = new Map<string, number>()
+  readonly #told = new Set<string>()
+  #members: ReadonlySet<string> = new Set()
+  #waiting: { wire: Wire; from: string; at: number }[] = []
+  #ticks = 0
+  #refreshAt: number
+  #vectorAt: number
+  #timer: NodeJS.Timeout | null = null
   #save: NodeJS.Timeout | null = null
-  #refresh: NodeJS.Timeout | null = null
+  #saveDue = Infinity
   #saving: Promise<void> = Promise.resolve()
+  #closed = false
 
   constructor(options: GossipOptions) {
     super()
     this.#options = options
+    this.#now = options.now ?? bootNow
+    this.#wallNow = options.wallNow ?? Date.now
     this.#self = toId(options.keyPair.publicKey)
+    this.#refreshAt = this.#now() + jittered(REFRESH_MS)
+    this.#vectorAt = this.#now() + jittered(VECTOR_MS)
   }
 
   async load(): Promise<void> {
-    const sealed = await readIfThere(this.#options.path)
-    if (sealed === null) return
-    const plain = unseal(sealed, this.#diskKey())
-    if (plain === null) {
+    const saved = await loadGossip(this.#options.path, this.#diskKey())
+    if (saved === null) return
+    if (saved === 'damaged') {
       this.#options.log.warn({ path: this.#options.path }, 'the gossip on disk cannot be read')
       return
     }
-    for (const wire of decodeWires(plain)) {
-      const body = this.#checked(wire)
-      if (body === undefined) continue
-      this.#records.set(recordKey(toId(wire.node), wire.kind), {
-        wire,
-        body,
-        receivedAt: -Infinity
-      })
+    this.heardBefore = saved.heardAt
+    for (const wire of saved.records) {
+      const entry = this.#checked(wire, -Infinity)
+      if (entry === null || !this.#book.hasRoom(entry.node, wire.kind, wire.body.length)) continue
+      // What this node said of itself in an earlier run is kept for its number, and not believed.
+      this.#book.put(entry, { believe: entry.node !== this.#self })
     }
   }
 
   start(): void {
-    this.#refresh = setInterval(() => this.#refreshOwn(), REFRESH_MS)
+    this.#timer = setInterval(() => this.tick(), TICK_MS)
   }
 
   async close(): Promise<void> {
-    if (this.#refresh !== null) clearInterval(this.#refresh)
+    this.#closed = true
+    if (this.#timer !== null) clearInterval(this.#timer)
     if (this.#save !== null) {
       clearTimeout(this.#save)
-      this.#save = null
-      this.#saving = this.#write()
+      this.#saving = this.#saving.then(() => this.#write())
     }
     await this.#saving
   }
 
   get<K extends GossipKind>(node: string, kind: K): GossipRecord<K> | null {
-    const known = this.#records.get(recordKey(node, kind))
-    if (known === undefined || this.#isOutdated(node, known)) return null
-    return known as unknown as GossipRecord<K>
+    return (this.#book.believed(kind).get(node) ?? null) as GossipRecord<K> | null
   }
 
-  /** Newest record of every node that sent one of this kind. */
-  all<K extends GossipKind>(kind: K): Map<string, GossipRecord<K>> {
-    const found = new Map<string, GossipRecord<K>>()
-    for (const [key, known] of this.#records) {
-      const [node, of] = key.split('/')
-      if (of === kind && node !== undefined && !this.#isOutdated(node, known)) {
-        found.set(node, known as unknown as GossipRecord<K>)
-      }
-    }
-    return found
+  /** Newest record of every node that sent one of this kind; goes on changing. */
+  all<K extends GossipKind>(kind: K): ReadonlyMap<string, GossipRecord<K>> {
+    return this.#book.believed(kind) as ReadonlyMap<string, GossipRecord<K>>
   }
 
   /** Says something about this node. The same body again is not sent. */
   publish<K extends GossipKind>(kind: K, body: GossipBodies[K]): void {
     const bytes = Buffer.from(JSON.stringify(body))
-    const old = this.#records.get(recordKey(this.#self, kind))
-    if (old?.receivedAt !== -Infinity && old?.wire.body.equals(bytes) === true) return
-    this.#publish(kind, bytes, body)
+    if (this.#book.believed(kind).get(this.#self)?.wire.body.equals(bytes) === true) return
+    this.#sign(kind, bytes, body)
   }
 
   /** Speaks gossip on a connection to a member until it ends. */
   attach(id: string, mux: Protomux): void {
-    const channel = mux.createChannel({
-      protocol: 'brume/gossip/1',
-      onclose: () => {
-        if (this.#peers.get(id) === peer) this.#peers.delete(id)
+    const peer = GossipPeer.attach(id, mux, {
+      now: this.#now,
+      onRecords: (from, list) => this.#onRecords(from, list),
+      onRefreshed: (from, list) => this.#onRefreshed(from, list),
+      onDigests: (from, message) => this.#onDigests(from, message),
+      onWants: (from, list) => this.#onWants(from, list),
+      onEnd: (from) => {
+        if (this.#peers.get(from.id) === from) this.#peers.delete(from.id)
       }
     })
-    if (channel === null) return
-    const records = channel.addMessage<Wire[]>({
-      encoding: wires,
-      onmessage: (news) => this.#onRecords(id, news)
-    })
-    const vector = channel.addMessage<Vector>({
-      encoding: vectors,
-      onmessage: (theirs) => {
-        const news = this.#newerThan(theirs)
-        if (news.length > 0) records.send(news)
-      }
-    })
-    const peer = {
-      send: (news: Wire[]) => {
-        if (!channel.closed) records.send(news)
-      },
-      greet: () => {
-        if (!channel.closed) vector.send(this.#vector())
-      }
-    }
+    if (peer === null) return
     this.#peers.set(id, peer)
-    channel.open()
-    peer.greet()
+    peer.digests(this.#vector())
   }
 
-  /** Asks all neighbours for what is missing here: after new members became known. */
-  ask(): void {
-    for (const peer of this.#peers.values()) peer.greet()
+  /**
+   * Who belongs to the mesh now, and who no longer does: the records of these are dropped, those of
+   * newcomers taken from where they waited and asked for.
+   */
+  review(members: ReadonlySet<string>, gone: Iterable<string>): void {
+    for (const node of gone) {
+      if (node === this.#self) continue
+      if (this.#book.of(node).length > 0) this.#saveWithin(SAVE_MS)
+      this.#book.forget(node)
+      this.#authors.delete(node)
+    }
+    const newcomers = [...members].filter((id) => !this.#members.has(id) && id !== this.#self)
+    this.#members = new Set(members)
+    if (newcomers.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { wire, from } of waiting) this.#onRecord(this.#peers.get(from) ?? null, wire)
+    const unheard = newcomers.filter((id) => this.#book.of(id).length === 0)
+    const keys = unheard.map((id) => ({ prefix: prefixOfId(id), kind: '', whole: true }))
+    // Each that is asked answers in full.
+    for (const peer of shuffled([...this.#peers.values()]).slice(0, 2)) peer.wants(keys)
   }
 
-  /** What this node said of itself in an earlier run is kept for its number, and not believed. */
-  #isOutdated(node: string, { receivedAt }: Known): boolean {
-    return node === this.#self && receivedAt === -Infinity
+  /** What is due each second: `start` calls it. */
+  tick(): void {
+    const now = this.#now()
+    this.#ticks++
+    this.#goPast()
+    if (now >= this.#refreshAt) {
+      const own = this.#book.believed('links').get(this.#self)
+      if (own !== undefined) this.#sign('links', own.wire.body, own.body)
+    }
+    this.#tellRefreshed()
+    this.#askOthers(now)
+    const all = now >= this.#vectorAt
+    if (all) this.#vectorAt = now + jittered(VECTOR_MS)
+    const again = this.#ticks % (BEHIND_MS / TICK_MS) === 0
+    for (const peer of this.#peers.values()) {
+      if (!all && !(again && peer.behind)) continue
+      peer.behind = false
+      peer.digests(this.#vector())
+    }
   }
 
-  #publish(kind: GossipKind, bytes: Buffer, body: unknown): void {
-    const old = this.#records.get(recordKey(this.#self, kind))
-    const seq = Math.max((old?.wire.seq ?? 0) + 1, Date.now())
+  #sign(kind: string, bytes: Buffer, body: unknown): void {
+    const old = this.#book.get(this.#self, kind)
+    const wall = Math.floor(Math.min(Math.max(this.#wallNow(), 0), MAX_WALL_MS))
+    const seq = Math.max((old?.seq ?? 0) + 1, wall)
+    if (seq > MAX_SEQ)
+      return this.#tellOnce(`numbers/${kind}`, { kind }, 'gossip has no number left')
     const { publicKey, secretKey } = this.#options.keyPair
+    const digest = bodyHash(bytes)
     const unsigned = { node: publicKey, kind, seq, body: bytes }
-    const wire = { ...unsigned, signature: sign(this.#signable(unsigned), secretKey) }
-    this.#store(wire, body, null)
+    const wire = { ...unsigned, signature: sign(this.#signable(unsigned, digest), secretKey) }
+    const entry = { node: this.#self, seq, body, receivedAt: this.#now(), wire, bodyHash: digest }
+    if (kind === 'links') this.#refreshAt = this.#now() + jittered(REFRESH_MS)
+    this.#store(entry, null)
   }
 
-  #refreshOwn(): void {
-    for (const kind of ['links', 'facts', 'status', 'holds'] as const) {
-      const own = this.#records.get(recordKey(this.#self, kind))
-      if (own !== undefined && own.receivedAt !== -Infinity) {
-        this.#publish(kind, own.wire.body, own.body)
-      }
-    }
-    this.ask()
+  #onRecords(from: GossipPeer, list: Wire[]): void {
+    for (const wire of list) this.#onRecord(from, wire)
   }
 
-  #onRecords(from: string, news: Wire[]): void {
-    for (const wire of news) {
-      const node = toId(wire.node)
-      const key = recordKey(node, wire.kind)
-      const known = this.#records.get(key)
-      if (known !== undefined && known.wire.seq >= wire.seq) continue
-      if (!this.#options.isMember(node) || !this.#mayStore(node, wire.kind)) continue
-      const body = this.#checked(wire)
-      if (body === undefined) {
-        this.#options.log.warn({ node, kind: wire.kind, from }, 'a gossip record was refused')
-        continue
-      }
-      if (node === this.#self) {
-        // My own words from before a lost disk: go on past them.
-        if (known !== undefined) this.#outrun(wire, known)
-        continue
-      }
-      this.#store(wire, body, from)
-    }
-  }
-
-  #outrun(heard: Wire, own: Known): void {
-    own.wire = { ...own.wire, seq: heard.seq }
-    this.#publish(heard.kind as GossipKind, own.wire.body, own.body)
-  }
-
-  #store(wire: Wire, body: unknown, from: string | null): void {
+  #onRecord(from: GossipPeer | null, wire: Wire): void {
     const node = toId(wire.node)
-    this.#records.set(recordKey(node, wire.kind), { wire, body, receivedAt: bootNow() })
-    for (const [id, peer] of this.#peers) if (id !== from) peer.send([wire])
-    this.#save ??= setTimeout(() => {
-      this.#save = null
-      this.#saving = this.#saving.then(() => this.#write())
-    }, SAVE_MS)
+    const known = this.#book.get(node, wire.kind)
+    if (!isNews(known, wire.seq)) return
+    if (!this.#options.isMember(node)) return this.#wait(wire, from)
+    if (!this.#book.hasRoom(node, wire.kind, wire.body.length)) return
+    if (!this.#mayStore(node, wire.body.length)) {
+      if (from !== null) from.behind = true
+      return
+    }
+    const entry = this.#checked(wire, this.#now())
+    if (entry === null) {
+      // A body that only this version cannot read is nobody's fault.
+      if (!this.#isSigned(wire, bodyHash(wire.body))) from?.fault()
+      const { kind } = wire
+      const fields = { node, kind, from: from?.id ?? node }
+      return this.#tellOnce(`${node}/${kind}/${fields.from}`, fields, 'a gossip record was refused')
+    }
+    if (node === this.#self) this.#outrun.set(wire.kind, wire.seq)
+    else this.#store(entry, from)
+  }
+
+  #onRefreshed(from: GossipPeer, list: Refreshed[]): void {
+    const missing: Want[] = []
+    for (const { prefix, kind, seq, signature } of list) {
+      const node = this.#book.nodeOf(prefix)
+      const known = node === null ? null : this.#book.get(node, kind)
+      if (known !== null && !isNews(known, seq)) continue
+      if (node !== null && !this.#options.isMember(node)) continue
+      if (known === null || known.node === this.#self) {
+        missing.push({ prefix, kind, whole: true })
+        continue
+      }
+      if (!this.#mayStore(known.node, 0)) {
+        from.behind = true
+        continue
+      }
+      const wire = { ...known.wire, seq, signature }
+      if (this.#isSigned(wire, known.bodyHash)) {
+        this.#store({ ...known, seq, wire, receivedAt: this.#now() }, from)
+      } else {
+        // Of another body than the one here, or of none.
+        missing.push({ prefix, kind, whole: true })
+      }
+    }
+    from.wants(missing)
+  }
+
+  #onDigests(from: GossipPeer, { complete, list }: Digests): void {
+    if (complete) return this.#giveWhatLacks(from, list)
+    const asks: Want[] = []
+    for (const { prefix, kind, seq, mark } of list) {
+      const node = this.#book.nodeOf(prefix)
+      const known = node === null ? null : this.#book.get(node, kind)
+      if (known !== null && !isNews(known, seq)) {
+        if (known.seq === seq) from.has.add(keyOf(known.node, kind))
+        continue
+      }
+      const key = `${prefix.toString('hex')}/${kind}`
+      const asked = this.#asked.get(key)
+      if (asked !== undefined) {
+        asked.others.add(from)
+        continue
+      }
+      if (this.#asked.size >= MAX_ASKED) continue
+      const whole = known === null || !known.bodyHash.subarray(0, MARK_BYTES).equals(mark)
+      const want = { prefix, kind, whole }
+      this.#asked.set(key, { at: this.#now(), others: new Set(), want })
+      asks.push(want)
+    }
+    from.wants(asks)
+  }
+
+  /** What a peer said is all it has: it gets the rest. */
+  #giveWhatLacks(peer: GossipPeer, list: Digest[]): void {
+    const theirs = new Map(
+      list.map((each) => [`${each.prefix.toString('hex')}/${each.kind}`, each])
+    )
+    const records: Wire[] = []
+    const refreshed: Refreshed[] = []
+    for (const entry of this.#book.all()) {
+      const has = theirs.get(wireKeyOf(entry))
+      if (has !== undefined && has.seq >= entry.seq) continue
+      const same = has?.mark.equals(entry.bodyHash.subarray(0, MARK_BYTES)) === true
+      if (same && has.seq > 0) refreshed.push(refreshedOf(entry))
+      else records.push(entry.wire)
+    }
+    peer.refreshed(refreshed)
+    peer.records(records)
+  }
+
+  #onWants(peer: GossipPeer, list: Want[]): void {
+    const whole = new Set<Entry>()
+    const refreshed = new Set<Entry>()
+    for (const want of list) {
+      const node = this.#book.nodeOf(want.prefix)
+      if (node === null) continue
+      for (const entry of this.#book.of(node)) {
+        if (want.kind !== '' && entry.wire.kind !== want.kind) continue
+        ;(want.whole ? whole : refreshed).add(entry)
+      }
+    }
+    peer.refreshed([...refreshed].map(refreshedOf))
+    peer.records([...whole].map(({ wire }) => wire))
+  }
+
+  #store(entry: Entry, from: GossipPeer | null): void {
+    const { node, wire, receivedAt } = entry
+    const key = keyOf(node, wire.kind)
+    const old = this.#book.believed(wire.kind).get(node)
+    this.#book.put(entry, { believe: true })
+    this.#asked.delete(wireKeyOf(entry))
+    for (const peer of this.#peers.values()) peer.has.delete(key)
+    from?.has.add(key)
+    if (old?.bodyHash.equals(entry.bodyHash) === true) {
+      this.#refreshed.set(key, entry)
+      this.#saveWithin(SAVE_REFRESHED_MS)
+      if (receivedAt - old.receivedAt > 2 * REFRESH_MS) this.emit('change', node, wire.kind)
+      return
+    }
+    this.#refreshed.delete(key)
+    this.#tell(entry)
+    this.#saveWithin(SAVE_MS)
     this.emit('change', node, wire.kind)
   }
 
-  #mayStore(node: string, kind: string): boolean {
-    if (!this.#records.has(recordKey(node, kind))) {
-      let kinds = 0
-      for (const key of this.#records.keys()) if (key.startsWith(`${node}/`)) kinds++
-      if (kinds >= MAX_KINDS) return false
+  #tell(entry: Entry): void {
+    const key = keyOf(entry.node, entry.wire.kind)
+    const flood = entry.wire.kind === 'links' || entry.wire.body.length <= FLOOD_BYTES
+    for (const peer of this.#peers.values()) {
+      if (peer.has.has(key)) continue
+      if (flood) peer.records([entry.wire])
+      else peer.digests({ complete: false, list: [digestOf(entry)] })
     }
-    const now = bootNow()
-    const budget = this.#budgets.get(node) ?? { tokens: MAX_RATE * 4, at: now }
-    const grown = budget.tokens + ((now - budget.at) / 1000) * MAX_RATE
-    const tokens = Math.min(MAX_RATE * 4, grown)
-    this.#budgets.set(node, { tokens: Math.max(0, tokens - 1), at: now })
-    return tokens >= 1
   }
 
-  #checked(wire: Wire): unknown {
-    if (wire.body.length > MAX_BODY_BYTES || !/^[a-z]{1,16}$/.test(wire.kind)) return undefined
-    if (!verify(wire.signature, this.#signable(wire), wire.node)) return undefined
+  #tellRefreshed(): void {
+    if (this.#refreshed.size === 0) return
+    for (const peer of this.#peers.values()) {
+      const news = [...this.#refreshed].filter(([key]) => !peer.has.has(key))
+      peer.digests({ complete: false, list: news.map(([, entry]) => digestOf(entry)) })
+    }
+    this.#refreshed.clear()
+  }
+
+  #askOthers(now: number): void {
+    for (const [key, asked] of this.#asked) {
+      if (now - asked.at < ANSWER_MS) continue
+      const [next] = asked.others
+      if (next === undefined) {
+        this.#asked.delete(key)
+        continue
+      }
+      asked.others.delete(next)
+      asked.at = now
+      // Whatever was wrong with the answer, a whole record is right.
+      next.wants([{ ...asked.want, whole: true }])
+    }
+  }
+
+  /** My own words from before a lost disk, or of a copy of this node: at most once a second. */
+  #goPast(): void {
+    for (const [kind, heard] of this.#outrun) {
+      const own = this.#book.believed(kind).get(this.#self)
+      if (own === undefined || own.seq > heard) continue
+      own.seq = heard
+      own.wire.seq = heard
+      this.#sign(kind, own.wire.body, own.body)
+    }
+    this.#outrun.clear()
+  }
+
+  #wait(wire: Wire, from: GossipPeer | null): void {
+    const now = this.#now()
+    this.#waiting = this.#waiting.filter(({ at }) => now - at < MAX_WAITING_MS)
+    const bytes = this.#waiting.reduce((sum, each) => sum + each.wire.body.length, 0)
+    const full = this.#waiting.length >= MAX_WAITING || bytes + wire.body.length > MAX_WAITING_BYTES
+    if (from === null || full) return
+    this.#waiting.push({ wire, from: from.id, at: now })
+  }
+
+  #mayStore(node: string, bytes: number): boolean {
+    const now = this.#now()
+    const budget = this.#authors.get(node) ?? {
+      records: new Budget(AUTHOR_RECORDS, now),
+      bytes: new Budget(AUTHOR_BYTES, now)
+    }
+    this.#authors.set(node, budget)
+    return budget.records.take(1, now) && budget.bytes.take(bytes, now)
+  }
+
+  #checked(wire: Wire, receivedAt: number): Entry | null {
+    if (wire.body.length > MAX_BODY_BYTES || !/^[a-z]{1,16}$/.test(wire.kind)) return null
+    const digest = bodyHash(wire.body)
+    if (!this.#isSigned(wire, digest)) return null
     let body: unknown
     try {
       body = JSON.parse(wire.body.toString())
     } catch {
-      return undefined
+      return null
     }
     const known = Object.hasOwn(gossipShapes, wire.kind)
-    if (known && !gossipShapes[wire.kind as GossipKind].check(body)) return undefined
-    return body
+    if (known && !gossipShapes[wire.kind as GossipKind].check(body)) return null
+    return { node: toId(wire.node), seq: wire.seq, body, receivedAt, wire, bodyHash: digest }
   }
 
-  #signable({ node, kind, seq, body }: Omit<Wire, 'signature'>): Buffer {
+  #isSigned(wire: Omit<Wire, 'body'>, digest: Buffer): boolean {
+    return verify(wire.signature, this.#signable(wire, digest), wire.node)
+  }
+
+  #signable({ node, kind, seq }: Omit<Wire, 'signature' | 'body'>, digest: Buffer): Buffer {
     const head = Buffer.from(`${kind}/${seq}/`)
-    return hash('gossip', this.#options.meshKey, node, head, body)
+    return hash('gossip', this.#options.meshKey, node, head, digest)
   }
 
-  #vector(): Vector {
-    return [...this.#records.values()].map(({ wire: { node, kind, seq } }) => ({ node, kind, seq }))
+  #vector(): Digests {
+    // What is off the disk is asked for again, as if it were older than all.
+    const list = [...this.#book.all()].map((entry) => {
+      const doubted = entry.receivedAt === -Infinity && entry.node !== this.#self
+      return doubted ? { ...digestOf(entry), seq: 0 } : digestOf(entry)
+    })
+    return { complete: true, list }
   }
 
-  #newerThan(theirs: Vector): Wire[] {
-    const has = new Map(theirs.map(({ node, kind, seq }) => [recordKey(toId(node), kind), seq]))
-    const news: Wire[] = []
-    for (const [key, { wire }] of this.#records) {
-      if ((has.get(key) ?? -1) < wire.seq) news.push(wire)
-    }
-    return news
+  #tellOnce(what: string, fields: object, sentence: string): void {
+    if (this.#told.has(what) || this.#told.size >= MAX_TOLD) return
+    this.#told.add(what)
+    this.#options.log.warn(fields, sentence)
   }
 
   #diskKey(): Buffer {
     return hash('gossip at rest', this.#options.encryptionKey)
   }
 
+  #saveWithin(ms: number): void {
+    const due = this.#now() + ms
+    if (this.#closed || due >= this.#saveDue) return
+    if (this.#save !== null) clearTimeout(this.#save)
+    this.#saveDue = due
+    this.#save = setTimeout(() => {
+      this.#save = null
+      this.#saveDue = Infinity
+      this.#saving = this.#saving.then(() => this.#write())
+    }, ms)
+  }
+
   async #write(): Promise<void> {
-    const plain = encodeWires([...this.#records.values()].map(({ wire }) => wire))
+    const wall = this.#wallNow()
+    const heardAt = new Map(this.heardBefore)
+    for (const [id, ms] of this.#options.heardMs?.() ?? []) heardAt.set(id, wall - ms)
+    for (const id of heardAt.keys()) if (this.#book.of(id).length === 0) heardAt.delete(id)
+    const records = [...this.#book.all()].map(({ wire }) => wire)
     try {
-      await writeWhole(this.#options.path, seal(plain, this.#diskKey()))
+      await saveGossip(this.#options.path, this.#diskKey(), { records, heardAt })
     } catch (error) {
       this.#options.log.error({ error: sentenceOf(error) }, 'gossip could not be saved')
     }
   }
 }
 
-const recordKey = (node: string, kind: string): string => `${node}/${kind}`
+/** A record off the disk is also news when it comes as it is: somebody carries it on. */
+const isNews = (known: Entry | null, seq: number): boolean =>
+  known === null || seq > known.seq || (seq === known.seq && known.receivedAt === -Infinity)
+
+const keyOf = (node: string, kind: string): string => `${node}/${kind}`
+const prefixOfKey = (key: Buffer): Buffer => key.subarray(0, PREFIX_BYTES)
+const wireKeyOf = ({ wire }: Entry): string =>
+  `${wire.node.toString('hex', 0, PREFIX_BYTES)}/${wire.kind}`
+
+const digestOf = ({ wire, seq, bodyHash: digest }: Entry): Digest => ({
+  prefix: prefixOfKey(wire.node),
+  kind: wire.kind,
+  seq,
+  mark: digest.subarray(0, MARK_BYTES)
+})
+
+const refreshedOf = ({ wire, seq }: Entry): Refreshed => ({
+  prefix: prefixOfKey(wire.node),
+  kind: wire.kind,
+  seq,
+  signature: wire.signature
+})
+
+const jittered = (ms: number): number => ms * (0.9 + Math.random() * 0.2)
+
+function shuffled<T>(list: T[]): T[] {
+  return list
+    .map((value): [number, T] => [Math.random(), value])
+    .sort(([a], [b]) => a - b)
+    .map(([, value]) => value)
+}
+
+const prefixOfId = (id: string): Buffer => prefixOfKey(fromId(id) ?? Buffer.alloc(PREFIX_BYTES))

@@ -175,10 +175,16 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly system: { core: Hypercore } | null
+    readonly wakeupSession: { broadcastLookup(request: object): void } | null
+    readonly system: {
+      core: Hypercore
+      /** The writers; not while apply runs. */
+      list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
+    } | null
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>
+    setBigBatches(big: boolean): void
     append(value: Buffer | Buffer[]): Promise<number>
     /** Whether something of this node's own is on its way into its core. */
     readonly appending: boolean
@@ -241,18 +247,70 @@ declare module 'protomux' {
 }
 
 declare module 'hyperdht' {
+  import type { EventEmitter } from 'node:events'
+  import type { Connection } from 'hyperswarm'
   export interface Address {
     host: string
     port: number
   }
-  export default class HyperDHT {
+  export interface ConnectOptions {
+    keyPair?: { publicKey: Buffer; secretKey: Buffer }
+    /** Asked for the peer before the DHT is. */
+    relayAddresses?: Address[] | null
+    relayThrough?: Buffer | null
+  }
+  export interface DhtRequest {
+    command: number
+    target: Buffer | null
+    reply(value: Buffer | null, options?: { token?: boolean; closerNodes?: boolean }): void
+  }
+  export interface DhtServer {
+    listen(keyPair: { publicKey: Buffer; secretKey: Buffer }): Promise<DhtServer>
+    close(): Promise<void>
+  }
+  export default class HyperDHT extends EventEmitter {
     constructor(options?: Record<string, unknown>)
     static bootstrapper(port: number, host: string, options?: Record<string, unknown>): HyperDHT
+    /** As others see this node: null while they disagree; port 0 where each sees another. */
+    readonly host: string | null
+    readonly port: number
+    readonly firewalled: boolean
     ready(): Promise<void>
+    bind(): Promise<void>
     fullyBootstrapped(): Promise<void>
     address(): Address
+    localAddress(): Address | null
+    /** null unless it is openly reachable. */
+    remoteAddress(): Address | null
     destroy(options?: { force: boolean }): Promise<void>
     toArray(): Address[]
+    connect(key: Buffer, options?: ConnectOptions): Connection
+    createServer(
+      options: { firewall?(key: Buffer): boolean },
+      onconnection: (connection: Connection) => void
+    ): DhtServer
+    createRawStream(options: Record<string, unknown>): unknown
+    lookup(
+      topic: Buffer
+    ): AsyncIterable<{ peers: { publicKey: Buffer; relayAddresses: Address[] }[] }>
+    request(
+      request: { command: number; target: Buffer; value?: Buffer | null },
+      to: Address
+    ): Promise<{ value: Buffer | null }>
+    onrequest(request: DhtRequest): boolean
+    /** Asks others to send to the server socket: true once one of them came through. */
+    protected _updateNetworkState(onlyFirewall: boolean): Promise<boolean>
+  }
+}
+
+declare module 'blind-relay' {
+  import type { EventEmitter } from 'node:events'
+  import type { Connection } from 'hyperswarm'
+  export class Server extends EventEmitter {
+    constructor(options: { createStream(options: Record<string, unknown>): unknown })
+    readonly stats: { streams: { active: number } }
+    accept(connection: Connection, options: { id: Buffer }): EventEmitter
+    close(): Promise<void>
   }
 }
 
@@ -278,6 +336,15 @@ declare module 'hyperswarm' {
     readonly handshakeHash: Buffer
     readonly rawBytesRead: number
     readonly rawBytesWritten: number
+    /**
+     * Changes its remote when a relayed connection becomes a direct one; null once closed. UDX
+     * counts packets; other transports and relays need not.
+     */
+    readonly rawStream: {
+      remoteHost: string
+      remotePort: number
+      readonly packetsReceived?: number
+    } | null
   }
   export interface PeerInfo {
     publicKey: Buffer

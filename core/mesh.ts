@@ -8,6 +8,7 @@ import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { fromId, randomBytes } from './crypto.ts'
+import { takesLink } from './dialer.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -22,10 +23,11 @@ import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
 import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
+import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { Oplog } from './oplog.ts'
 import { takeBackFrom, untilOwnEnd, type OwnEnd } from './own-end.ts'
-import { aliveNodes, lastHeard, silentMs } from './presence.ts'
 import { beginRun, endRun, type Run } from './run.ts'
+import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -45,6 +47,8 @@ export interface MeshComponents {
   openSwarm?: (options: SwarmOptions) => Connections
   /** Of the machine's boot, where a test says it is another. */
   boot?: string
+  /** Carry the packets of other members where this node is openly reachable; default true. */
+  relay?: boolean
   log: Logger
 }
 
@@ -61,16 +65,17 @@ export interface MetOnTheWay {
 
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
-/** Links this node lets others make; its own attempts stop earlier (`swarm.ts`). */
-const MAX_LINKS = 12
 const REACH_MS = 5_000
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
+/** Seconds between questions for ops that were missed. */
+const ASK_TICKS = 10
 /** A link to a node that left lasts so long. */
 const GOODBYE_MS = 5_000
-/** Ended links are told of until their node is back, the newest so many of them. */
-const MAX_ENDED = 64
+/** Ended links are told of for a while, the newest so many of them. */
+const MAX_ENDED = 16
+const TELL_ENDED_MS = 2 * REFRESH_MS
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
@@ -95,11 +100,10 @@ export class Mesh extends EventEmitter<{
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
-  readonly #ended = new Map<string, number>()
-  /** Boot ms of the last frame of links that ended. */
-  readonly #lastSeen = new Map<string, number>()
-  /** Boot ms since which this daemon listens without a gap. */
-  #listeningSince = bootNow()
+  readonly #ended = new Map<string, { silentMs: number; at: number }>()
+  readonly #observer: Observer
+  /** Who is a member and who no longer, as gossip was told. */
+  #reviewed = ''
   #run: Run = { last: 'ended', era: '' }
   #state: State = emptyState()
   #refusal: Refusal | null = null
@@ -107,11 +111,11 @@ export class Mesh extends EventEmitter<{
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
-  #alive = ''
   #unsettledAt = bootNow()
   #outside = false
   #saysBack = false
   #tick: NodeJS.Timeout | null = null
+  #ticks = 0
   #closing = false
   readonly #ending = new AbortController()
 
@@ -140,7 +144,15 @@ export class Mesh extends EventEmitter<{
       encryptionKey,
       isMember: (id) =>
         this.links.get(id) !== null || this.#state.nodes.get(id)?.state === 'member',
+      heardMs: () => this.lastHeardMs(),
       log
+    })
+    this.#observer = new Observer({
+      self: this.self,
+      links: () => this.links.all,
+      records: () => this.gossip.all('links'),
+      refreshMs: REFRESH_MS,
+      now: bootNow
     })
     this.channel = new Channel({
       self: this.self,
@@ -177,8 +189,10 @@ export class Mesh extends EventEmitter<{
       openSwarm(components, {
         keyPair,
         topic: meshTopic(meshKey),
-        bootstrap: [...membership.bootstrap, ...membership.peers],
+        bootstrap: membership.bootstrap,
+        peers: membership.peers,
         knownNodes,
+        relay: components.relay ?? true,
         log
       })
     this.#wire(met)
@@ -200,6 +214,7 @@ export class Mesh extends EventEmitter<{
       if (!this.#outside) this.links.start()
       await this.oplog.ready()
       await this.#read()
+      this.#lookAround()
     } finally {
       clearTimeout(late)
     }
@@ -210,6 +225,8 @@ export class Mesh extends EventEmitter<{
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) await this.#begin()
     this.gossip.start()
     this.#tellLinks()
+    const reachability = this.#swarm.reachability?.() ?? null
+    if (reachability !== null) this.gossip.publish('net', reachability)
     this.#tick = setInterval(() => this.#onTick(), 1_000)
   }
 
@@ -262,41 +279,38 @@ export class Mesh extends EventEmitter<{
 
   /** Nodes that can be reached over links both ends list, this one included. */
   alive(): Set<string> {
-    return aliveNodes({
-      self: this.self,
-      myPeers: new Set(this.links.ids),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS
-    })
+    return this.#observer.alive()
   }
 
   /** ms of silence of each member that is not alive. */
   silent(alive: ReadonlySet<string>): Map<string, number> {
-    return silentMs({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links: this.gossip.all('links'),
-      now: bootNow(),
-      refreshMs: REFRESH_MS,
-      nodes: this.#state.nodes.keys(),
-      alive,
-      since: this.#listeningSince
-    })
+    return this.#observer.silent(this.#state.nodes.keys(), alive)
   }
 
-  /** Age of each node's last sign of life, in ms; nodes never heard since this daemon started are absent. */
+  /**
+   * Age of each node's last sign of life, in ms; of those not heard in this run by the wall clock,
+   * from what was kept on disk. Nodes never heard are absent.
+   */
   lastHeardMs(): Map<string, number> {
-    const now = bootNow()
-    const links = this.gossip.all('links')
-    const heard = lastHeard({
-      self: this.self,
-      lastFrame: this.#lastFrames(),
-      links,
-      now,
-      refreshMs: REFRESH_MS
+    const ages = new Map<string, number>()
+    for (const [id, wallMs] of this.gossip.heardBefore) {
+      const age = Date.now() - wallMs
+      // A clock that was set back since cannot tell.
+      if (age >= 0) ages.set(id, Math.round(age))
+    }
+    for (const [id, age] of this.#observer.lastHeardMs()) ages.set(id, age)
+    return ages
+  }
+
+  /** Every member, and the way this node has to it. */
+  network(): NetworkRow[] {
+    return networkRows({
+      ...this.#networkInput(),
+      endedAt: this.#observer.ended,
+      pathOf: ({ connection }) =>
+        this.#swarm.pathOf?.(connection) ?? { kind: 'direct', relayKey: null, address: '' },
+      dialOf: (id) => this.#swarm.dialOf?.(id) ?? null
     })
-    return new Map([...heard].map(([id, at]) => [id, Math.max(0, Math.round(now - at))]))
   }
 
   /** An invite and its op, by this node as its admin. */
@@ -385,12 +399,33 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => (this.#listeningSince = bootNow()))
     this.channel.answer('own-length', async (from) => ({
       length: await this.oplog.lengthOf(writerKeyOf(fromId(from) ?? Buffer.alloc(32)))
     }))
+    this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
+    this.#swarm.on('reachability', (body) => this.gossip.publish('net', body))
+    this.#swarm.on('spare', (id) => this.links.get(id)?.connection.destroy())
+  }
+
+  #networkInput(): NetworkInput {
+    const bodies = <T>(records: ReadonlyMap<string, { body: T }>): Map<string, T> =>
+      new Map([...records].map(([id, { body }]) => [id, body]))
+    return {
+      self: this.self,
+      now: bootNow(),
+      nodes: this.#state.nodes,
+      alive: this.alive(),
+      saidLinks: bodies(this.gossip.all('links')),
+      saidNet: bodies(this.gossip.all('net')),
+      links: this.links.all
+    }
+  }
+
+  /** Tells the swarm whom there is to dial. */
+  #lookAround(): void {
+    this.#swarm.see?.(worldOf(this.#networkInput()))
   }
 
   #side(log: Logger): JoinSide {
@@ -407,8 +442,12 @@ export class Mesh extends EventEmitter<{
       onRefused: (refusal, by) => this.#onRefused(refusal, by),
       onPeer: (id, connection) => {
         // A mesh is a connected random graph, not a full one: who comes later finds others.
-        const full = this.links.ids.length >= MAX_LINKS && this.links.get(id) === null
-        if (full && !connection.isInitiator) connection.destroy()
+        const { members } = worldOf(this.#networkInput())
+        const known = new Map(
+          [...members].map(([node, { alive, peers }]) => [node, { alive, degree: peers.length }])
+        )
+        const seen = { self: this.self, members: known, links: new Set(this.links.ids) }
+        if (!connection.isInitiator && !takesLink(id, seen)) connection.destroy()
         else this.links.add(id, connection)
       },
       log
@@ -515,31 +554,32 @@ export class Mesh extends EventEmitter<{
     this.gossip.attach(link.id, link.mux)
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
     this.emit('peers')
   }
 
   #onDown(link: Link, silentMs: number): void {
     if (this.#closing) return
-    this.#ended.set(link.id, Math.round(silentMs))
+    this.#ended.delete(link.id)
+    this.#ended.set(link.id, { silentMs: Math.round(silentMs), at: bootNow() })
     const oldest = this.#ended.keys().next().value
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
-    this.#lastSeen.set(link.id, link.heardAt)
+    this.#observer.onLinkEnded(link.id, link.heardAt)
+    // What was asked of it is asked of others.
+    this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
     this.emit('peers')
   }
 
-  #lastFrames(): Map<string, number> {
-    const frames = new Map(this.#lastSeen)
-    for (const { id, heardAt } of this.links.all) frames.set(id, heardAt)
-    return frames
-  }
-
   #tellLinks(): void {
-    const uptime = bootNow() - this.#startedAt
+    const now = bootNow()
+    const uptime = now - this.#startedAt
+    for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)
     const body: LinksBody = {
       peers: this.links.ids.sort(),
-      ended: [...this.#ended].map(([peer, silentMs]) => ({ peer, silentMs })),
+      ended: [...this.#ended].map(([peer, { silentMs }]) => ({ peer, silentMs })),
+      answers: this.#observer.answers(),
       uptimeRank: UPTIME_STEPS_MS.filter((step) => uptime >= step).length,
       session: this.#session
     }
@@ -547,18 +587,19 @@ export class Mesh extends EventEmitter<{
   }
 
   #onTick(): void {
+    if (++this.#ticks % ASK_TICKS === 0) this.oplog.ask()
     this.#tellLinks()
     this.#checkAlive()
+    this.#lookAround()
   }
 
   #checkAlive(): void {
+    if (!this.#observer.look()) return
     const alive = this.alive()
-    const seen = [...alive].sort().join(' ')
-    if (seen === this.#alive) return
-    this.#alive = seen
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
+    this.#lookAround()
     this.emit('peers')
   }
 
@@ -574,12 +615,11 @@ export class Mesh extends EventEmitter<{
   async #readOnce(): Promise<void> {
     const upTo = this.#asked
     try {
-      const known = this.#state.nodes.size
       const state = await this.oplog.read()
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
       this.#enforce()
-      if (this.#state.nodes.size > known) this.gossip.ask()
+      this.#reviewGossip()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
@@ -587,6 +627,17 @@ export class Mesh extends EventEmitter<{
     } finally {
       this.#answered = upTo
     }
+  }
+
+  /** Whom gossip is taken from follows the view. */
+  #reviewGossip(): void {
+    const nodes = [...this.#state.nodes.values()]
+    const seen = nodes.map(({ id, state }) => `${id}/${state}`).join(' ')
+    if (seen === this.#reviewed) return
+    this.#reviewed = seen
+    const members = nodes.filter(({ state }) => state === 'member').map(({ id }) => id)
+    const gone = nodes.filter(({ state }) => state === 'removed').map(({ id }) => id)
+    this.gossip.review(new Set(members), gone)
   }
 }
 

@@ -132,6 +132,11 @@ export class Oplog extends EventEmitter<{
     await this.#base.ready()
     this.#ownAtHold = this.#ownLength()
     await this.#base.update()
+    // Merges are faster in big batches. A newcomer must not begin with one: the base moves to
+    // another core at its first ops, and only from there it leaps over the history.
+    const isNew = !this.#base.writable && this.#base.view.core.length === 0
+    if (isNew) this.#base.once('writable', () => this.#base.setBigBatches(true))
+    else this.#base.setBigBatches(true)
   }
 
   get key(): Buffer {
@@ -217,8 +222,37 @@ export class Oplog extends EventEmitter<{
     }
   }
 
+  /** Every record of the view in key order, of one moment: what must be the same on every node. */
+  async records(): Promise<{ key: string; value: unknown }[]> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      const found: { key: string; value: unknown }[] = []
+      for await (const { key, value } of snapshot.createReadStream()) found.push({ key, value })
+      return found
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** How many entries of each writer (z-base-32 of its core's key) are in the order. */
+  async order(): Promise<Map<string, number>> {
+    const lengths = new Map<string, number>()
+    for await (const { key, value } of this.#base.system?.list() ?? []) {
+      lengths.set(toId(key), value.length)
+    }
+    return lengths
+  }
+
   replicate(connection: Duplex): void {
     this.#base.replicate(connection)
+  }
+
+  /**
+   * Asks all peers whose ops they have that are not confirmed. They told of them once; but the store
+   * closes a writer's core that was idle for some seconds even while a request of it is under way.
+   */
+  ask(): void {
+    this.#base.wakeupSession?.broadcastLookup({})
   }
 
   async close(): Promise<void> {
@@ -236,7 +270,7 @@ export class Oplog extends EventEmitter<{
     const base = new Autobase<View>(store.session(), key, {
       valueEncoding: 'binary',
       ackInterval: 1000,
-      bigBatches: true,
+      bigBatches: false,
       encryptionKey,
       keyPair,
       open: (views) =>

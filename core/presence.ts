@@ -1,31 +1,84 @@
 /**
  * Who is alive, for me: pure functions of the links nodes gossip, my own links and now. Times are
  * boot-clock ms of this machine (they go on while it sleeps); nobody else's clock is ever asked.
+ *
+ * A node that lies can hurt only itself: an edge needs the word of both its ends; an old word
+ * replayed has its peers' words against it, and does not answer; and no third node's word makes a
+ * silence begin later than the moment at which I last saw the node alive.
  */
 import type { LinksBody } from './gossip-records.ts'
 
 /** A node's newest `links` record and when it reached me; `receivedAt: -Infinity` off the disk. */
 export interface HeardLinks {
   body: LinksBody
+  seq: number
   receivedAt: number
 }
+
+interface View {
+  self: string
+  links: ReadonlyMap<string, HeardLinks>
+  now: number
+  refreshMs: number
+}
+
+/**
+ * So long a node has to answer a peer that no longer lists it: notice that the link ended, or say
+ * that it did not. Who is dead and kept by one peer's word answers nobody.
+ */
+export const ANSWER_MS = 5_000
 
 /**
  * The nodes I can reach over edges that stand, myself included. My own edges are `myPeers`, whatever
  * others say. Any other edge stands while the newest records of both its ends list it and neither
- * is older, by my receipt, than two refreshes: a dead node's last word keeps nobody alive.
+ * is older, by my receipt, than two refreshes (a dead node's last word keeps nobody alive), nor left
+ * a peer's word against it unanswered: `disputedSince` says since which boot ms `disputed` has
+ * named a node.
  */
-export function aliveNodes(input: {
-  self: string
-  myPeers: ReadonlySet<string>
-  links: ReadonlyMap<string, HeardLinks>
-  now: number
-  refreshMs: number
-}): Set<string> {
+export function aliveNodes(
+  input: View & {
+    myPeers: ReadonlySet<string>
+    disputedSince: ReadonlyMap<string, number>
+  }
+): Set<string> {
   const edges = standingEdges(input)
   const alive = new Set([input.self, ...input.myPeers])
   for (const id of alive) for (const next of edges.get(id) ?? []) alive.add(next)
   return alive
+}
+
+/**
+ * Nodes that list a peer whose newest record does not list them, and have not said that they know
+ * of that record.
+ */
+export function disputed(input: View): Set<string> {
+  const listed = listedBy(input)
+  const mine = input.links.get(input.self)
+  if (mine !== undefined) listed.set(input.self, new Set(mine.body.peers))
+  const found = new Set<string>()
+  for (const [id, peers] of listed) {
+    if (id === input.self) continue
+    const answers = new Map(input.links.get(id)?.body.answers.map((each) => [each.peer, each.seq]))
+    for (const peer of peers) {
+      const theirs = listed.get(peer)
+      if (theirs === undefined || theirs.has(id)) continue
+      if ((input.links.get(peer)?.seq ?? 0) > (answers.get(peer) ?? -1)) found.add(id)
+    }
+  }
+  return found
+}
+
+/** Which peers of mine, by their newest records, do not list me: what my `answers` should say. */
+export function answersOf(input: View & { myPeers: Iterable<string> }): LinksBody['answers'] {
+  const answers: LinksBody['answers'] = []
+  const listed = listedBy(input)
+  for (const peer of input.myPeers) {
+    const record = input.links.get(peer)
+    if (record !== undefined && listed.get(peer)?.has(input.self) === false) {
+      answers.push({ peer, seq: record.seq })
+    }
+  }
+  return answers.sort((a, b) => (a.peer < b.peer ? -1 : 1))
 }
 
 /**
@@ -34,14 +87,13 @@ export function aliveNodes(input: {
  * sign of a node whose link to it still stands (who is cut off behind a dead node was well until
  * then). Nodes of whom there is no sign are absent.
  */
-export function lastHeard(input: {
-  self: string
-  /** Boot ms of the last frame on a link of mine. */
-  lastFrame: ReadonlyMap<string, number>
-  links: ReadonlyMap<string, HeardLinks>
-  now: number
-  refreshMs: number
-}): Map<string, number> {
+export function lastHeard(
+  input: View & {
+    /** Boot ms of the last frame on a link of mine. */
+    lastFrame: ReadonlyMap<string, number>
+    disputedSince: ReadonlyMap<string, number>
+  }
+): Map<string, number> {
   const heard = new Map<string, number>()
   const note = (id: string, at: number): void => {
     if (id !== input.self && at > (heard.get(id) ?? -Infinity)) heard.set(id, at)
@@ -51,7 +103,7 @@ export function lastHeard(input: {
     if (by === input.self) continue
     for (const { peer, silentMs } of body.ended) note(peer, receivedAt - silentMs)
   }
-  const edges = standingEdges(input)
+  const edges = standingEdges({ ...input, myPeers: new Set() })
   const open = [...heard].sort(([, a], [, b]) => b - a).map(([id]) => id)
   for (const id of open) {
     const at = heard.get(id) ?? -Infinity
@@ -67,12 +119,14 @@ export function lastHeard(input: {
 /**
  * How long each of `nodes` that is not alive has been silent, in ms. Nobody's silence is older than
  * `since`, the boot ms at which I began to listen (start of the daemon, or a gap in its own tick):
- * while I did not listen, not hearing proves nothing.
+ * while I did not listen, not hearing proves nothing. Nor younger than `lastAlive`, the boot ms at
+ * which the node was last in my set of alive nodes, whatever others say they heard since.
  */
 export function silentMs(
   input: Parameters<typeof lastHeard>[0] & {
     nodes: Iterable<string>
     alive: ReadonlySet<string>
+    lastAlive: ReadonlyMap<string, number>
     since: number
   }
 ): Map<string, number> {
@@ -80,26 +134,35 @@ export function silentMs(
   const silent = new Map<string, number>()
   for (const id of input.nodes) {
     if (input.alive.has(id)) continue
-    silent.set(id, Math.max(0, input.now - Math.max(heard.get(id) ?? -Infinity, input.since)))
+    const seen = input.lastAlive.get(id) ?? -Infinity
+    const at = Math.max(Math.min(heard.get(id) ?? seen, seen), input.since)
+    silent.set(id, Math.max(0, input.now - at))
   }
   return silent
 }
 
 /** Edges between others, both ways. */
-function standingEdges(input: {
-  self: string
-  links: ReadonlyMap<string, HeardLinks>
-  now: number
-  refreshMs: number
-}): Map<string, Set<string>> {
-  const listed = new Map<string, Set<string>>()
-  for (const [id, { body, receivedAt }] of input.links) {
-    const young = input.now - receivedAt <= 2 * input.refreshMs
-    if (id !== input.self && young) listed.set(id, new Set(body.peers))
+function standingEdges(input: Parameters<typeof aliveNodes>[0]): Map<string, Set<string>> {
+  const listed = listedBy(input)
+  for (const [id, since] of input.disputedSince) {
+    // Whom I hear myself need not tell others that it lives.
+    if (input.myPeers.has(id)) continue
+    const lastWord = Math.max(since, input.links.get(id)?.receivedAt ?? -Infinity)
+    if (input.now - lastWord >= ANSWER_MS) listed.delete(id)
   }
   const edges = new Map<string, Set<string>>()
   for (const [id, peers] of listed) {
     edges.set(id, new Set([...peers].filter((p) => listed.get(p)?.has(id) === true)))
   }
   return edges
+}
+
+/** Whom each other node lists, where its word is young enough. */
+function listedBy({ self, links, now, refreshMs }: View): Map<string, Set<string>> {
+  const listed = new Map<string, Set<string>>()
+  for (const [id, { body, receivedAt }] of links) {
+    const young = now - receivedAt <= 2 * refreshMs
+    if (id !== self && young) listed.set(id, new Set(body.peers))
+  }
+  return listed
 }

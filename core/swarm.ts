@@ -1,76 +1,218 @@
 /**
- * This node's connections: Hyperswarm on the mesh's topic, with a discovery pulse of our own.
- * The only door to hyperswarm and hyperdht.
+ * This node's connections: Hyperswarm announces it on the mesh's topic, takes what comes in and
+ * keeps one connection a peer; whom this node dials itself, the dialer decides (`dialer.ts`), of
+ * those that the view, the topic, the LAN and `--peer` name. The only door to hyperswarm.
  */
-import { createSocket } from 'node:dgram'
 import { EventEmitter } from 'node:events'
-import HyperDHT, { type Address } from 'hyperdht'
+import { networkInterfaces } from 'node:os'
 import Hyperswarm, { type Connection, type Discovery } from 'hyperswarm'
+import { bootNow } from './clock.ts'
 import { fromId, toId, type KeyPair } from './crypto.ts'
-import { BrumeError, sentenceOf } from './errors.ts'
+import { isLoopbackOnly, MeshDht, parseAddress, type Address, type Route } from './dht.ts'
+import {
+  backoffMs,
+  linkToDrop,
+  MAX_DIALS,
+  whomToDial,
+  type DialState,
+  type HeldLink
+} from './dialer.ts'
+import { sentenceOf } from './errors.ts'
+import { isOnLan, Lan, lanAddresses, type LanFind } from './lan.ts'
 import type { Logger } from './logger.ts'
+import { Relay, relayFor, relayKeyPair, type NatKind } from './relay.ts'
 
 export type { Connection } from 'hyperswarm'
-export type { Address } from 'hyperdht'
+export { parseAddress, startBootstrapNode, type Address } from './dht.ts'
 
 export interface SwarmOptions {
   keyPair: KeyPair
   topic: Buffer
   /** HOST:PORT; empty for the public DHT. */
   bootstrap: string[]
+  /** HOST:PORT of nodes of the mesh, asked which node they are. */
+  peers?: string[]
   /** HOST:PORT of DHT nodes known from before: a start without bootstrap. */
   knownNodes: Address[]
+  /** Carry the packets of other members where this node is openly reachable; default true. */
+  relay?: boolean
   log: Logger
 }
 
-/** Outgoing attempts stop here. */
-const MAX_PEERS = 8
+/** How a node can be reached, as it says itself. */
+export interface Reachability {
+  /** HOST:PORT of its DHT socket, on its LANs and, where it is open, on the internet. */
+  addresses: string[]
+  nat: NatKind
+  /** Id of the key it uses towards relays, and as one. */
+  relayKey: string
+  /** It carries others' packets. */
+  relays: boolean
+}
+
+export interface KnownMember {
+  alive: boolean
+  /** Links it says it has. */
+  peers: readonly string[]
+  /** null until it was heard. */
+  reachability: Reachability | null
+}
+
+/** What the dialer goes by. */
+export interface MeshWorld {
+  /** The other members. */
+  members: ReadonlyMap<string, KnownMember>
+  links: readonly HeldLink[]
+}
+
+/** The way a connection takes now. */
+export interface Path {
+  kind: 'lan' | 'direct' | 'relayed'
+  /** Of a relayed one: the relay's key, as its `Reachability` names it. */
+  relayKey: string | null
+  /** HOST:PORT the packets go to. */
+  address: string
+}
+
+/** What is done to reach a node that no connection leads to. */
+export interface DialReport {
+  dialling: boolean
+  /** In a row. */
+  attempts: number
+  lastError: string | null
+  /** null while it dials or has no reason to. */
+  nextInMs: number | null
+}
+
 /** Connections at once, those of strangers included, who have 10 s to show an admission. */
-const MAX_CONNECTIONS = 20
+const MAX_CONNECTIONS = 40
+/** Dials of addresses just heard on the LAN take milliseconds, and wait for no others. */
+const MAX_NEAR_DIALS = 3
+/** A dial through a relay or to an easy NAT is up or failed within it; a random punch takes longer. */
+const DIAL_MS = 12_000
+const RANDOM_DIAL_MS = 40_000
+/** A connection this young that ends counts as a dial that failed: the other end refuses. */
+const STEADY_MS = 10_000
+/** What was heard on the LAN is good for. */
+const HEARD_MS = 150_000
+const MAX_STRANGERS = 128
 
 /** ms after `start`: nodes that join in the same moment find each other only by looking again. */
-const FIRST_PULSES = [1_000, 3_000, 10_000]
+const FIRST_PULSES = [0, 500, 1_500, 3_000, 6_000, 10_000]
 const ALONE_PULSE_MS = 6_000
 const MISSING_PULSE_MS = 25_000
 const QUIET_PULSE_MS = 300_000
 const LEAVE_MS = 1_000
+/** Who came back may bring others: they are dialled again, but not at every flapping of a link. */
+const RETURN_EVERY_MS = 2_000
+const TELL_MS = 300
 
 export interface SwarmEvents {
   connection: [Connection, id: string]
+  /** How this node can be reached, when it changed. */
+  reachability: [Reachability]
+  /** The dialer needs no more of a link. */
+  spare: [id: string]
 }
 
-/** What a mesh needs of its connections: a real swarm, or in simulations a network of their own. */
+/**
+ * What a mesh needs of its connections: a real swarm, or in simulations a network of their own,
+ * which may leave out what is optional.
+ */
 export type Connections = Pick<
   Swarm,
   'start' | 'setMissing' | 'want' | 'unwant' | 'knownNodes' | 'close'
 > &
+  Partial<Pick<Swarm, 'see' | 'reachability' | 'pathOf' | 'dialOf'>> &
   EventEmitter<SwarmEvents>
+
+interface Dialled extends DialState {
+  connection: Connection | null
+  lastError: string | null
+}
+
+interface Stranger {
+  addresses: Address[]
+}
 
 /** Emits `connection` with each live Noise connection; the caller decides who is a peer. */
 export class Swarm extends EventEmitter<SwarmEvents> {
-  readonly #swarm: Hyperswarm
+  readonly #options: SwarmOptions
   readonly #log: Logger
-  readonly #topic: Buffer
+  readonly #self: string
+  readonly #loopback: boolean
+  readonly #told: Address[]
+  readonly #relayKeys: KeyPair
+  readonly #dht: MeshDht
+  readonly #swarm: Hyperswarm
+  readonly #lan: Lan
+  readonly #relay: Relay
+  #world: MeshWorld = { members: new Map(), links: [] }
+  #byRelayKey = new Map<string, string>()
+  readonly #strangers = new Map<string, Stranger>()
+  readonly #wanted = new Set<string>()
+  readonly #dials = new Map<string, Dialled>()
+  /** Addresses heard on the LAN, and when. */
+  readonly #heard = new Map<string, { address: Address; at: number }>()
   #discovery: Discovery | null = null
   #pulse: NodeJS.Timeout | null = null
   #pulses = 0
   #missing = false
+  #lookingUp = false
+  #turn: NodeJS.Timeout | null = null
+  #turnAt = Infinity
+  #returnedAt = -Infinity
+  #tell: NodeJS.Timeout | null = null
+  #reachability: Reachability | null = null
+  #closed = false
 
   constructor(options: SwarmOptions) {
     super()
+    this.#options = options
     this.#log = options.log
-    this.#topic = options.topic
+    this.#self = toId(options.keyPair.publicKey)
+    this.#relayKeys = relayKeyPair(options.keyPair)
+    const bootstrap = options.bootstrap.map(parseAddress)
+    const peers = (options.peers ?? []).map(parseAddress)
+    // Peers on loopback alone: a mesh of this machine, which asks nobody outside.
+    const own = bootstrap.length === 0 && isLoopbackOnly(peers) ? peers : bootstrap
+    this.#loopback = isLoopbackOnly(own)
+    this.#told = [...peers, ...bootstrap]
+    this.#dht = new MeshDht({
+      bootstrap: own,
+      knownNodes: [...options.knownNodes, ...peers],
+      keyPair: this.#relayKeys,
+      topic: options.topic,
+      nodeKey: options.keyPair.publicKey,
+      routeTo: (key) => this.#routeTo(toId(key)),
+      onDial: (key, connection) => this.#onDial(toId(key), connection)
+    })
     this.#swarm = new Hyperswarm({
       keyPair: options.keyPair,
-      dht: createDht(options.bootstrap.map(parseAddress), options.knownNodes),
-      maxPeers: MAX_PEERS,
-      backoffs: [1_000, 5_000, 15_000, 60_000],
-      jitter: 500
+      dht: this.#dht,
+      // The dialer counts; Hyperswarm must not hold back what it is asked for.
+      maxPeers: Infinity,
+      maxParallel: 4 * (MAX_DIALS + MAX_NEAR_DIALS),
+      firewall: (key: Buffer, payload: unknown) => this.#onKnock(toId(key), payload !== null)
     })
     this.#swarm.on('connection', (connection: Connection) => this.#onConnection(connection))
     this.#swarm.on('error', (error: Error) =>
       this.#log.warn({ error: sentenceOf(error) }, 'the swarm reported an error')
     )
+    this.#lan = new Lan({
+      topic: options.topic,
+      self: this.#self,
+      port: () => this.#dht.listeningPort,
+      log: options.log
+    })
+    this.#lan.on('found', (find) => this.#onHeard(find))
+    this.#relay = new Relay({
+      dht: this.#dht,
+      keyPair: this.#relayKeys,
+      allows: (key) => this.#byRelayKey.has(toId(key)),
+      log: options.log
+    })
+    this.#watchNetwork()
   }
 
   /**
@@ -79,8 +221,12 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    */
   start(): void {
     if (this.#discovery !== null) return
-    this.#discovery = this.#swarm.join(this.#topic, { client: true, server: true })
+    this.#discovery = this.#swarm.join(this.#options.topic, { client: false, server: true })
+    // A mesh on loopback says nothing on the LAN.
+    if (!this.#loopback) this.#lan.start()
     this.#schedulePulse()
+    this.#wake(0)
+    this.#tellLater()
   }
 
   /** Says whether members are known that no link leads to: the pulse is quicker then. */
@@ -90,34 +236,91 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#schedulePulse()
   }
 
+  /** The members as this node sees them now, and its links. */
+  see(world: MeshWorld): void {
+    const before = this.#world
+    this.#world = world
+    this.#byRelayKey = new Map()
+    for (const [id, { reachability }] of world.members) {
+      if (reachability !== null) this.#byRelayKey.set(reachability.relayKey, id)
+      this.#strangers.delete(id)
+    }
+    this.#relay.check()
+    const returned = [...world.members].some(
+      ([id, { alive }]) => alive && before.members.get(id)?.alive !== true
+    )
+    if (returned && bootNow() - this.#returnedAt > RETURN_EVERY_MS) {
+      this.#returnedAt = bootNow()
+      this.#dialAgain()
+    }
+    this.#lan.search(this.#missing || this.#swarm.connections.size === 0)
+    this.#wake(0)
+  }
+
   /** Asks for a connection to one node whatever the topic brings. */
   want(nodeId: string): void {
-    const key = fromId(nodeId)
-    if (key !== null) this.#swarm.joinPeer(key)
+    this.#wanted.add(nodeId)
+    const dial = this.#dials.get(nodeId)
+    if (dial !== undefined) dial.nextAt = 0
+    this.#wake(0)
   }
 
   unwant(nodeId: string): void {
-    const key = fromId(nodeId)
-    if (key !== null) this.#swarm.leavePeer(key)
+    this.#wanted.delete(nodeId)
+  }
+
+  /** The way a connection takes now; it changes when a relayed one becomes direct. */
+  pathOf(connection: Connection): Path {
+    // Gone once the connection is closed.
+    const raw = connection.rawStream
+    const at = { host: raw?.remoteHost ?? '', port: raw?.remotePort ?? 0 }
+    const address = `${at.host}:${at.port}`
+    const relay = this.#dht.relayAt(at)
+    const peer = this.#world.members.get(toId(connection.remotePublicKey))
+    if (relay !== null && peer?.reachability?.relayKey !== toId(relay)) {
+      return { kind: 'relayed', relayKey: toId(relay), address }
+    }
+    const near = isOnLan(at.host, networkInterfaces())
+    return { kind: near ? 'lan' : 'direct', relayKey: null, address }
+  }
+
+  dialOf(nodeId: string): DialReport | null {
+    const dial = this.#dials.get(nodeId)
+    if (dial === undefined) return null
+    const { startedAt, attempts, lastError, nextAt } = dial
+    const nextInMs = startedAt === null ? Math.max(0, Math.round(nextAt - bootNow())) : null
+    return { dialling: startedAt !== null, attempts, lastError, nextInMs }
+  }
+
+  /** How this node can be reached, as last emitted. */
+  reachability(): Reachability | null {
+    return this.#reachability
   }
 
   /** The routing table, to be kept for the next start. */
   knownNodes(): Address[] {
-    return this.#swarm.dht.toArray().map(({ host, port }) => ({ host, port }))
+    return this.#dht.toArray().map(({ host, port }) => ({ host, port }))
   }
 
   async close(): Promise<void> {
-    if (this.#pulse !== null) clearTimeout(this.#pulse)
+    this.#closed = true
+    for (const timer of [this.#pulse, this.#turn, this.#tell])
+      if (timer !== null) clearTimeout(timer)
+    this.#relay.stop()
+    for (const { connection } of this.#dials.values()) connection?.destroy()
     for (const connection of this.#swarm.connections) connection.destroy()
     // Unannouncing asks the DHT, which may be out of reach: worth a second, no more.
     const gently = this.#swarm.destroy().catch((error: unknown) => {
       this.#log.debug({ error: sentenceOf(error) }, 'leaving the DHT failed')
     })
     await Promise.race([gently, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))])
-    await this.#swarm.dht.destroy({ force: true })
+    await this.#lan.close()
+    await this.#dht.destroy({ force: true })
   }
 
   #onConnection(connection: Connection): void {
+    const id = toId(connection.remotePublicKey)
+    const openedAt = bootNow()
     connection.on('error', (error: Error) =>
       this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
     )
@@ -125,10 +328,239 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       connection.destroy()
       return
     }
-    this.emit('connection', connection, toId(connection.remotePublicKey))
+    connection.once('close', () => this.#onEnd(id, bootNow() - openedAt))
+    this.emit('connection', connection, id)
+  }
+
+  /** Lost is dialled again a second later; who hangs up soon, as after a dial that failed. */
+  #onEnd(id: string, livedMs: number): void {
+    if (this.#closed) return
+    const dial = this.#dialled(id)
+    if (dial.startedAt !== null) return
+    dial.attempts = livedMs < STEADY_MS ? dial.attempts + 1 : 0
+    dial.nextAt = bootNow() + this.#backoff(id, Math.max(1, dial.attempts))
+    this.#wake(0)
+  }
+
+  /**
+   * Before a connection that comes in: a dial of mine that hangs at an address that is no more would
+   * make Hyperswarm turn it down as the second one. Never rejects: that would ban the key.
+   */
+  #onKnock(id: string, incoming: boolean): boolean {
+    const dial = incoming ? this.#dials.get(id) : undefined
+    if (dial && dial.connection !== null && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
+      dial.connection.destroy(new Error('the other end was faster'))
+    }
+    return false
+  }
+
+  #wake(ms: number): void {
+    if (this.#closed || this.#discovery === null) return
+    const at = bootNow() + ms
+    if (this.#turn !== null && this.#turnAt <= at) return
+    if (this.#turn !== null) clearTimeout(this.#turn)
+    this.#turnAt = at
+    this.#turn = setTimeout(() => this.#onTurn(), Math.min(ms, 60_000))
+    this.#turn.unref()
+  }
+
+  #onTurn(): void {
+    this.#turn = null
+    const now = bootNow()
+    const { members, links } = this.#world
+    const connected = new Set([...this.#swarm.connections].map((c) => toId(c.remotePublicKey)))
+    const candidates = new Map(
+      [...members].map(([id, { alive, peers }]) => [id, { alive, degree: peers.length }])
+    )
+    const { dials, wakeAt } = whomToDial({
+      self: this.#self,
+      now,
+      members: candidates,
+      strangers: new Set(this.#strangers.keys()),
+      wanted: this.#wanted,
+      links: connected,
+      dials: this.#dials
+    })
+    for (const { id } of dials) this.#begin(id)
+    const spare = linkToDrop({ self: this.#self, members: candidates, links })
+    if (spare !== null) this.emit('spare', spare)
+    this.#forgetDials(connected)
+    this.#wake(Math.max(50, wakeAt - now))
+  }
+
+  #begin(id: string): void {
+    const key = fromId(id)
+    if (key === null) return
+    const dial = this.#dialled(id)
+    this.#swarm.joinPeer(key)
+    // Hyperswarm holds a connection already, one that comes in just now.
+    if (dial.startedAt === null) dial.nextAt = bootNow() + 1_000
+    if (dial.startedAt === null) this.#swarm.leavePeer(key)
+  }
+
+  #onDial(id: string, connection: Connection): void {
+    const dial = this.#dialled(id)
+    dial.startedAt = bootNow()
+    dial.connection = connection
+    const timer = setTimeout(() => {
+      connection.destroy(new Error(`no answer in ${this.#dialMs(id) / 1000} s`))
+    }, this.#dialMs(id))
+    let reason: Error | null = null
+    const end = (): void => {
+      clearTimeout(timer)
+      connection.off('error', onError)
+      // Hyperswarm tries again by itself only those it was asked for.
+      this.#swarm.leavePeer(connection.remotePublicKey)
+      if (dial.connection === connection) Object.assign(dial, { startedAt: null, connection: null })
+    }
+    const onError = (error: Error): void => void (reason = error)
+    const onClose = (): void => {
+      end()
+      this.#onDialFailed(id, dial, reason)
+    }
+    connection.on('error', onError)
+    connection.once('close', onClose)
+    connection.once('open', () => {
+      connection.off('close', onClose)
+      end()
+      dial.lastError = null
+    })
+  }
+
+  #onDialFailed(id: string, dial: Dialled, reason: Error | null): void {
+    if (this.#closed) return
+    const isConnected = [...this.#swarm.connections].some((c) => toId(c.remotePublicKey) === id)
+    if (isConnected) return
+    dial.lastError = reason === null ? 'it hung up' : sentenceOf(reason)
+    // Both ends dialled at once, and this was the one too many: the other one comes, or is dialled.
+    const crossed = dial.lastError === DUPLICATE
+    if (!crossed) dial.attempts++
+    dial.nextAt = bootNow() + (crossed ? 300 : this.#backoff(id, dial.attempts))
+    this.#log.debug({ node: id, error: dial.lastError, attempts: dial.attempts }, 'a dial failed')
+    this.#wake(0)
+  }
+
+  #dialled(id: string): Dialled {
+    const known = this.#dials.get(id)
+    if (known !== undefined) return known
+    const fresh = { attempts: 0, nextAt: 0, startedAt: null, connection: null, lastError: null }
+    this.#dials.set(id, fresh)
+    return fresh
+  }
+
+  #backoff = (id: string, attempts: number): number =>
+    backoffMs(attempts, this.#world.members.has(id), Math.random())
+
+  #dialMs(id: string): number {
+    const theirs = this.#world.members.get(id)?.reachability?.nat
+    const random = this.#natKind() === 'symmetric' || theirs === 'symmetric'
+    return random && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
+  }
+
+  #forgetDials(connected: ReadonlySet<string>): void {
+    for (const [id, { startedAt }] of this.#dials) {
+      const known = this.#world.members.has(id) || this.#strangers.has(id) || connected.has(id)
+      if (startedAt === null && !known && !this.#wanted.has(id)) this.#dials.delete(id)
+    }
+  }
+
+  /** Everybody is dialled anew: the network changed, or who came back may not be the only one. */
+  #dialAgain(): void {
+    const now = bootNow()
+    for (const dial of this.#dials.values()) {
+      if (dial.startedAt !== null) continue
+      dial.attempts = 0
+      dial.nextAt = Math.min(dial.nextAt, now + Math.random() * 300)
+    }
+    this.#wake(0)
+  }
+
+  #routeTo(id: string): Route {
+    const node = this.#byRelayKey.get(id) ?? id
+    const member = this.#world.members.get(node)
+    const attempts = this.#dials.get(node)?.attempts ?? 0
+    const interfaces = networkInterfaces()
+    const said = (member?.reachability?.addresses ?? []).flatMap(readAddress)
+    const heard = this.#heard.get(node)
+    const fresh = heard !== undefined && bootNow() - heard.at < HEARD_MS ? [heard.address] : []
+    // Addresses of yesterday cost time where they are nobody's now: every other dial leaves them out.
+    const trySaid = attempts % 2 === 0 || this.#dht.toArray().length === 0
+    const near = said.filter(({ host }) => isOnLan(host, interfaces))
+    const far = said.filter((address) => !near.includes(address))
+    const addresses = [
+      ...fresh,
+      ...(trySaid ? [...near, ...far] : []),
+      ...(this.#strangers.get(node)?.addresses ?? [])
+    ].slice(0, 4)
+    const relay = !member?.reachability
+      ? null
+      : relayFor(
+          { id: this.#self, nat: this.#natKind() },
+          {
+            id: node,
+            nat: member.reachability.nat,
+            onMyLan: fresh.length > 0 || near.length > 0
+          },
+          attempts,
+          this.#relayChoices(node)
+        )
+    return { addresses, relayThrough: relay === null ? null : fromId(relay.relayKey) }
+  }
+
+  #relayChoices(target: string): Parameters<typeof relayFor>[3] {
+    const linked = new Set(this.#world.links.map(({ id }) => id))
+    return [...this.#world.members].flatMap(([id, { alive, reachability, peers }]) =>
+      alive && reachability?.relays === true
+        ? [
+            {
+              id,
+              relayKey: reachability.relayKey,
+              linked: linked.has(id),
+              linksTarget: peers.includes(target)
+            }
+          ]
+        : []
+    )
+  }
+
+  /** A node at an address of this network. */
+  #onHeard({ id, host, port, isNew }: LanFind): void {
+    this.#heard.set(id, { address: { host, port }, at: bootNow() })
+    for (const [old, { at }] of this.#heard) {
+      if (bootNow() - at > HEARD_MS) this.#heard.delete(old)
+    }
+    const isMember = this.#world.members.has(id)
+    if (!isMember) this.#addStranger(id, [])
+    if (!isNew) return
+    const dial = this.#dialled(id)
+    dial.attempts = 0
+    // Both ends hear each other at once; two connections that cross cost both.
+    const first = this.#world.members.size === 0 || (isMember && this.#self < id)
+    const ms = first ? 0 : 700
+    dial.nextAt = bootNow() + ms
+    if (dial.connection !== null) return (dial.connection.destroy(new Error('it moved')), undefined)
+    if (ms > 0) return this.#wake(ms)
+    const running = [...this.#dials.values()].filter(({ startedAt }) => startedAt !== null).length
+    if (running < MAX_DIALS + MAX_NEAR_DIALS && !this.#isConnected(id)) this.#begin(id)
+  }
+
+  #isConnected = (id: string): boolean =>
+    [...this.#swarm.connections].some((each) => toId(each.remotePublicKey) === id)
+
+  #addStranger(id: string, addresses: Address[]): void {
+    if (id === this.#self || this.#world.members.has(id)) return
+    const known = this.#strangers.get(id)
+    this.#strangers.delete(id)
+    this.#strangers.set(id, {
+      addresses: addresses.length > 0 ? addresses : (known?.addresses ?? [])
+    })
+    const [oldest] = this.#strangers.keys()
+    if (this.#strangers.size > MAX_STRANGERS && oldest !== undefined) this.#strangers.delete(oldest)
+    if (known === undefined) this.#wake(0)
   }
 
   #schedulePulse(): void {
+    if (this.#closed || this.#discovery === null) return
     if (this.#pulse !== null) clearTimeout(this.#pulse)
     this.#pulse = setTimeout(() => this.#onPulse(), this.#nextPulseMs())
     this.#pulse.unref()
@@ -143,66 +575,116 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #onPulse(): void {
-    this.#pulses++
-    this.#discovery
-      ?.refresh({ client: true, server: true })
-      .catch((error: unknown) =>
-        this.#log.debug({ error: sentenceOf(error) }, 'looking up the mesh failed')
-      )
+    // The first announcement is on its way already.
+    if (this.#pulses++ > 0) {
+      this.#discovery
+        ?.refresh({ client: false, server: true })
+        .catch((error: unknown) =>
+          this.#log.debug({ error: sentenceOf(error) }, 'announcing this node failed')
+        )
+    }
+    void this.#lookUp()
+    for (const address of this.#told) void this.#askWho(address)
+    this.#lan.search(this.#missing || this.#swarm.connections.size === 0)
     this.#schedulePulse()
   }
-}
 
-/** Of a DHT: from fewer answers no node can tell its own address, and then none punches. */
-const DHT_NODES = 3
-
-/** A DHT that others may be pointed at: `HOST:PORT` of it is a `--bootstrap`. */
-export async function startBootstrapNode(
-  host: string,
-  fixedPort?: number
-): Promise<{ address: string; close(): Promise<void> }> {
-  const first = HyperDHT.bootstrapper(fixedPort ?? (await freeUdpPort(host)), host, { host })
-  const nodes = [first]
-  await first.fullyBootstrapped()
-  const address = `${host}:${first.address().port}`
-  while (nodes.length < DHT_NODES) {
-    const open = { host, port: 0, anyPort: true, firewalled: false, ephemeral: false }
-    const node = new HyperDHT({ bootstrap: [address], ...open })
-    nodes.push(node)
-    await node.fullyBootstrapped()
+  async #lookUp(): Promise<void> {
+    // One that waits for a dead DHT takes seconds.
+    if (this.#lookingUp) return
+    this.#lookingUp = true
+    try {
+      for await (const { peers } of this.#dht.lookup(this.#options.topic)) {
+        for (const { publicKey, relayAddresses } of peers) {
+          this.#addStranger(toId(publicKey), relayAddresses)
+        }
+      }
+    } catch (error) {
+      this.#log.debug({ error: sentenceOf(error) }, 'looking up the mesh failed')
+    } finally {
+      this.#lookingUp = false
+    }
   }
-  const close = async (): Promise<void> => {
-    await Promise.all(nodes.map((node) => node.destroy()))
+
+  async #askWho(address: Address): Promise<void> {
+    const key = await this.#dht.whoIs(address)
+    if (key === null || this.#closed) return
+    const id = toId(key)
+    if (id === this.#self || this.#isConnected(id)) return
+    const dial = this.#dials.get(id)
+    this.#heard.set(id, { address, at: bootNow() })
+    this.#addStranger(id, [address])
+    if ((dial?.startedAt ?? null) === null) this.#wake(0)
   }
-  return { address, close }
-}
 
-function freeUdpPort(host: string): Promise<number> {
-  const socket = createSocket('udp4')
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject)
-    socket.bind(0, host, () => {
-      const { port } = socket.address()
-      socket.close(() => resolve(port))
-    })
-  })
-}
-
-/** @throws BrumeError BAD_ADDRESS. */
-export function parseAddress(text: string): Address {
-  const match = /^(.+):(\d{1,5})$/.exec(text)
-  const port = Number(match?.[2])
-  if (match?.[1] === undefined || port < 1 || port > 65_535) {
-    throw new BrumeError('BAD_ADDRESS', `expected HOST:PORT, got "${text}"`)
+  #watchNetwork(): void {
+    const changed = (): void => {
+      this.#tellLater()
+      this.#dialAgain()
+      void this.#lookUp()
+    }
+    this.#lan.on('change', changed)
+    this.#dht.on('network-change', changed)
+    for (const event of ['ready', 'nat-update', 'open', 'persistent', 'network-update']) {
+      this.#dht.on(event, () => this.#tellLater())
+    }
+    this.#dht.bind().then(
+      () => this.#tellLater(),
+      (error: unknown) => this.#log.error({ error: sentenceOf(error) }, 'the DHT has no socket')
+    )
   }
-  return { host: match[1], port }
+
+  #tellLater(): void {
+    if (this.#closed) return
+    this.#tell ??= setTimeout(() => {
+      this.#tell = null
+      this.#tellNow()
+    }, TELL_MS)
+  }
+
+  #tellNow(): void {
+    const port = this.#dht.listeningPort
+    if (port === null) return
+    const nat = this.#natKind()
+    const relays = nat === 'open' && !this.#loopback && this.#options.relay !== false
+    if (relays) this.#relay.start()
+    else this.#relay.stop()
+    const open = this.#dht.remoteAddress()
+    const hosts = this.#loopback ? ['127.0.0.1'] : lanAddresses(networkInterfaces())
+    const addresses = [
+      ...hosts.map((host) => `${host}:${port}`),
+      ...(open === null ? [] : [`${open.host}:${open.port}`])
+    ]
+    const body: Reachability = {
+      addresses: [...new Set(addresses)].slice(0, 16),
+      nat,
+      relayKey: toId(this.#relayKeys.publicKey),
+      relays
+    }
+    if (JSON.stringify(body) === JSON.stringify(this.#reachability)) return
+    this.#reachability = body
+    this.emit('reachability', body)
+  }
+
+  #natKind(): NatKind {
+    if (this.#loopback || this.#dht.remoteAddress() !== null) return 'open'
+    if (this.#dht.host === null) return 'unknown'
+    return this.#dht.port === 0 ? 'symmetric' : 'easy'
+  }
 }
 
-function createDht(bootstrap: Address[], nodes: Address[]): HyperDHT {
-  const options: Record<string, unknown> = { nodes }
-  if (bootstrap.length > 0) options['bootstrap'] = bootstrap
-  // On loopback a node cannot learn its address from others, and takes itself for firewalled.
-  const loopback = bootstrap.length > 0 && bootstrap.every(({ host }) => host === '127.0.0.1')
-  if (loopback) Object.assign(options, { host: '127.0.0.1', firewalled: false, ephemeral: false })
-  return new HyperDHT(options)
+/** Hyperswarm's word for the second connection to one peer. */
+const DUPLICATE = 'Duplicate connection'
+
+/** Of a member's own word, which may be anything. */
+function readAddress(text: string): Address[] {
+  try {
+    return [parseAddress(text)]
+  } catch {
+    // An address that is none is none.
+    return []
+  }
 }
+
+/** Dials of both ends that cross are younger than this: Hyperswarm picks one of them. */
+const SIMULTANEOUS_MS = 1_000

@@ -12,14 +12,23 @@ const ROOT = path.join(import.meta.dirname, '..')
 /** Which files may import a package. A trailing slash means every file below. */
 const DOORS: Record<string, string[]> = {
   hyperswarm: ['core/swarm.ts'],
-  hyperdht: ['core/swarm.ts'],
+  // The DHT node is a part of the swarm with an idea of its own; so are the LAN and relaying.
+  hyperdht: ['core/dht.ts'],
+  'multicast-dns': ['core/lan.ts'],
+  'blind-relay': ['core/relay.ts'],
   autobase: ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
   hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts'],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.
-  protomux: ['core/channel.ts', 'core/gossip.ts', 'core/join.ts', 'core/links.ts'],
+  protomux: [
+    'core/channel.ts',
+    'core/gossip.ts',
+    'core/gossip-peer.ts',
+    'core/join.ts',
+    'core/links.ts'
+  ],
   'compact-encoding': ['core/channel.ts', 'core/gossip-wire.ts', 'core/join.ts', 'core/links.ts'],
   'sodium-native': ['core/crypto.ts'],
   z32: ['core/crypto.ts', 'core/mesh-key.ts'],

@@ -28,6 +28,7 @@ export function describeMembership(command: Command): void {
       'a DHT node instead of the public ones; may be repeated',
       collect
     )
+    .option('--no-relay', 'carry no packets for members that cannot reach each other')
 }
 
 export function parseMembership(options: Options): Membership {
@@ -40,7 +41,8 @@ export function parseMembership(options: Options): Membership {
     labels: labels((options.label as string[] | undefined) ?? []),
     engine,
     peers: addresses(options.peer, '--peer'),
-    bootstrap: addresses(options.bootstrap, '--bootstrap')
+    bootstrap: addresses(options.bootstrap, '--bootstrap'),
+    relay: options.relay !== false
   }
 }
 

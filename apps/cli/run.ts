@@ -122,6 +122,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'list what removed nodes wrote and nobody heeds',
     load: async () => (await import('./verbs/node.ts')).nodeDropped
   },
+  net: {
+    summary: 'show the way to each member, and why it is that',
+    load: async () => (await import('./verbs/net.ts')).net
+  },
   status: {
     summary: 'show how this node does',
     load: async () => (await import('./verbs/status.ts')).status

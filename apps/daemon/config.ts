@@ -6,6 +6,8 @@ import type { EngineChoice } from '../api.ts'
 
 export interface Config {
   engine: EngineChoice
+  /** Carry packets of other members where this node is openly reachable. */
+  relay: boolean
 }
 
 const ENGINES: EngineChoice[] = ['auto', 'docker', 'process', 'none']
@@ -14,10 +16,10 @@ const ENGINES: EngineChoice[] = ['auto', 'docker', 'process', 'none']
 export async function loadConfig(dir: string): Promise<Config> {
   const path = join(dir, 'config.json')
   const bytes = await readIfThere(path)
-  if (bytes === null) return { engine: 'auto' }
+  if (bytes === null) return { engine: 'auto', relay: true }
   try {
-    const config = JSON.parse(bytes.toString()) as Config
-    if (ENGINES.includes(config.engine)) return { engine: config.engine }
+    const { engine, relay = true } = JSON.parse(bytes.toString()) as Partial<Config>
+    if (engine !== undefined && ENGINES.includes(engine)) return { engine, relay }
   } catch {
     // Said below, together with an engine nobody knows.
   }

@@ -53,7 +53,7 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
   const config = await loadConfig(dir)
   const store = await openStore(dir)
   const identity = await loadIdentity(dir)
-  const components: MeshComponents = { dir, store, identity, log }
+  const components: MeshComponents = { dir, store, identity, relay: config.relay, log }
   let member: Member | null = null
   let entering = false
   let stop: () => void = () => {}
@@ -95,8 +95,10 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
     entering = true
     try {
       const warning = await checkEngine(request.engine, identity.id, dir)
-      await saveConfig(dir, { engine: request.engine })
-      const { mesh } = begin(await open(), { engine: request.engine })
+      const chosen: Config = { engine: request.engine, relay: request.relay ?? true }
+      await saveConfig(dir, chosen)
+      components.relay = chosen.relay
+      const { mesh } = begin(await open(), chosen)
       const introduced = await introduce(mesh, request.labels)
       return { ...introduced, warnings: [...introduced.warnings, ...warning] }
     } finally {

@@ -39,6 +39,8 @@ test('mesh - gossip reaches all and survives a restart', async (t) => {
   const kept = b.mesh.gossip.get(a.mesh.self, 'holds')
   t.alike(kept?.body, { digests: [DIGEST] })
   t.is(kept?.receivedAt, -Infinity, 'a record from disk makes nobody alive')
+  const age = b.mesh.lastHeardMs().get(a.mesh.self)
+  t.ok(age !== undefined && age < 60_000, 'nor is it forgotten when it was last heard')
 
   await a.restart()
   t.is(a.mesh.gossip.get(a.mesh.self, 'holds'), null, 'nobody believes its own old words')

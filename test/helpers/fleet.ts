@@ -26,14 +26,26 @@ export interface FleetOptions {
   on?: number[]
   /** More arguments for `init` and `join` of node i. */
   args?: (i: number) => string[]
+  /** Default true: waits until they see each other. */
+  together?: boolean
+  /** Default true. Else no DHT runs, and nodes ask the public one, which no lab leads to. */
+  dht?: boolean
+  /** So many join at a time; default all. */
+  atOnce?: number
 }
 
 export interface Fleet {
   nodes: FleetNode[]
   lab: Lab
-  /** HOST:PORT of its DHT, on the last host of the lab. */
+  /** HOST:PORT of its DHT, on the last host of the lab; empty where there is none. */
   bootstrap: string
   key: string
+  /** A data directory more on host `at`, in no mesh yet; ends with the fleet. */
+  guest(name: string, at: number): FleetNode
+  /** Lets one more in, from host `at`; it is in once this resolves, others may not know yet. */
+  add(at: number, ...args: string[]): Promise<FleetNode>
+  /** A node more on host `at`, whose daemon runs and is in no mesh. */
+  prepare(at: number): Promise<FleetNode>
   /** Ends every daemon, hard; engines and files go with the lab. May be called twice. */
   stop(): Promise<void>
 }
@@ -83,23 +95,32 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [] }: FleetOptions = {}
+  {
+    engines = true,
+    on,
+    args = () => [],
+    together = true,
+    dht = true,
+    atOnce = Infinity
+  }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
-  const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
+  const homes = on ?? lab.hosts.map((_, i) => i).slice(0, dht ? last : last + 1)
   const cli = await builtCli()
   const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
 
+  const guests: FleetNode[] = []
   let stopped: Promise<void> | undefined
-  const stop = (): Promise<void> => (stopped ??= endAll(nodes))
+  const stop = (): Promise<void> => (stopped ??= endAll([...nodes, ...guests]))
   // Before the lab's own: a daemon would start again what the lab ends.
   t.teardown(stop, { order: -1, force: true })
 
   const [bootstrap] = await Promise.all([
-    startDht(lab.hosts[last] as Host),
+    dht ? startDht(lab.hosts[last] as Host) : '',
     engines ? lab.engines(Math.max(...homes) + 1) : []
   ])
-  const common = ['--bootstrap', bootstrap, '--engine', engines ? 'docker' : 'process']
+  const common = ['--engine', engines ? 'docker' : 'process']
+  if (dht) common.push('--bootstrap', bootstrap)
   const enter = async (node: FleetNode, i: number, ...verb: string[]): Promise<InitResult> => {
     const told = ['--name', node.name, ...common, ...args(i)]
     const result = await node.json<InitResult>(...verb, ...told)
@@ -111,9 +132,30 @@ export async function createFleet(
   if (first === undefined) throw new Error('a fleet needs a node')
   const { key } = await enter(first, 0, 'init')
   if (key === null) throw new Error('the first node shows no mesh key')
-  await Promise.all(others.map((node, i) => enter(node, i + 1, 'join', key)))
-  await untilTogether(nodes)
-  return { nodes, lab, bootstrap, key, stop }
+  const wave = Math.min(atOnce, Math.max(others.length, 1))
+  for (let from = 0; from < others.length; from += wave) {
+    const some = others.slice(from, from + wave)
+    await Promise.all(some.map((node, i) => enter(node, from + i + 1, 'join', key)))
+  }
+  if (together) await untilTogether(nodes)
+  const guest = (name: string, at: number): FleetNode => {
+    const node = createNode(name, lab, at, cli, engines)
+    guests.push(node)
+    return node
+  }
+  const add: Fleet['add'] = async (at, ...more) => {
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    nodes.push(node)
+    await enter(node, nodes.length - 1, 'join', key, ...more)
+    return node
+  }
+  const prepare: Fleet['prepare'] = async (at) => {
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    nodes.push(node)
+    await node.json('up')
+    return node
+  }
+  return { nodes, lab, bootstrap, key, guest, add, prepare, stop }
 }
 
 /** Until each of these sees each alive, with an engine that can be used. */
@@ -228,7 +270,7 @@ async function startDht(host: Host): Promise<string> {
   await builtCli()
   const script =
     `const { startBootstrapNode } = await import(${JSON.stringify(builtFile('core/swarm.js'))});` +
-    'console.log((await startBootstrapNode(process.argv[1])).address)'
+    'console.log((await startBootstrapNode(process.argv[1], undefined, 6)).address)'
   const args = ['--input-type=module', '-e', script, host.ip]
   const child = host.spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit').then(() => {

@@ -1,5 +1,6 @@
 /**
- * Several machines in one: a network namespace each, on one switch, with a Docker engine each.
+ * Several machines in one: a network namespace each, on one switch, with a Docker engine each; or
+ * behind routers with NATs of every kind, on LANs of their own.
  * Nothing is made in the caller's own network; everything goes with `stop`, and what a killed test
  * left goes when the next lab is made.
  */
@@ -57,15 +58,33 @@ export interface Lab {
   /** Pulls the plug: what host `i` sends or should get is lost; it sees no sign of that. */
   cut(i: number): Promise<void>
   heal(i: number): Promise<void>
+  /** A firewall on host `i` that lets nothing in but answers. */
+  deny(i: number): Promise<void>
+  /** So much of what host `i` gets is lost, 0 to 1. */
+  lose(i: number, share: number): Promise<void>
   /** May be called twice. */
   stop(): Promise<void>
 }
 
+/**
+ * What a router makes of its LAN's packets. `easy` keeps the port, `symmetric` draws one for each
+ * peer, `leaky` is easy and answers strangers itself, which spoils punching. `none`: its uplink is
+ * down, a LAN with no internet.
+ */
+export type RouterKind = 'easy' | 'symmetric' | 'leaky' | 'none'
+
+export interface LabPlan {
+  /** LANs behind routers, and how many hosts each has: the first hosts of the lab. */
+  lans?: { router: RouterKind; hosts: number }[]
+  /** Hosts on the switch itself, which is the internet where there are LANs: the last of the lab. */
+  open: number
+}
+
 let labs = 0
 
-/** `n` hosts that reach each other. Needs root. Give `t`, or call `stop`. */
+/** Hosts on one switch, or as planned, that reach each other. Needs root. Give `t`, or call `stop`. */
 export async function createLab(
-  n: number,
+  plan: number | LabPlan,
   t?: { teardown(fn: () => unknown, options?: { force?: boolean }): void }
 ): Promise<Lab> {
   if (process.getuid?.() !== 0) throw new Error('a lab of network namespaces needs root')
@@ -75,11 +94,14 @@ export async function createLab(
   const number = ++labs
   const prefix = `${PREFIX}${process.pid}-${number}-`
   const dir = join(tmpdir(), `${DIR_PREFIX}${process.pid}-${number}`)
+  const { lans = [], open } = typeof plan === 'number' ? { open: plan } : plan
+  const n = lans.reduce((sum, { hosts }) => sum + hosts, open)
   const names = Array.from({ length: n }, (_, i) => `h${i + 1}`)
   const children = new Set<ChildProcess>()
   let dockerds: Dockerd[] = []
 
   const switchNamespace = `${prefix}sw`
+  const places = placesOf(number, switchNamespace, prefix, lans, n)
   let stopped: Promise<void> | undefined
   const stop = async (): Promise<void> => {
     for (const child of children) child.kill('SIGKILL')
@@ -93,7 +115,8 @@ export async function createLab(
     await mkdir(dir, { recursive: true })
     await Promise.all([switchNamespace, ...names.map((name) => prefix + name)].map(addNamespace))
     await ip(switchNamespace, ['link add br0 type bridge forward_delay 0', 'link set br0 up'])
-    await Promise.all(names.map((name, i) => plugIn(prefix, name, addressOf(number, i))))
+    await Promise.all(lans.map(({ router }, i) => addRouter(prefix, number, i, router)))
+    await Promise.all(names.map((name, i) => plugIn(prefix, name, places[i] as Place)))
   } catch (error) {
     await stopOnce()
     throw error
@@ -110,7 +133,7 @@ export async function createLab(
     }
     return {
       name,
-      ip: addressOf(number, i),
+      ip: (places[i] as Place).ip,
       namespace,
       dir: join(dir, name),
       dockerSocket: join(dir, `${name}-docker`, 'docker.sock'),
@@ -137,10 +160,23 @@ export async function createLab(
       return hosts.slice(0, count).map((host) => host.dockerSocket)
     },
     async cut(i) {
-      await ip(switchNamespace, [`link set p${i + 1} nomaster`])
+      await ip((places[i] as Place).at, [`link set p${i + 1} nomaster`])
     },
     async heal(i) {
-      await ip(switchNamespace, [`link set p${i + 1} master br0`])
+      await ip((places[i] as Place).at, [`link set p${i + 1} master br0`])
+    },
+    async deny(i) {
+      await iptables(prefix + (names[i] as string), [
+        '-P INPUT DROP',
+        '-A INPUT -i lo -j ACCEPT',
+        '-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT'
+      ])
+    },
+    async lose(i, share) {
+      const at = prefix + (names[i] as string)
+      await iptables(at, ['-F INPUT'])
+      const rule = `-A INPUT -i eth0 -m statistic --mode random --probability ${share} -j DROP`
+      if (share > 0) await iptables(at, [rule])
     },
     stop: stopOnce
   }
@@ -149,22 +185,94 @@ export async function createLab(
 const PREFIX = 'brl'
 const DIR_PREFIX = 'brume-lab-'
 
-function addressOf(lab: number, i: number): string {
-  return `10.77.${lab % 250}.${11 + i}`
+interface Place {
+  ip: string
+  /** Namespace of the bridge it is plugged into. */
+  at: string
+  gateway: string | null
+}
+
+/** Hosts of LANs first, each beside its router; the others on the switch. */
+function placesOf(
+  lab: number,
+  switchNamespace: string,
+  prefix: string,
+  lans: { hosts: number }[],
+  n: number
+): Place[] {
+  const places = lans.flatMap(({ hosts }, i) =>
+    Array.from({ length: hosts }, (_, k): Place => {
+      const gateway = `192.168.${50 + i}.1`
+      return { ip: `192.168.${50 + i}.${11 + k}`, at: `${prefix}r${i + 1}`, gateway }
+    })
+  )
+  while (places.length < n) {
+    const ip = openAddress(lab, lans.length > 0, places.length)
+    places.push({ ip, at: switchNamespace, gateway: null })
+  }
+  return places
+}
+
+/** Where there are routers the switch is the internet, and must not look like a LAN. */
+function openAddress(lab: number, isInternet: boolean, i: number): string {
+  return `${isInternet ? '203.0.113' : `10.77.${lab % 250}`}.${11 + i}`
 }
 
 async function addNamespace(name: string): Promise<void> {
   await run('ip', ['netns', 'add', name])
 }
 
-async function plugIn(prefix: string, name: string, address: string): Promise<void> {
-  const port = `p${name.slice(1)}`
-  const far = `netns ${prefix}sw`
-  await run('ip', words(`link add eth0 netns ${prefix}${name} type veth peer name ${port} ${far}`))
-  await Promise.all([
-    ip(prefix + name, ['link set lo up', `addr add ${address}/24 dev eth0`, 'link set eth0 up']),
-    ip(`${prefix}sw`, [`link set ${port} master br0`, `link set ${port} up`])
+/** A router `r1`… between the switch and a bridge of its own, with the NAT of its kind. */
+async function addRouter(prefix: string, lab: number, i: number, kind: RouterKind): Promise<void> {
+  const name = `${prefix}r${i + 1}`
+  const port = `r${i + 1}`
+  await addNamespace(name)
+  await run(
+    'ip',
+    words(`link add pub0 netns ${name} type veth peer name ${port} netns ${prefix}sw`)
+  )
+  const up = kind === 'none' ? 'down' : 'up'
+  await ip(`${prefix}sw`, [`link set ${port} master br0`, `link set ${port} ${up}`])
+  await ip(name, [
+    'link set lo up',
+    `addr add ${openAddress(lab, true, 200 + i)}/24 dev pub0`,
+    'link set pub0 up',
+    'link add br0 type bridge forward_delay 0',
+    `addr add 192.168.${50 + i}.1/24 dev br0`,
+    'link set br0 up'
   ])
+  await inside(name, 'sysctl', ['-qw', 'net.ipv4.ip_forward=1'])
+  const foreign = '-i pub0 -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP'
+  await iptables(name, [
+    `-t nat -A POSTROUTING -o pub0 -j MASQUERADE${kind === 'symmetric' ? ' --random-fully' : ''}`,
+    `-A FORWARD ${foreign}`,
+    // Without it the kernel takes a first punch for its own, and gives the answer another port.
+    ...(kind === 'leaky' ? [] : [`-A INPUT ${foreign}`])
+  ])
+}
+
+async function plugIn(prefix: string, name: string, place: Place): Promise<void> {
+  const port = `p${name.slice(1)}`
+  const far = `netns ${place.at}`
+  await run('ip', words(`link add eth0 netns ${prefix}${name} type veth peer name ${port} ${far}`))
+  const route = place.gateway === null ? [] : [`route add default via ${place.gateway}`]
+  await Promise.all([
+    ip(prefix + name, [
+      'link set lo up',
+      `addr add ${place.ip}/24 dev eth0`,
+      'link set eth0 up',
+      ...route
+    ]),
+    ip(place.at, [`link set ${port} master br0`, `link set ${port} up`])
+  ])
+}
+
+async function iptables(namespace: string, rules: string[]): Promise<void> {
+  for (const rule of rules) await inside(namespace, 'iptables', ['-w', ...words(rule)])
+}
+
+async function inside(namespace: string, command: string, args: string[]): Promise<void> {
+  await run('nsenter', [`--net=${join(NAMESPACES, namespace)}`, '--', command, ...args])
 }
 
 /** Commands for `ip` inside a namespace, in one process. */

@@ -5,7 +5,8 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
-import { kill, type KillResult } from './kill.ts'
+import { kill } from './kill.ts'
+import { sim } from './sim.ts'
 
 interface Options {
   times: number | null
@@ -13,12 +14,22 @@ interface Options {
   engine: 'process' | 'docker'
 }
 
-const SOAKS: Record<string, (options: Options) => Promise<KillResult>> = {
+interface Result {
+  soak: string
+  /** What did not hold. */
+  broken: string[]
+}
+
+const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
   async kill({ times, seed, engine }) {
     const socket = engine === 'docker' ? await dockerSocket() : null
     if (socket !== null) await ensureImages(socket)
     const image = socket === null ? null : BUSYBOX
     return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
+  },
+  sim: ({ times, seed }) => {
+    const seeds = Array.from({ length: times ?? 2_000 }, (_, i) => seed + i)
+    return sim({ seeds, say, verbose: times === 1 && process.env['BRUME_SIM_LOG'] !== undefined })
   }
 }
 
@@ -51,6 +62,9 @@ async function main(argv: string[]): Promise<number> {
   for (const what of result.broken) say(`broken: ${what}`)
   const verdict = result.broken.length === 0 ? 'holds' : 'does not hold'
   if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`)
-  else process.stdout.write(`${result.soak}: ${verdict} (seed ${seed}, ${result.kills} kills)\n`)
+  else {
+    const { soak: name, ...numbers } = result
+    process.stdout.write(`${name}: ${verdict} (seed ${seed}) ${JSON.stringify(numbers)}\n`)
+  }
   return result.broken.length === 0 ? 0 : 1
 }

@@ -39,12 +39,12 @@ export const leave: Verb<Wish, Answer> = {
   }
 }
 
+const OURS = /^daemon\.(?:early\.)?log|\.sock$/
+
 /** What brume wrote there and, where nothing else is in it, the directory. */
 async function removeDir(dir: string): Promise<boolean> {
   for (const name of await readdir(dir)) {
-    if (name.startsWith('daemon.log') || name.endsWith('.sock')) {
-      await rm(join(dir, name), { force: true })
-    }
+    if (OURS.test(name)) await rm(join(dir, name), { force: true })
   }
   if ((await readdir(dir)).length > 0) return false
   await rmdir(dir)

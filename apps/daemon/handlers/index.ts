@@ -8,6 +8,7 @@ import { keys } from './keys.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
 import { microservices } from './microservices.ts'
+import { net } from './net.ts'
 import { nodes } from './nodes.ts'
 import { replicaRoutes } from './replicas.ts'
 
@@ -16,6 +17,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...keys(daemon),
   ...invites(daemon),
   ...nodes(daemon),
+  ...net(daemon),
   ...bundles(daemon),
   ...applications(daemon),
   ...microservices(daemon),

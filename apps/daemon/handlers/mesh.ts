@@ -22,11 +22,6 @@ export const mesh = (daemon: Daemon): Route[] => [
     }
   },
   {
-    method: 'GET',
-    path: '/key',
-    handle: async () => ({ key: await daemon.member().mesh.keyRing.show() })
-  },
-  {
     method: 'POST',
     path: '/leave',
     async handle(request) {

@@ -61,7 +61,9 @@ export async function cli(argv: string[], options: WorldOptions = {}): Promise<R
   const code = await run(argv, {
     out: out.output,
     err: err.output,
-    stdin: Readable.from([options.input ?? '']),
+    stdin: Object.assign(Readable.from([options.input ?? '']), {
+      isTTY: options.tty !== undefined
+    }),
     env: {},
     now: () => NOW,
     interrupt: () => new AbortController().signal,

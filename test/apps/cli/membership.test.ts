@@ -36,8 +36,8 @@ test('init - what is typed is what is sent', async (t) => {
     labels: { x: '1', y: '2' },
     engine: 'none',
     peers: ['h:1'],
-    encryptionCheck: Buffer.alloc(8, 3),
     bootstrap: ['b:2', 'c:3'],
+    relay: true,
     defaultRole: 'node'
   })
   t.is(ran.code, 0)
@@ -90,7 +90,10 @@ test('join - a key with a letter lost starts nothing', async (t) => {
   for (const bad of ['nonsense', KEY.slice(0, -1), `@${dir}/none`]) {
     const ran = await cli(['join', bad, '--name', 'a', '--data', dir])
     t.is(ran.code, 1)
-    t.ok(/^brume: (this is not a mesh key|cannot read the mesh key): /.test(ran.err), ran.err)
+    t.ok(
+      /^brume: (this is neither a mesh key nor an invite|cannot read the mesh key): /.test(ran.err),
+      ran.err
+    )
   }
   t.absent(existsSync(dir))
 })

@@ -1,7 +1,7 @@
 /** Verbs that ask one thing and print it: `topic` is the verb. */
 import { once } from 'node:events'
 import test from 'brittle'
-import type { NodeJson, ReplicaJson, StatusJson } from '../../../../apps/api.ts'
+import type { NetJson, NodeJson, ReplicaJson, StatusJson } from '../../../../apps/api.ts'
 import { cli, fakeDaemon, replica, watched } from '../fake-daemon.ts'
 
 test('ps - asks for the reference as it was typed', async (t) => {
@@ -248,5 +248,41 @@ test('rm - what does not go away in time is named; exit code 3', async (t) => {
       'brume: hello/web: nothing has changed for 0.2 s: hello/web/0 on pi-1 is stopping\n'
     ),
     ran.err
+  )
+})
+
+test('net - the way to each member, and why', async (t) => {
+  const row = (fields: Partial<NetJson>): NetJson => ({
+    name: 'pi-1',
+    id: 'ybndrfg8ejkm',
+    path: 'lan',
+    via: null,
+    address: '192.168.1.7:49737',
+    rttMs: 0.31,
+    nat: 'easy',
+    sinceMs: 240_000,
+    why: 'both are on one network',
+    ...fields
+  })
+  const dir = await fakeDaemon(t, {
+    'GET /net': () => [
+      row({}),
+      row({ name: 'pi-2', path: 'relayed', via: 'hq', rttMs: null, why: 'not punched yet' }),
+      row({
+        name: 'pi-3',
+        path: 'down',
+        rttMs: null,
+        sinceMs: null,
+        nat: 'unknown',
+        why: 'dialling'
+      })
+    ]
+  })
+  t.is(
+    (await cli(['net', '--data', dir])).out,
+    'PEER   PATH            RTT       NAT       SINCE       WHY\n' +
+      'pi-1   lan             0.31 ms   easy      4 minutes   both are on one network\n' +
+      'pi-2   relayed by hq   -         easy      4 minutes   not punched yet\n' +
+      'pi-3   down            -         unknown   -           dialling\n'
   )
 })

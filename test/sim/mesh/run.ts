@@ -1,0 +1,203 @@
+/** One simulation: what its seed says, and whether all held. */
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { sentenceOf } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { random, type Random } from '../../soak/random.ts'
+import type { SimDisk } from './disk.ts'
+import { FAULTS, mend, wake } from './faults.ts'
+import { complaints } from './invariants.ts'
+import { SimNetwork } from './network.ts'
+import { OPERATIONS } from './operations.ts'
+import { World } from './world.ts'
+import { realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
+
+export interface SimResult {
+  seed: number
+  /** What did not hold; empty where all did. */
+  broken: string[]
+  steps: string[]
+  nodes: number
+  acknowledged: number
+  virtualMs: number
+  realMs: number
+  /** Virtual ms from each heal until all held. */
+  healMs: number[]
+}
+
+export interface SimOptions {
+  time: VirtualTime
+  disk: SimDisk
+  /** Everything the nodes log goes here. */
+  say?: (line: string) => void
+}
+
+/** From a heal, or the last change, until all must hold, in virtual ms. */
+const SETTLE_MS = 45_000
+const LOOK_EVERY_MS = 250
+/** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
+const CALM_MS = 2_000
+/** The same, once at the end. */
+const LAST_CALM_MS = 12_000
+const REAL_LIMIT_MS = 60_000
+
+export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
+  const { time, disk } = options
+  const began = performance.now()
+  const root = await mkdtemp(join(await scratch(), 'brume-sim-'))
+  time.reset()
+  disk.reset()
+  const choices = random(seed)
+  const chance = random(seed ^ 0x5eed)
+  Math.random = () => chance.integer(2 ** 30) / 2 ** 30
+  const network = new SimNetwork(time, random(seed ^ 0x2e7))
+  const world: World = new World({
+    time,
+    network,
+    disk,
+    root,
+    seed,
+    log: (life) => logger(life, world, options),
+    onFailed: (host, error) => world.broken.push(`${host.name} failed: ${sentenceOf(error)}`)
+  })
+  const healMs: number[] = []
+  const uncaught = (error: unknown): void => {
+    world.broken.push(`uncaught: ${error instanceof Error ? error.stack : String(error)}`)
+  }
+  process.on('uncaughtException', uncaught)
+  process.on('unhandledRejection', uncaught)
+  let stuck = (): void => {}
+  const late = new Promise<never>((_, reject) => {
+    stuck = realTimeout(REAL_LIMIT_MS, () => reject(new Error('the simulation hangs')))
+  })
+  try {
+    await Promise.race([late, live(world, choices, healMs)])
+  } catch (error) {
+    world.broken.push(sentenceOf(error))
+  }
+  stuck()
+  const virtualMs = time.now
+  try {
+    await Promise.race([
+      world.whole(() => Promise.all(world.hosts.map((host) => host.stop()))),
+      new Promise((resolve) => realTimeout(5_000, () => resolve(null)))
+    ])
+  } catch (error) {
+    world.broken.push(`closing: ${sentenceOf(error)}`)
+  }
+  process.off('uncaughtException', uncaught)
+  process.off('unhandledRejection', uncaught)
+  await rm(root, { recursive: true, force: true })
+  return {
+    seed,
+    broken: [...new Set(world.broken)],
+    steps: world.steps,
+    nodes: world.hosts.length,
+    acknowledged: world.acknowledged.length,
+    virtualMs: Math.round(virtualMs),
+    realMs: Math.round(performance.now() - began),
+    healMs
+  }
+}
+
+async function live(world: World, choices: Random, healMs: number[]): Promise<void> {
+  const { time } = world
+  const nodes = 3 + Math.floor(choices.integer(10) ** 2 / 27)
+  const first = world.add()
+  world.say('n0 makes the mesh')
+  await world.whole(() => first.make())
+  const key = await world.whole(() => first.mesh.keyRing.show())
+  for (let i = 1; i < nodes; i++) {
+    const host = world.add()
+    world.begin(`${host.name} joins`, () => host.join(key))
+    if (choices.chance(0.5)) await time.pass(choices.integer(3_000))
+  }
+  await world.finish()
+  await settle(world)
+
+  const rounds = 1 + choices.integer(2)
+  for (let round = 0; round < rounds && world.broken.length === 0; round++) {
+    await disturb(world, choices)
+    if (choices.chance(0.5)) {
+      await wake(world)
+      await settle(world)
+      if (world.broken.length > 0) return
+      if (choices.chance(0.3)) await disturb(world, choices)
+    }
+    await mend(world)
+    const last = round === rounds - 1
+    healMs.push(Math.round(await settle(world, last ? LAST_CALM_MS : CALM_MS)))
+  }
+}
+
+/** Ops on every side, faults, and time between them. */
+async function disturb(world: World, choices: Random): Promise<void> {
+  const steps = 4 + choices.integer(8)
+  for (let i = 0; i < steps; i++) {
+    // One number a step: a step that turns out otherwise does not change the ones after it.
+    const own = random(choices.integer(2 ** 31))
+    if (i === 0 || own.chance(0.3)) choose(FAULTS, own).act(world, own)
+    else {
+      const host = world.awake.length > 0 ? own.pick(world.awake) : null
+      if (host !== null) choose(OPERATIONS, own).act(world, host, own)
+    }
+    await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 8_000]))
+  }
+}
+
+/** Lets time pass until all holds, and goes on to hold; gives the ms until then. */
+async function settle(world: World, calmMs = CALM_MS): Promise<number> {
+  const { time } = world
+  const began = time.now
+  let last: string[] = []
+  while (time.now - began <= SETTLE_MS && world.broken.length === 0) {
+    await time.pass(LOOK_EVERY_MS)
+    last = await world.whole(() => complaints(world))
+    if (last.length > 0) continue
+    const held = time.now - began
+    const before = await world.whole(() => records(world))
+    await time.pass(calmMs)
+    if (!isDeepStrictEqual(before, await world.whole(() => records(world)))) {
+      last = ['it does not come to rest: ops are appended']
+      continue
+    }
+    last = await world.whole(() => complaints(world))
+    if (last.length === 0) return held
+  }
+  if (world.broken.length === 0) world.say(`this does not settle in ${SETTLE_MS / 1000} s`)
+  world.broken.push(...last)
+  return time.now - began
+}
+
+const records = (world: World): Promise<unknown[]> =>
+  Promise.all(world.hosts.filter(({ up }) => up).map(async ({ mesh }) => mesh.oplog.records()))
+
+function choose<T extends { weight: number }>(table: readonly T[], own: Random): T {
+  let left = own.integer(table.reduce((sum, { weight }) => sum + weight, 0))
+  for (const entry of table) if ((left -= entry.weight) < 0) return entry
+  throw new Error('the table is empty')
+}
+
+function logger(life: Life, world: World, { say }: SimOptions): Logger {
+  const write = (level: string, fields: object, message?: string): void => {
+    const line = `${(world.time.now / 1000).toFixed(3)} ${life.name} ${level} ${message} ${JSON.stringify(fields)}`
+    if (life.dead) return
+    say?.(line)
+    // An error in the log is one thing that an operator must see to: in a simulation none may be.
+    if (level === 'error') world.broken.push(line)
+  }
+  return {
+    debug: (fields, message) => write('debug', fields, message),
+    info: (fields, message) => write('info', fields, message),
+    warn: (fields, message) => write('warn', fields, message),
+    error: (fields, message) => write('error', fields, message)
+  }
+}
+
+/** In memory where that is offered: what is on trial is not the disk. */
+async function scratch(): Promise<string> {
+  const memory = '/dev/shm'
+  return (await stat(memory).catch(() => null))?.isDirectory() === true ? memory : tmpdir()
+}

@@ -1,0 +1,150 @@
+/**
+ * Simulated meshes, each by its seed, in as many processes as there are cores: a simulation takes
+ * its whole process over.
+ */
+import { spawn } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { SimResult } from '../sim/mesh/run.ts'
+
+export interface SimOptions {
+  /** Seeds to run, in this order. */
+  seeds: number[]
+  /** Told of every failing seed, and now and then how far it is. */
+  say: (line: string) => void
+  /** Everything the nodes log goes to stderr. */
+  verbose?: boolean
+}
+
+export interface SimSoakResult {
+  soak: 'sim'
+  seeds: number
+  /** Seeds in which something did not hold. */
+  failed: number[]
+  broken: string[]
+  nodes: number
+  /** Ops that were acknowledged, and virtual seconds lived through. */
+  acknowledged: number
+  virtualSeconds: number
+  /** Virtual ms from a heal until all held. */
+  healMs: { p50: number; p95: number; max: number }
+  seconds: number
+}
+
+/** A worker that says nothing for so long is stuck. */
+const SILENCE_MS = 120_000
+const SEEDS_A_PROCESS = 25
+
+export const replay = (seed: number): string => `npm run soak -- sim --seed ${seed} --times 1`
+
+export async function sim({ seeds, say, verbose = false }: SimOptions): Promise<SimSoakResult> {
+  const began = performance.now()
+  const results: SimResult[] = []
+  const batches: number[][] = []
+  for (let i = 0; i < seeds.length; i += SEEDS_A_PROCESS) {
+    batches.push(seeds.slice(i, i + SEEDS_A_PROCESS))
+  }
+  const onResult = (result: SimResult): void => {
+    results.push(result)
+    if (result.broken.length > 0) for (const line of described(result)) say(line)
+    if (results.length % 100 === 0) say(`${results.length} of ${seeds.length} seeds`)
+  }
+  const work = async (): Promise<void> => {
+    for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+      await runBatch(batch, verbose, onResult)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.max(1, availableParallelism()) }, work))
+  return summaryOf(results, (performance.now() - began) / 1000)
+}
+
+/** What was done, what did not hold, and how to see it again. */
+export function described({ seed, steps, broken }: SimResult): string[] {
+  return [
+    `seed ${seed}:`,
+    ...steps.map((step) => `  ${step}`),
+    ...broken.map((what) => `  does not hold: ${what}`),
+    `  again: ${replay(seed)}`
+  ]
+}
+
+/** Runs the seeds in one process; those after one that ends it, in another. */
+async function runBatch(
+  batch: number[],
+  verbose: boolean,
+  onResult: (result: SimResult) => void
+): Promise<void> {
+  const left = [...batch]
+  while (left.length > 0) {
+    const end = await runWorker(left, verbose, (result) => {
+      left.shift()
+      onResult(result)
+    })
+    const seed = left.shift()
+    if (seed !== undefined) onResult(ended(seed, end))
+  }
+}
+
+function runWorker(
+  seeds: number[],
+  verbose: boolean,
+  onResult: (result: SimResult) => void
+): Promise<string> {
+  const worker = fileURLToPath(new URL('../sim/mesh/worker.ts', import.meta.url))
+  const args = ['--import', 'tsx', worker, ...(verbose ? ['--log'] : []), ...seeds.map(String)]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let words = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (verbose) process.stderr.write(chunk)
+    words = `${words}${chunk.toString()}`.slice(-2_000)
+  })
+  return new Promise((resolve, reject) => {
+    let silent = setTimeout(stop, SILENCE_MS)
+    let stuck = false
+    function stop(): void {
+      stuck = true
+      child.kill('SIGKILL')
+    }
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      clearTimeout(silent)
+      silent = setTimeout(stop, SILENCE_MS)
+      onResult(JSON.parse(line) as SimResult)
+    })
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      clearTimeout(silent)
+      resolve(stuck ? 'the process hangs' : `the process ended with ${code ?? signal}: ${words}`)
+    })
+  })
+}
+
+const ended = (seed: number, how: string): SimResult => ({
+  seed,
+  broken: [how],
+  steps: [],
+  nodes: 0,
+  acknowledged: 0,
+  virtualMs: 0,
+  realMs: 0,
+  healMs: []
+})
+
+function summaryOf(results: SimResult[], seconds: number): SimSoakResult {
+  const failed = results.filter(({ broken }) => broken.length > 0)
+  const heals = results.flatMap(({ healMs }) => healMs).sort((a, b) => a - b)
+  const at = (share: number): number => heals[Math.floor((heals.length - 1) * share)] ?? 0
+  const sum = (of: (result: SimResult) => number): number =>
+    results.reduce((total, result) => total + of(result), 0)
+  return {
+    soak: 'sim',
+    seeds: results.length,
+    failed: failed.map(({ seed }) => seed).sort((a, b) => a - b),
+    broken: failed.map(({ seed, broken }) => `seed ${seed}: ${broken[0]} (${replay(seed)})`),
+    nodes: sum(({ nodes }) => nodes),
+    acknowledged: sum(({ acknowledged }) => acknowledged),
+    virtualSeconds: Math.round(sum(({ virtualMs }) => virtualMs) / 1000),
+    healMs: { p50: at(0.5), p95: at(0.95), max: at(1) },
+    seconds: Math.round(seconds)
+  }
+}
