@@ -142,6 +142,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: "run this node's daemon in the foreground",
     load: async () => (await import('./verbs/daemon.ts')).daemon
   },
+  adopt: {
+    summary: 'make a cloned data directory a node of its own',
+    load: async () => (await import('./verbs/adopt.ts')).adopt
+  },
   'service install': {
     summary: 'write a systemd unit for this node, and start it',
     load: async () => (await import('./verbs/service.ts')).serviceInstall

@@ -38,6 +38,7 @@ const OF_THE_MESH = [
   'identity',
   'mesh.json',
   'run.json',
+  'machine',
   'config.json',
   'store',
   'gossip',
