@@ -76,6 +76,10 @@ export interface StatusJson {
   locked: boolean
   /** Why this node is no part of its mesh now, as peers say; null while it is. */
   refusal: string | null
+  /** Why nothing can be written: the disk is full or read-only; null while there is room. */
+  disk: string | null
+  /** After a power cut: this node asks others for the end of what it wrote, and appends nothing yet. */
+  asksForOwnEnd: boolean
 }
 
 export interface StopResult {
