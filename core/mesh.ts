@@ -9,6 +9,7 @@ import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { fromId, randomBytes } from './crypto.ts'
 import { takesLink } from './dialer.ts'
+import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -244,14 +245,28 @@ export class Mesh extends EventEmitter<{
     this.#closing = true
     this.#ending.abort()
     if (this.#tick !== null) clearInterval(this.#tick)
-    await writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
+    // Of use at the next start, and no more: on a full disk the rest has to close as well.
+    await this.#gently(
+      writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
+    )
     this.links.stop()
     await this.#swarm.close()
     await this.#reading
     await this.gossip.close()
     await this.bundles.close()
     await this.oplog.close()
-    await endRun(this.#components.dir, this.#run)
+    await this.#gently(endRun(this.#components.dir, this.#run))
+  }
+
+  async #gently(writing: Promise<void>): Promise<void> {
+    try {
+      await writing
+    } catch (error) {
+      this.#components.log.warn(
+        { error: sentenceOf(error) },
+        'a file could not be written at the end'
+      )
+    }
   }
 
   /** The view as last read; a new object whenever it changed. */
@@ -272,6 +287,7 @@ export class Mesh extends EventEmitter<{
   /** Appends ops; resolves with their ids once this node's own state shows them. */
   async append(ops: Op[]): Promise<OpId[]> {
     if (this.#outside) throw removed()
+    await mustHaveRoom(this.#components.dir)
     const ids = await this.oplog.append(ops)
     await this.#read()
     return ids

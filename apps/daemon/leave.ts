@@ -39,6 +39,7 @@ const OF_THE_MESH = [
   'mesh.json',
   'run.json',
   'machine',
+  '.probe',
   'config.json',
   'store',
   'gossip',

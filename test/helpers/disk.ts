@@ -1,6 +1,7 @@
 /** Disks of our own: an ext4 in a file, mounted; what a power cut leaves of it; one that is full. */
 import { execFile } from 'node:child_process'
 import { copyFile, constants, mkdir, truncate, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { promisify } from 'node:util'
 import { endProcessesOf } from './leftovers.ts'
 import { waitUntil } from './wait.ts'
@@ -14,7 +15,8 @@ export interface Disk {
   cut(image: string): Promise<void>
   /** Takes the disk out, and puts in the one that `cut` made. */
   replace(image: string): Promise<void>
-  remount(how: 'ro' | 'rw'): Promise<void>
+  /** As ext4 does on an error of the disk: read-only from now on, whoever writes. */
+  fail(): Promise<void>
 }
 
 /** Needs root. At the test's end all that uses it is ended, and it is unmounted. */
@@ -29,7 +31,7 @@ export async function createDisk(
   await truncate(image, bytes)
   await run('mkfs.ext4', ['-q', '-F', '-m', '0', image])
   const mount = async (): Promise<void> => {
-    await run('mount', ['-o', 'loop', image, path])
+    await run('mount', ['-o', 'loop,errors=remount-ro', image, path])
     await run('chmod', ['700', path])
   }
   // Busy for a moment after its last process ended.
@@ -58,6 +60,10 @@ export async function createDisk(
       image = other
       await mount()
     },
-    remount: async (how) => void (await run('mount', ['-o', `remount,${how}`, path]))
+    async fail() {
+      const { stdout } = await run('findmnt', ['-n', '-o', 'SOURCE', path])
+      const device = basename(stdout.trim())
+      await writeFile(`/sys/fs/ext4/${device}/trigger_fs_error`, '1')
+    }
   }
 }
