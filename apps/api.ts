@@ -20,6 +20,7 @@
  *   DELETE /invites/:invite                           InviteJson
  *   GET    /net                                       NetJson[]              (a row a member)
  *   POST   /bundles            (application/x-tar)    BundleResult
+ *   GET    /backup                                    lines of BackupLine (application/x-ndjson)
  *   POST   /applications       DeployRequest          DeployResult
  *   GET    /applications                              ApplicationJson[]
  *   DELETE /applications/:application                 RemoveResult
@@ -247,6 +248,22 @@ export interface BundleResult {
   blockOffset: number
   blockLength: number
   byteOffset: number
+}
+
+/** First the head, then each bundle in pieces, one bundle after another. */
+export type BackupLine = { head: BackupHead } | { bundle: string; chunk: string }
+
+export interface BackupHead {
+  version: string
+  at: string
+  /** Mesh id. */
+  mesh: string
+  /** The mesh key, where the node that wrote it could show it. */
+  key: string | null
+  bootstrap: string[]
+  defaultRole: RoleName
+  nodes: { name: string; labels: Record<string, string> }[]
+  applications: DeployRequest[]
 }
 
 export interface DeployRequest {
