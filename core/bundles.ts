@@ -105,6 +105,12 @@ export class Bundles {
     return Promise.race([unpacking, rejectOn(signal)])
   }
 
+  /** The tar of a bundle, fetched where it is not here. */
+  async *read(bundle: Bundle): AsyncGenerator<Buffer> {
+    await this.fetch(bundle)
+    yield* this.#read(await this.#core(bundle.core), bundle) as AsyncIterable<Buffer>
+  }
+
   /** A fetch nobody waits for failed: it is tried again with the next news. */
   report(error: unknown): void {
     this.#options.log.warn({ error: sentenceOf(error) }, 'a bundle could not be fetched')
