@@ -31,6 +31,10 @@
  *   GET    /resolve?ref=REF                           RefJson
  *   GET    /watch?application=NAME                    event stream: `replicas` (WatchedReplica[]), first
  *                                                     at once, then on every change
+ *   GET    /conflicts                                 ConflictsJson
+ *   POST   /conflicts/:conflict/keep   KeepRequest    KeepResult
+ *   GET    /history?ref=REF&noun=NOUN&tail=N          HistoryJson
+ *   GET    /audit?tail=N&by=NODE                      AuditJson[]
  *   GET    /logs?ref=REF&follow=1&tail=N              lines of LogJson (application/x-ndjson)
  *
  * An answer that is not 2xx is ErrorJson. A progress stream (text/event-stream) has events
@@ -270,6 +274,8 @@ export interface DeployRequest {
   application: string
   /** The whole application: microservices that are not here are removed. */
   microservices: { name: string; spec: MicroserviceSpec }[]
+  /** Only while the application is the one this names: `rev` of HistoryJson, 6 digits or more. */
+  ifRev?: string
 }
 
 export interface DeployResult {
@@ -350,6 +356,8 @@ export interface ApplicationJson {
 
 export interface DescribeJson {
   application: string
+  /** Names the application as it is: what `deploy --if-rev` takes. */
+  rev: string
   microservices: {
     name: string
     /** Hash of what its containers are made of. */
@@ -368,4 +376,80 @@ export interface LogJson {
   node: string
   stream: 'stdout' | 'stderr'
   line: string
+}
+
+/** Edits of one thing by two nodes neither of which had seen the other's. */
+export interface ConflictJson {
+  /** The same on every node; its first six digits do where they are unique. */
+  id: string
+  noun: string
+  name: string
+  standing: SideJson
+  lost: SideJson
+}
+
+export interface SideJson {
+  op: string
+  /** Name of the node. */
+  by: string
+  at: string
+  removed: boolean
+  /** One line: what this side has that the other has not. */
+  has: string
+}
+
+export interface ConflictsJson {
+  /** Oldest first. */
+  conflicts: ConflictJson[]
+  /** Older ones of which nothing is known any more. */
+  dropped: number
+}
+
+export interface KeepRequest {
+  which: 'lost' | 'standing'
+}
+
+export interface KeepResult {
+  noun: string
+  name: string
+  kept: SideJson
+  offline: string[]
+}
+
+export interface HistoryJson {
+  name: string
+  /** Names the application as it is: what `deploy --if-rev` takes; null where there is none. */
+  rev: string | null
+  /** Oldest first. */
+  revisions: RevisionJson[]
+}
+
+export interface RevisionJson {
+  noun: string
+  name: string
+  /** Position among the revisions of its thing, from 1 on. */
+  n: number
+  op: string
+  by: string
+  at: string
+  /** Op of the revision its author saw; null where it saw none. */
+  over: string | null
+  /** Position of that one; null where it is not kept, or never stood. */
+  overN: number | null
+  /** Op of the edit whose value this puts back. */
+  keeps: string | null
+  removed: boolean
+  /** One line: `image local/web:2 → :3, replicas 3 → 5`. */
+  change: string
+}
+
+export interface AuditJson {
+  op: string
+  /** Type of the op: `microservice.set`. */
+  type: string
+  /** What it is about: `hello/web`. */
+  subject: string
+  by: string
+  at: string
+  over: string | null
 }

@@ -12,6 +12,7 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   append: async () => (await import('./append.ts')).append,
   failover: async () => (await import('./failover.ts')).failover,
   join: async () => (await import('./join.ts')).join,
+  heal: async () => (await import('./heal.ts')).heal,
   idle: async () => (await import('./idle.ts')).idle,
   death: async () => (await import('./death.ts')).death,
   links: async () => (await import('./links.ts')).links,

@@ -14,7 +14,7 @@ import { syncBeforeTelling } from './durable.ts'
 import { BrumeError } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { applyOp, decodeOp, encodeOp, MAX_OP_BYTES, type Op } from './state/index.ts'
-import type { ViewBatch } from './state/apply.ts'
+import type { ViewBatch, ViewReader } from './state/apply.ts'
 import { keys } from './state/keys.ts'
 import { FORMAT } from './state/mesh.ts'
 import { readState } from './state/read.ts'
@@ -191,12 +191,22 @@ export class Oplog extends EventEmitter<{
     return ids
   }
 
-  /** The whole view, of one moment. */
+  /** The view of one moment, but for what is read on demand. */
   async read(): Promise<State> {
     await this.#moving
     const snapshot = this.#base.view.snapshot()
     try {
-      return await readState(snapshot.createReadStream())
+      return await readState(snapshot.createReadStream({ lt: keys.onDemand }))
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** Answers from the whole view of one moment: conflicts, history, audit. */
+  async look<T>(ask: (view: ViewReader) => Promise<T>): Promise<T> {
+    const snapshot = this.#base.view.snapshot()
+    try {
+      return await ask(viewReader(snapshot))
     } finally {
       await snapshot.close()
     }
@@ -347,17 +357,21 @@ export class Oplog extends EventEmitter<{
 
 const opId = (writer: Buffer, length: number): OpId => `${toId(writer)}.${length}`
 
-function viewBatch(batch: Batch<unknown>): ViewBatch {
+const viewBatch = (batch: Batch<unknown>): ViewBatch => ({
+  ...viewReader(batch),
+  put: (key, value) => batch.put(key, value),
+  del: (key) => batch.del(key)
+})
+
+function viewReader(of: Pick<Batch<unknown>, 'get' | 'createReadStream'>): ViewReader {
   return {
     async get<T>(key: string) {
-      const entry = await batch.get(key)
+      const entry = await of.get(key)
       return entry === null ? null : (entry.value as T)
     },
-    put: (key, value) => batch.put(key, value),
-    del: (key) => batch.del(key),
     async list<T>(prefix: string) {
       const found: { key: string; value: T }[] = []
-      for await (const { key, value } of batch.createReadStream(rangeOf(prefix))) {
+      for await (const { key, value } of of.createReadStream(rangeOf(prefix))) {
         found.push({ key, value: value as T })
       }
       return found

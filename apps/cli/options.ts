@@ -42,3 +42,9 @@ export const collect = (value: string, before: string[] = []): string[] => [...b
 export function usage(message: string, next?: string): BrumeError {
   return new BrumeError('USAGE', message, next === undefined ? {} : { next })
 }
+
+export function count(text: string, option: string, max: number): number {
+  const n = /^\d{1,9}$/.test(text) ? Number(text) : 0
+  if (n >= 1 && n <= max) return n
+  throw usage(`${option}: expected a number from 1 to ${max}, got "${text}"`)
+}

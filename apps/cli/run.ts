@@ -13,7 +13,8 @@ type AnyVerb = Verb<unknown, unknown>
 const GROUPS: Record<string, string> = {
   node: 'name, label, rank, remove nodes',
   invite: 'keys for one node or some, with a role and an end',
-  service: "this node's daemon under systemd: started at boot, and again when it ends"
+  service: "this node's daemon under systemd: started at boot, and again when it ends",
+  conflict: 'decide about concurrent edits'
 }
 
 /** In the order of help: first steps, then daily work. */
@@ -85,6 +86,22 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   describe: {
     summary: 'show all there is to know of an application or microservice',
     load: async () => (await import('./verbs/describe.ts')).describe
+  },
+  history: {
+    summary: 'show what was changed in an application, by whom and when',
+    load: async () => (await import('./verbs/history.ts')).history
+  },
+  conflicts: {
+    summary: 'list edits that were made without sight of each other',
+    load: async () => (await import('./verbs/conflicts.ts')).conflicts
+  },
+  'conflict keep': {
+    summary: 'put the edit back that lost, or keep the one that stands',
+    load: async () => (await import('./verbs/conflict-keep.ts')).conflictKeep
+  },
+  audit: {
+    summary: 'list what people changed in the mesh: who, what, when',
+    load: async () => (await import('./verbs/audit.ts')).audit
   },
   nodes: {
     summary: 'list the nodes of the mesh',

@@ -1,7 +1,8 @@
 /** What handlers read: the member's view and gossip, joined. */
 import type { StatusBody } from '../../core/gossip-records.ts'
 import type { Mesh } from '../../core/mesh.ts'
-import { slotKey } from '../../core/state/state.ts'
+import { applicationRev } from '../../core/state/applications.ts'
+import { slotKey, type State } from '../../core/state/state.ts'
 import { BrumeError } from '../../core/errors.ts'
 import type { Member } from './daemon.ts'
 import type { ReplicaWorld } from './replicas.ts'
@@ -47,4 +48,16 @@ export function mustBeAdmin(mesh: Mesh): void {
     `this node is ${role === 'operator' ? 'an' : 'a'} ${role ?? 'stranger'}: only admins change who is in the mesh`,
     { next: 'run the command on an admin node (see `brume nodes`)' }
   )
+}
+
+/** The name of a node as people know it; its id where the view has no such node. */
+export const nodeName = (state: State, id: string): string =>
+  state.nodes.get(id)?.displayName ?? id.slice(0, 8)
+
+/** Names an application as it is now; null where there is none. */
+export function revOf({ applications, microservices }: State, name: string): string | null {
+  const record = applications.get(name)
+  if (record === undefined) return null
+  const under = [...microservices.values()].filter(({ application }) => application === name)
+  return applicationRev(record, under)
 }

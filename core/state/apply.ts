@@ -6,13 +6,16 @@ import type { OpId, Written } from './records.ts'
 import type { Shape } from './shape.ts'
 import type { NodeRecord } from './state.ts'
 
-/** The view as a handler sees it: the batch of the op being applied. */
-export interface ViewBatch {
+export interface ViewReader {
   get<T>(key: string): Promise<T | null>
-  put(key: string, value: unknown): Promise<void>
-  del(key: string): Promise<void>
   /** Keys and values under a prefix that ends in `/`. */
   list<T>(prefix: string): Promise<{ key: string; value: T }[]>
+}
+
+/** The view as a handler sees it: the batch of the op being applied. */
+export interface ViewBatch extends ViewReader {
+  put(key: string, value: unknown): Promise<void>
+  del(key: string): Promise<void>
 }
 
 export interface ApplyContext {
@@ -35,6 +38,8 @@ export interface OpDeclaration<T> {
   shape: Shape<T>
   /** Whether an author that is no member may write it; only asked of those. */
   mayBeOutside?: (op: T, author: NodeRecord, node: NodeRecord | null) => boolean
+  /** What it is about, for the audit: a name or a node id; missing where no person decides it. */
+  audit?: (op: T, author: string) => string
   apply(op: T, context: ApplyContext): Promise<Verdict>
 }
 

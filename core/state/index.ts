@@ -1,6 +1,7 @@
 /** Every op of the system on one screen, and the way from an op to the view. */
 import { applicationOps, type ApplicationRm, type ApplicationSet } from './applications.ts'
 import type { ApplyContext, OpDeclaration, Verdict } from './apply.ts'
+import { audit } from './audit.ts'
 import { drop } from './dropped.ts'
 import { inviteOps, type InviteRm, type InviteSet } from './invites.ts'
 import {
@@ -91,5 +92,9 @@ export async function applyOp(op: Op, context: ApplyContext): Promise<Verdict> {
       return `its author is ${author.state}`
     }
   }
-  return declaration.apply(op, context)
+  const verdict = await declaration.apply(op, context)
+  if (verdict === null && declaration.audit && author !== null) {
+    await audit(context, op, declaration.audit(op, author.id))
+  }
+  return verdict
 }

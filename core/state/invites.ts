@@ -31,6 +31,7 @@ export const MAX_INVITES = 500
 export const inviteOps = {
   'invite.set': declare<InviteSet>({
     shape: set,
+    audit: ({ publicKey }) => publicKey.slice(0, 8),
     async apply(op, context) {
       if (!isAdmin(context)) return 'only an admin invites'
       const mesh = await context.view.get<MeshRecord>(keys.mesh)
@@ -60,6 +61,7 @@ export const inviteOps = {
 
   'invite.rm': declare<InviteRm>({
     shape: rm,
+    audit: ({ publicKey }) => publicKey.slice(0, 8),
     async apply({ publicKey }, context) {
       if (!isAdmin(context)) return 'only an admin revokes invites'
       const invite = await context.view.get<InviteRecord>(keys.invite(publicKey))

@@ -44,6 +44,7 @@ export type MeshUnlock = Infer<typeof unlock>
 export const joinKeyOps = {
   'key.rotate': declare<KeyRotate>({
     shape: rotate,
+    audit: () => 'mesh key',
     async apply({ rotation }, context) {
       if (!isAdmin(context)) return 'only an admin changes the mesh key'
       return applyRotation(rotation, context)
@@ -67,6 +68,7 @@ export const joinKeyOps = {
 
   'mesh.lock': declare<MeshLock>({
     shape: lock,
+    audit: () => 'mesh key',
     async apply(op, context) {
       if (!isAdmin(context)) return 'only an admin locks the mesh'
       const mesh = await context.view.get<MeshRecord>(keys.mesh)
@@ -79,6 +81,7 @@ export const joinKeyOps = {
 
   'mesh.unlock': declare<MeshUnlock>({
     shape: unlock,
+    audit: () => 'mesh key',
     async apply(_, context) {
       if (!isAdmin(context)) return 'only an admin unlocks the mesh'
       const mesh = await context.view.get<MeshRecord>(keys.mesh)

@@ -2,6 +2,12 @@
 import b4a from 'b4a'
 
 const slot = (n: number): string => String(n).padStart(6, '0')
+const long = (n: number): string => String(n).padStart(16, '0')
+
+interface Thing {
+  noun: string
+  name: string
+}
 
 export const keys = {
   format: 'mesh/format',
@@ -30,5 +36,18 @@ export const keys = {
   placement: (application: string, microservice: string, n: number) =>
     `placement/${application}/${microservice}/${slot(n)}`,
   lease: 'lease/current',
-  claim: (node: string, term: number) => `claim/${node}/${term}`
+  claim: (node: string, term: number) => `claim/${node}/${term}`,
+
+  /** What is read on demand only: `readState` ends before it. */
+  onDemand: '~',
+  asides: '~aside/',
+  aside: ({ noun, name }: Thing) => `~aside/${noun}/${name}`,
+  audit: '~audit/',
+  audited: (n: number) => `~audit/${slot(n)}`,
+  auditNext: '~audit-next',
+  historyRecord: ({ noun, name }: Thing) => `~history/${noun}/${name}`,
+  revisions: ({ noun, name }: Thing) => `~revision/${noun}/${name}/`,
+  revision: ({ noun, name }: Thing, n: number) => `~revision/${noun}/${name}/${long(n)}`,
+  ring: (name: string) => `~ring/${name}`,
+  ringEntry: (name: string, n: number) => `~ring-${name}/${long(n)}`
 }

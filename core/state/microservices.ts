@@ -1,6 +1,8 @@
 /** Microservices: what to run, how, and how often. Written by operators and admins. */
 import { contentHash } from '../crypto.ts'
-import { declare, mayOperate, written, type ViewBatch } from './apply.ts'
+import { declare, mayOperate, written, type ApplyContext, type ViewBatch } from './apply.ts'
+import { keepVoid, loseTo, seenFields, stand, wasRemoved } from './conflicts.ts'
+import type { Edit, Thing } from './history.ts'
 import { keys } from './keys.ts'
 import { labelKey, name } from './names.ts'
 import {
@@ -13,11 +15,13 @@ import {
   nullable,
   number,
   object,
+  optional,
   pattern,
   text,
   type Infer
 } from './shape.ts'
-import type { MicroserviceRecord, PlacementRecord } from './state.ts'
+import type { OpId, Written } from './records.ts'
+import type { ApplicationRecord, MicroserviceRecord, PlacementRecord } from './state.ts'
 
 const port = object({
   /** The port inside the container, or the number a process is told about. */
@@ -80,29 +84,49 @@ export type Healthcheck = Infer<typeof healthcheck>
 export type MicroserviceSpec = Infer<typeof microserviceSpec>
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
+/** So many ops before it, its author set the application; it counts only where that one stands. */
+const after = optional(integer(1, 10_000))
 
 const set = object({
   type: literal('microservice.set'),
   application: name,
   name,
   spec: microserviceSpec,
-  /** The op whose value the author saw; null where it saw none. */
-  over: nullable(text(80)),
+  ...seenFields,
+  after,
   at
 })
 export type MicroserviceSet = Infer<typeof set>
 
-const rm = object({ type: literal('microservice.rm'), application: name, name, at })
+const rm = object({
+  type: literal('microservice.rm'),
+  application: name,
+  name,
+  ...seenFields,
+  after,
+  at
+})
 export type MicroserviceRm = Infer<typeof rm>
 
 export const microserviceOps = {
   'microservice.set': declare<MicroserviceSet>({
     shape: set,
+    audit: microserviceName,
     async apply(op, context) {
+      const { view } = context
       if (!mayOperate(context)) return 'its author may not deploy'
-      if ((await context.view.get(keys.application(op.application))) === null) {
-        return 'there is no such application'
+      const key = keys.microservice(op.application, op.name)
+      const current = await view.get<MicroserviceRecord>(key)
+      const application = await view.get<ApplicationRecord>(keys.application(op.application))
+      const edit = editOf(op, op.spec)
+      if (!isAfter(op, application, context)) {
+        return (await keepVoid(context, edit, asValue(current))) ? null : VOID
       }
+      if (application === null) {
+        const isKept = await loseTo(context, edit, asValue(current))
+        return isKept ? null : 'there is no such application'
+      }
+      await stand(context, edit, asValue(current))
       const record: MicroserviceRecord = {
         application: op.application,
         name: op.name,
@@ -110,9 +134,9 @@ export const microserviceOps = {
         revision: revisionOf(op.spec),
         ...written(context, op.at)
       }
-      await context.view.put(keys.microservice(op.application, op.name), record)
+      await view.put(key, record)
       if (op.spec.replicas !== 'all') {
-        await dropPlacements(context.view, op.application, op.name, op.spec.replicas)
+        await dropPlacements(view, op.application, op.name, op.spec.replicas)
       }
       return null
     }
@@ -120,12 +144,39 @@ export const microserviceOps = {
 
   'microservice.rm': declare<MicroserviceRm>({
     shape: rm,
+    audit: microserviceName,
     async apply(op, context) {
+      const { view } = context
       if (!mayOperate(context)) return 'its author may not remove microservices'
-      await dropMicroservice(context.view, op.application, op.name)
+      const current = await view.get<MicroserviceRecord>(keys.microservice(op.application, op.name))
+      if (current === null && !(await wasRemoved(view, microserviceThing(op)))) {
+        return 'there is no such microservice'
+      }
+      const application = await view.get<ApplicationRecord>(keys.application(op.application))
+      if (!isAfter(op, application, context)) {
+        return (await keepVoid(context, editOf(op, null), asValue(current))) ? null : VOID
+      }
+      await removeMicroservice(op, current, context)
       return null
     }
   })
+}
+
+export const microserviceThing = (named: { application: string; name: string }): Thing => ({
+  noun: 'microservice',
+  name: microserviceName(named)
+})
+
+/** With its placements; one that was seen by nobody else's removal stays known as a rival. */
+export async function removeMicroservice(
+  op: Removal,
+  current: MicroserviceRecord | null,
+  context: ApplyContext
+): Promise<void> {
+  const { application, name } = op
+  await stand(context, editOf(op, null), asValue(current))
+  await dropPlacements(context.view, application, name, 0)
+  await context.view.del(keys.microservice(application, name))
 }
 
 /**
@@ -150,13 +201,35 @@ export function revisionOf(spec: MicroserviceSpec): string {
 export const imageFor = (spec: MicroserviceSpec, arch: string): string | null =>
   Object.hasOwn(spec.images, arch) ? (spec.images[arch] ?? null) : spec.image
 
-export async function dropMicroservice(
-  view: ViewBatch,
-  application: string,
-  microservice: string
-): Promise<void> {
-  await dropPlacements(view, application, microservice, 0)
-  await view.del(keys.microservice(application, microservice))
+const VOID = 'the application is not the one it was meant for'
+
+type Removal = Pick<MicroserviceRm, 'application' | 'name' | 'over' | 'beside' | 'keeps' | 'at'>
+
+const editOf = (op: Removal, value: MicroserviceSpec | null): Edit => ({
+  ...op,
+  thing: microserviceThing(op),
+  value
+})
+
+function microserviceName({ application, name }: { application: string; name: string }): string {
+  return `${application}/${name}`
+}
+
+const asValue = (record: MicroserviceRecord | null): (Written & { value: unknown }) | null =>
+  record === null ? null : { ...record, value: record.spec }
+
+function isAfter(
+  { after }: { after?: number | undefined },
+  application: ApplicationRecord | null,
+  { op }: { op: OpId }
+): boolean {
+  return after === undefined || application?.op === opBefore(op, after)
+}
+
+/** The op that its author wrote so many before this one. */
+function opBefore(op: OpId, count: number): OpId {
+  const dot = op.lastIndexOf('.')
+  return `${op.slice(0, dot)}.${Number(op.slice(dot + 1)) - count}`
 }
 
 async function dropPlacements(

@@ -91,6 +91,7 @@ export const nodeOps = {
 
   'node.set': declare<NodeSet>({
     shape: set,
+    audit: ({ node }) => node,
     async apply(op, context) {
       const isBack = op.node === context.author?.id && isOnlyBack(op)
       if (!mayOperate(context) && !isBack) return 'its author may not set nodes'
@@ -117,6 +118,7 @@ export const nodeOps = {
 
   'node.approve': declare<NodeApprove>({
     shape: approve,
+    audit: ({ node }) => node,
     async apply(op, context) {
       if (!isAdmin(context)) return 'only an admin approves nodes'
       const node = await context.view.get<NodeRecord>(keys.node(op.node))
@@ -128,6 +130,7 @@ export const nodeOps = {
 
   'node.rm': declare<NodeRm>({
     shape: rm,
+    audit: ({ node }) => node,
     mayBeOutside: outranks,
     async apply(op, context) {
       const { view } = context
@@ -155,6 +158,7 @@ export const nodeOps = {
 
   'node.leave': declare<NodeLeave>({
     shape: leave,
+    audit: (_, author) => author,
     async apply(_, context) {
       const { author, view } = context
       if (author === null) return 'its author is not a member'

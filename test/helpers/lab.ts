@@ -58,6 +58,8 @@ export interface Lab {
   /** Pulls the plug: what host `i` sends or should get is lost; it sees no sign of that. */
   cut(i: number): Promise<void>
   heal(i: number): Promise<void>
+  /** Splits the switch: these reach each other and nobody else, until each is healed. */
+  part(hosts: number[]): Promise<void>
   /** A firewall on host `i` that lets nothing in but answers. */
   deny(i: number): Promise<void>
   /** So much of what host `i` gets is lost, 0 to 1. */
@@ -99,6 +101,7 @@ export async function createLab(
   const names = Array.from({ length: n }, (_, i) => `h${i + 1}`)
   const children = new Set<ChildProcess>()
   let dockerds: Dockerd[] = []
+  let parts = 0
 
   const switchNamespace = `${prefix}sw`
   const places = placesOf(number, switchNamespace, prefix, lans, n)
@@ -164,6 +167,14 @@ export async function createLab(
     },
     async heal(i) {
       await ip((places[i] as Place).at, [`link set p${i + 1} master br0`])
+    },
+    async part(some) {
+      const more = (parts += 1)
+      await ip(switchNamespace, [
+        `link add part${more} type bridge forward_delay 0`,
+        `link set part${more} up`,
+        ...some.map((i) => `link set p${i + 1} master part${more}`)
+      ])
     },
     async deny(i) {
       await iptables(prefix + (names[i] as string), [

@@ -55,11 +55,14 @@ export interface Order {
 /** One order of ops over an empty view. `meshKey` is the first writer's. */
 export function order(meshKey: Buffer): Order {
   const view = new MemoryView()
-  let length = 0
+  const lengths = new Map<string, number>()
   return {
     view,
     async apply(writer, block) {
-      const op = `${writer.toString('hex').slice(0, 8)}.${++length}`
+      const from = writer.toString('hex').slice(0, 8)
+      const length = (lengths.get(from) ?? 0) + 1
+      lengths.set(from, length)
+      const op = `${from}.${length}`
       const bytes = Buffer.isBuffer(block) ? block : Buffer.from(JSON.stringify(block))
       const decoded = decodeOp(bytes)
       if (typeof decoded === 'string') return decoded

@@ -33,7 +33,7 @@ export interface SimSoakResult {
 }
 
 /** A worker that says nothing for so long is stuck. */
-const SILENCE_MS = 120_000
+const SILENCE_MS = 600_000
 const SEEDS_A_PROCESS = 25
 
 export const replay = (seed: number): string => `npm run soak -- sim --seed ${seed} --times 1`

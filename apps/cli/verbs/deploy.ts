@@ -12,6 +12,8 @@ interface Input {
   timeoutMs: number
 }
 
+const REV = /^[0-9a-f]{6,16}$/
+
 /** An application with its bundles packed: nothing is sent before all of it could be read. */
 interface Packed {
   request: DeployRequest
@@ -28,6 +30,7 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
     command
       .requiredOption('-f, --file <path>', 'application file, or a directory of them')
       .option('-d, --detach', 'do not wait until it runs')
+      .option('--if-rev <rev>', 'only if the application is still at this revision')
       .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
   },
 
@@ -35,6 +38,8 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
     const timeoutMs = duration(String(options.timeout), '--timeout')
     const applications = await readPacked(String(options.file), context)
     if (applications.length === 0) throw usage(`${String(options.file)} holds no application`)
+    const ifRev = options.ifRev as string | undefined
+    if (ifRev !== undefined) demand(ifRev, applications)
     return { applications, detach: options.detach === true, timeoutMs }
   },
 
@@ -59,6 +64,20 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
   },
 
   exitCode: (answer) => ([answer].flat().some((a) => a.offline.length > 0) ? 4 : 0)
+}
+
+/** @throws BrumeError USAGE where one revision cannot be meant. */
+function demand(ifRev: string, applications: Packed[]): void {
+  if (!REV.test(ifRev)) {
+    throw usage(
+      `--if-rev: expected 6 to 16 hex digits as \`brume describe\` shows them, got "${ifRev}"`
+    )
+  }
+  const [only, ...more] = applications
+  if (only === undefined || more.length > 0) {
+    throw usage('--if-rev: there is more than one application, and a revision is of one')
+  }
+  only.request.ifRev = ifRev
 }
 
 /** The formats and tar are loaded here, by the one verb that needs them. */

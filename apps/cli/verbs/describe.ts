@@ -13,9 +13,7 @@ export const describe: Verb<{ ref: string }, DescribeJson> = {
   request: ({ ref }, { client }) => client.get(withQuery('/describe', { ref })),
 
   print(described, context) {
-    const parts = described.microservices.map((m) =>
-      microservice(described.application, m, context)
-    )
+    const parts = described.microservices.map((m) => microservice(described, m, context))
     context.out.write(parts.join('\n'))
   }
 }
@@ -23,12 +21,17 @@ export const describe: Verb<{ ref: string }, DescribeJson> = {
 type Microservice = DescribeJson['microservices'][number]
 type Spec = Microservice['spec']
 
-function microservice(application: string, m: Microservice, { out, now }: Context): string {
+function microservice(
+  { application, rev }: DescribeJson,
+  m: Microservice,
+  { out, now }: Context
+): string {
   const { spec } = m
   const entries: [string, string][] = [
     ['microservice', `${application}/${m.name}`],
     ['revision', m.revision],
     ['set', `${m.setAt} by ${m.setBy}`],
+    [`${application} at`, `${rev}, for deploy --if-rev`],
     ['image', spec.image ?? ''],
     ['images', join(spec.images, ' ')],
     ['files', spec.files ? `${spec.files.digest.slice(0, 12)} (${spec.files.bytes} bytes)` : ''],

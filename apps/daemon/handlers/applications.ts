@@ -1,15 +1,23 @@
 import { BrumeError } from '../../../core/errors.ts'
 import { canonical } from '../../../core/crypto.ts'
 import type { Mesh } from '../../../core/mesh.ts'
-import { microserviceSpec, revisionOf } from '../../../core/state/microservices.ts'
+import { applicationThing, seenOfAll } from '../../../core/state/applications.ts'
+import {
+  microserviceSpec,
+  microserviceThing,
+  revisionOf
+} from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
 import type { Op } from '../../../core/state/index.ts'
+import { isRival } from '../../../core/state/conflicts.ts'
+import type { OpId } from '../../../core/state/records.ts'
 import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
 import { untilSpread } from '../bundle-spread.ts'
 import type { Daemon } from '../daemon.ts'
 import { replicas } from '../replicas.ts'
+import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, offlineNodes, replicaWorld } from '../world.ts'
+import { mustOperate, offlineNodes, replicaWorld, revOf } from '../world.ts'
 
 export const applications = (daemon: Daemon): Route[] => [
   {
@@ -19,8 +27,10 @@ export const applications = (daemon: Daemon): Route[] => [
       const { mesh } = daemon.member()
       mustOperate(mesh)
       const asked = checked(await request.json<DeployRequest>())
-      const { ops, changes } = plan(mesh, asked)
-      await mesh.append(ops)
+      const ifRev = meantFor(mesh, asked)
+      const { ops, changes } = await plan(mesh, asked, ifRev)
+      const [first] = await mesh.append(ops)
+      if (ifRev !== undefined && first !== undefined) await mustStand(mesh, asked, first)
       await untilSpread(mesh, asked.microservices, request.signal)
       return { application: asked.application, changes, offline: offlineNodes(mesh) }
     }
@@ -53,21 +63,24 @@ export const applications = (daemon: Daemon): Route[] => [
     async handle({ params: { application = '' } }): Promise<RemoveResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      if (!mesh.state.applications.has(application)) throw unknownApplication(application)
+      const record = mesh.state.applications.get(application)
+      if (record === undefined) throw unknownApplication(application)
       const removed = [...mesh.state.microservices.values()]
         .filter((record) => record.application === application)
         .map(({ name }) => `${application}/${name}`)
-      await mesh.append([{ type: 'application.rm', name: application, at: Date.now() }])
+      const seen = await mesh.oplog.look((view) => seenOfAll(view, application, record))
+      await mesh.append([{ type: 'application.rm', name: application, ...seen, at: Date.now() }])
       return { removed, offline: offlineNodes(mesh) }
     }
   }
 ]
 
 /** One batch: the application, what is new or differs in it, and what is no longer in it. */
-function plan(
+async function plan(
   mesh: Mesh,
-  { application, microservices }: DeployRequest
-): { ops: Op[]; changes: DeployResult['changes'] } {
+  { application, microservices }: DeployRequest,
+  ifRev: string | undefined
+): Promise<{ ops: Op[]; changes: DeployResult['changes'] }> {
   const { state } = mesh
   const at = Date.now()
   const changes: DeployResult['changes'] = []
@@ -78,25 +91,65 @@ function plan(
     const change = old === undefined ? 'created' : same ? 'unchanged' : 'updated'
     changes.push({ microservice: name, change, revision: revisionOf(spec) })
     if (same) continue
-    ops.push({ type: 'microservice.set', application, name, spec, over: old?.op ?? null, at })
+    const seen = await seenOf(mesh, microserviceThing({ application, name }), old)
+    ops.push({ type: 'microservice.set', application, name, spec, ...seen, at })
   }
   const asked = new Set(microservices.map(({ name }) => name))
-  for (const { application: of, name } of state.microservices.values()) {
+  for (const record of state.microservices.values()) {
+    const { application: of, name } = record
     if (of !== application || asked.has(name)) continue
     changes.push({ microservice: name, change: 'removed', revision: null })
-    ops.push({ type: 'microservice.rm', application, name, at })
+    const seen = await seenOf(mesh, microserviceThing(record), record)
+    ops.push({ type: 'microservice.rm', application, name, ...seen, at })
   }
   const old = state.applications.get(application)
   if (ops.length > 0 || old === undefined) {
-    ops.unshift({ type: 'application.set', name: application, over: old?.op ?? null, at })
+    const seen = await seenOf(mesh, applicationThing({ name: application }), old)
+    ops.unshift({ type: 'application.set', name: application, ...seen, ifRev, at })
   }
-  return { ops, changes }
+  if (ifRev === undefined) return { ops, changes }
+  // The application stands or falls with its rev, and all that came with it.
+  const bound = ops.map((op, i) => (i === 0 ? op : { ...op, after: i }))
+  return { ops: bound, changes }
 }
+
+/** The whole rev that a deploy asks for. @throws BrumeError REVISION_CHANGED where it is another. */
+function meantFor({ state }: Mesh, { application, ifRev }: DeployRequest): string | undefined {
+  if (ifRev === undefined) return undefined
+  const now = revOf(state, application)
+  if (now?.startsWith(ifRev) === true) return now
+  throw revisionChanged(
+    now === null
+      ? `there is no application ${application}, at ${ifRev} or any other revision`
+      : `${application} is at ${now}, not at ${ifRev}: it was changed since`,
+    application
+  )
+}
+
+/** An op of another node may have come first after all. */
+async function mustStand(
+  mesh: Mesh,
+  { application, ifRev }: DeployRequest,
+  op: OpId
+): Promise<void> {
+  const thing = applicationThing({ name: application })
+  if (!(await mesh.oplog.look((view) => isRival(view, thing, op)))) return
+  throw revisionChanged(
+    `${application} was changed while this deploy was on its way, and is not at ${ifRev ?? ''} any more; nothing of it stands`,
+    application
+  )
+}
+
+const revisionChanged = (message: string, application: string): BrumeError =>
+  new BrumeError('REVISION_CHANGED', message, { next: `brume history ${application}` })
 
 /** The CLI has checked the file; other clients of the socket may not have. */
 function checked(request: DeployRequest): DeployRequest {
   const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
   if (!NAME.test(String(request?.application))) throw bad('`application` is no name')
+  if (request.ifRev !== undefined && !/^[0-9a-f]{6,16}$/.test(String(request.ifRev))) {
+    throw bad('`ifRev` is not 6 to 16 hex digits')
+  }
   if (!Array.isArray(request.microservices)) throw bad('`microservices` is no list')
   const seen = new Set<string>()
   for (const { name, spec } of request.microservices) {

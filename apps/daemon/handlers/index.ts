@@ -4,6 +4,8 @@ import type { Route } from '../socket.ts'
 import { applications } from './applications.ts'
 import { backup } from './backup.ts'
 import { bundles } from './bundles.ts'
+import { conflicts } from './conflicts.ts'
+import { history } from './history.ts'
 import { invites } from './invites.ts'
 import { keys } from './keys.ts'
 import { logs } from './logs.ts'
@@ -24,5 +26,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...applications(daemon),
   ...microservices(daemon),
   ...replicaRoutes(daemon),
+  ...conflicts(daemon),
+  ...history(daemon),
   ...logs(daemon)
 ]

@@ -1,9 +1,10 @@
 import { BrumeError } from '../../../core/errors.ts'
 import type { Mesh } from '../../../core/mesh.ts'
-import { microserviceSpec } from '../../../core/state/microservices.ts'
+import { microserviceSpec, microserviceThing } from '../../../core/state/microservices.ts'
 import type { MicroserviceRecord } from '../../../core/state/state.ts'
 import type { DeployResult, RemoveResult, ScaleRequest } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
+import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
 import { mustOperate, offlineNodes } from '../world.ts'
 
@@ -25,11 +26,12 @@ export const microservices = (daemon: Daemon): Route[] => [
           `replicas: expected a number from 0 to 1000 or "all", got ${JSON.stringify(replicas)}`
         )
       }
-      const { application, name, revision, op: over } = record
+      const { application, name, revision } = record
       const same = record.spec.replicas === replicas
       if (!same) {
+        const seen = await seenOf(mesh, microserviceThing(record), record)
         await mesh.append([
-          { type: 'microservice.set', application, name, spec, over, at: Date.now() }
+          { type: 'microservice.set', application, name, spec, ...seen, at: Date.now() }
         ])
       }
       const change = same ? 'unchanged' : 'updated'
@@ -46,8 +48,10 @@ export const microservices = (daemon: Daemon): Route[] => [
     async handle({ params }): Promise<RemoveResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const { application, name } = find(mesh, params)
-      await mesh.append([{ type: 'microservice.rm', application, name, at: Date.now() }])
+      const record = find(mesh, params)
+      const { application, name } = record
+      const seen = await seenOf(mesh, microserviceThing(record), record)
+      await mesh.append([{ type: 'microservice.rm', application, name, ...seen, at: Date.now() }])
       return { removed: [`${application}/${name}`], offline: offlineNodes(mesh) }
     }
   }

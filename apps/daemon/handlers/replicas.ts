@@ -5,7 +5,7 @@ import type { Daemon, Member } from '../daemon.ts'
 import { matches, resolve } from '../references.ts'
 import { replicas, toReplicaJson } from '../replicas.ts'
 import type { Route, ServerEvent } from '../socket.ts'
-import { replicaWorld } from '../world.ts'
+import { replicaWorld, revOf } from '../world.ts'
 
 /** News are gathered for so long before a watch says what they make. */
 const GATHER_MS = 30
@@ -38,6 +38,7 @@ export const replicaRoutes = (daemon: Daemon): Route[] => [
       )
       return {
         application: ref.application,
+        rev: revOf(state, ref.application) ?? '',
         microservices: records.map((record) => ({
           name: record.name,
           revision: record.revision,

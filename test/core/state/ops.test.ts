@@ -79,9 +79,9 @@ const allowed = ([first, second]: Member[]): Op[] =>
     { type: 'node.admit', admission: second?.paper, at },
     setNode(second?.id ?? '', { labels: { zone: 'a' }, role: 'viewer', controller: false }),
     setApp,
-    { type: 'application.rm', name: 'app', at },
+    { type: 'application.rm', name: 'app', over: null, under: {}, at },
     setWeb({ replicas: 1, env: { A: 'b' }, healthcheck: null }),
-    { type: 'microservice.rm', application: 'app', name: 'web', at },
+    { type: 'microservice.rm', application: 'app', name: 'web', over: null, at },
     claim(2),
     place(0, first?.id ?? '', 1),
     { type: 'placement.rm', application: 'app', microservice: 'web', slot: 0, term: 1, at }
@@ -152,9 +152,12 @@ test('ops - a field node writes nothing that is not its own to write', async (t)
     }
     await refused(setApp, /may not deploy/)
     await refused(setWeb({ env: { EVIL: '1' } }), /may not deploy/)
-    await refused({ type: 'application.rm', name: 'app', at }, /may not remove/)
     await refused(
-      { type: 'microservice.rm', application: 'app', name: 'web', at },
+      { type: 'application.rm', name: 'app', over: null, under: {}, at },
+      /may not remove/
+    )
+    await refused(
+      { type: 'microservice.rm', application: 'app', name: 'web', over: null, at },
       /may not remove/
     )
     await refused(setNode(second.id, { labels: { zone: 'vault' } }), /may not set/)
@@ -263,7 +266,16 @@ test('microservices - fewer replicas drop placements, rm drops all, revision is 
   t.is(await revision({ env: { B: '2', A: '1' } }), await revision({ env: { A: '1', B: '2' } }))
   await revision({ replicas: 1 })
   t.alike([...(await it.view.state()).placements.keys()], ['app/web/0'])
-  t.is(await it.apply(first.writer, { type: 'application.rm', name: 'app', at }), null)
+  t.is(
+    await it.apply(first.writer, {
+      type: 'application.rm',
+      name: 'app',
+      over: null,
+      under: {},
+      at
+    }),
+    null
+  )
   const { applications, microservices, placements } = await it.view.state()
   t.is(applications.size + microservices.size + placements.size, 0)
   t.ok(/no such application/.test(String(await it.apply(first.writer, setWeb()))))

@@ -71,12 +71,18 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
   },
   'node.leave': { by: ['admin', 'operator', 'leading node', 'node', 'viewer'], op: () => ({}) },
   'application.set': { by: ['admin', 'operator'], op: () => ({ name: 'other', over: null }) },
-  'application.rm': { by: ['admin', 'operator'], op: () => ({ name: 'app' }) },
+  'application.rm': {
+    by: ['admin', 'operator'],
+    op: () => ({ name: 'app', over: null, under: {} })
+  },
   'microservice.set': {
     by: ['admin', 'operator'],
     op: () => ({ application: 'app', name: 'web', spec: SPEC, over: null })
   },
-  'microservice.rm': { by: ['admin', 'operator'], op: () => ({ application: 'app', name: 'web' }) },
+  'microservice.rm': {
+    by: ['admin', 'operator'],
+    op: () => ({ application: 'app', name: 'web', over: null })
+  },
   'lease.claim': { by: ['admin', 'operator', 'leading node'], op: () => ({ term: 2 }) },
   'placement.set': {
     by: ['admin', 'operator', 'leading node'],

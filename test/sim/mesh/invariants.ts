@@ -5,7 +5,7 @@ import { mayLead } from '../../../roles/controller/election.ts'
 import type { Host } from './host.ts'
 import type { World } from './world.ts'
 
-const KINDS = ['links', 'facts', 'status', 'holds'] as const
+const KINDS = ['links', 'net', 'facts', 'status', 'holds'] as const
 
 /** The cheap ones first; the costly ones only where those hold. */
 export async function complaints(world: World): Promise<string[]> {

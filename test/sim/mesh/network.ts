@@ -7,7 +7,15 @@
 import { EventEmitter } from 'node:events'
 import { Duplex } from 'streamx'
 import { hash, toId, type KeyPair } from '../../../core/crypto.ts'
-import type { Connection, Connections, SwarmEvents, SwarmOptions } from '../../../core/swarm.ts'
+import { backoffMs, linkToDrop, whomToDial, type DialState } from '../../../core/dialer.ts'
+import type {
+  Connection,
+  Connections,
+  MeshWorld,
+  Reachability,
+  SwarmEvents,
+  SwarmOptions
+} from '../../../core/swarm.ts'
 import type { Random } from '../../soak/random.ts'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
@@ -30,13 +38,14 @@ const RETRY_PATH_MS = 500
 
 /** Of Hyperswarm and of `core/swarm.ts`: how connections come about. */
 const LOOKUP_MS = 60
-const MAX_PEERS = 8
-const DIAL_TIMEOUT_MS = 5_000
-const FIRST_PULSES = [1_000, 3_000, 10_000]
+const TELL_MS = 300
+const DIAL_TIMEOUT_MS = 12_000
+const STEADY_MS = 10_000
+const RETURN_EVERY_MS = 2_000
+const FIRST_PULSES = [0, 500, 1_500, 3_000, 6_000, 10_000]
 const ALONE_PULSE_MS = 6_000
 const MISSING_PULSE_MS = 25_000
 const QUIET_PULSE_MS = 300_000
-const BACKOFFS_MS = [1_000, 5_000, 15_000, 60_000]
 
 export class SimNetwork {
   readonly #time: VirtualTime
@@ -194,7 +203,13 @@ class Path {
       return
     }
     // In whole ms: what arrives together is one wake-up.
-    this.#lastAt = Math.max(this.#lastAt, Math.ceil(this.#time.now + ms))
+    const at = Math.ceil(this.#time.now + ms)
+    const { swarm, rawStream } = this.#to
+    // The packet of a frame that waits for one before it is heard all the same.
+    if (at < this.#lastAt && this.#network.reaches(this.#from.swarm.id, swarm.id)) {
+      this.#time.after(ms, swarm.life, () => rawStream.packetsReceived++)
+    }
+    this.#lastAt = Math.max(this.#lastAt, at)
     this.#queue.push({ frame, at: this.#lastAt })
     this.#run()
   }
@@ -241,7 +256,7 @@ class SimConnection extends Duplex {
   readonly connected = true
   readonly opened = Promise.resolve(true)
   readonly keepAlive = 5000
-  readonly rawStream = {}
+  readonly rawStream = { packetsReceived: 0 }
   userData: unknown = null
   rawBytesRead = 0
   rawBytesWritten = 0
@@ -275,6 +290,7 @@ class SimConnection extends Duplex {
       return
     }
     this.rawBytesRead += frame.length
+    this.rawStream.packetsReceived++
     this.push(frame)
   }
 
@@ -305,7 +321,7 @@ class SimConnection extends Duplex {
   }
 }
 
-/** `Connections` of one run of a node. */
+/** `Connections` of one run of a node: whom to dial says the real dialer, as in `core/swarm.ts`. */
 export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
   readonly network: SimNetwork
   readonly life: Life
@@ -314,13 +330,16 @@ export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
   closed = false
   readonly #time: VirtualTime
   readonly #all = new Map<string, SimConnection>()
-  readonly #dialing = new Set<string>()
-  readonly #failures = new Map<string, number>()
+  readonly #dials = new Map<string, DialState>()
   readonly #wanted = new Set<string>()
+  readonly #strangers = new Set<string>()
+  #world: MeshWorld = { members: new Map(), links: [] }
   #started = false
   #pulses = 0
   #missing = false
+  #returnedAt = -Infinity
   #stopPulse: (() => void) | null = null
+  #turn: { at: number; stop: () => void } | null = null
 
   constructor(network: SimNetwork, time: VirtualTime, life: Life, options: SwarmOptions) {
     super()
@@ -336,24 +355,49 @@ export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
   }
 
   start(): void {
-    if (this.#started) return
+    if (this.#started || this.closed) return
     this.#started = true
     this.#time.after(LOOKUP_MS, this.life, () => {
-      this.network.announce(this)
-      this.#look()
+      if (!this.closed) this.network.announce(this)
+    })
+    this.#time.after(TELL_MS, this.life, () => {
+      if (this.closed) return
+      const body: Reachability = { addresses: [], nat: 'open', relayKey: this.id, relays: true }
+      this.emit('reachability', body)
     })
     this.#schedulePulse()
+    this.#wake(0)
   }
 
   setMissing(missing: boolean): void {
     if (missing === this.#missing) return
     this.#missing = missing
-    if (this.#started) this.#schedulePulse()
+    this.#schedulePulse()
+  }
+
+  see(world: MeshWorld): void {
+    const before = this.#world
+    this.#world = world
+    for (const id of world.members.keys()) this.#strangers.delete(id)
+    const returned = [...world.members].some(
+      ([id, { alive }]) => alive && before.members.get(id)?.alive !== true
+    )
+    if (returned && this.#time.now - this.#returnedAt > RETURN_EVERY_MS) {
+      this.#returnedAt = this.#time.now
+      for (const dial of this.#dials.values()) {
+        if (dial.startedAt !== null) continue
+        dial.attempts = 0
+        dial.nextAt = Math.min(dial.nextAt, this.#time.now + Math.random() * 300)
+      }
+    }
+    this.#wake(0)
   }
 
   want(id: string): void {
     this.#wanted.add(id)
-    this.#dial(id)
+    const dial = this.#dials.get(id)
+    if (dial !== undefined) dial.nextAt = 0
+    this.#wake(0)
   }
 
   unwant(id: string): void {
@@ -368,6 +412,7 @@ export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
     this.closed = true
     this.network.withdraw(this)
     this.#stopPulse?.()
+    this.#turn?.stop()
     for (const connection of this.#all.values()) connection.destroy()
     return Promise.resolve()
   }
@@ -387,49 +432,88 @@ export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
         }
         existing.destroy(new Error('Duplicate connection'))
       }
+      const openedAt = this.#time.now
       this.#all.set(connection.remoteId, connection)
       connection.on('error', () => {})
-      connection.once('close', () => this.#onClose(connection))
+      connection.once('close', () => this.#onClose(connection, this.#time.now - openedAt))
       this.emit('connection', connection as unknown as Connection, connection.remoteId)
     })
   }
 
-  #onClose(connection: SimConnection): void {
+  #onClose(connection: SimConnection, livedMs: number): void {
     const id = connection.remoteId
     if (this.#all.get(id) === connection) this.#all.delete(id)
-    if (this.closed || !connection.isInitiator) return
-    this.#retry(id)
+    const dial = this.#dialled(id)
+    if (this.closed || dial.startedAt !== null) return
+    dial.attempts = livedMs < STEADY_MS ? dial.attempts + 1 : 0
+    dial.nextAt = this.#time.now + this.#backoff(id, Math.max(1, dial.attempts))
+    this.#wake(0)
   }
 
-  /** Only the end that dialled dials again. */
-  #retry(id: string): void {
-    const failures = this.#failures.get(id) ?? 0
-    const backoff = BACKOFFS_MS[failures]
-    this.#failures.set(id, failures + 1)
-    if (backoff === undefined) return
-    this.#time.after(backoff + Math.random() * 500, this.life, () => this.#dial(id))
+  #onTurn(): void {
+    this.#turn = null
+    const { now } = this.#time
+    const { members, links } = this.#world
+    const candidates = new Map(
+      [...members].map(([id, { alive, peers }]) => [id, { alive, degree: peers.length }])
+    )
+    const { dials, wakeAt } = whomToDial({
+      self: this.id,
+      now,
+      members: candidates,
+      strangers: this.#strangers,
+      wanted: this.#wanted,
+      links: new Set(this.#all.keys()),
+      dials: this.#dials
+    })
+    for (const { id } of dials) this.#dial(id)
+    const spare = linkToDrop({ self: this.id, members: candidates, links })
+    if (spare !== null) this.emit('spare', spare)
+    this.#wake(Math.max(50, wakeAt - now))
   }
 
   #dial(id: string): void {
-    if (this.closed || this.#all.has(id) || this.#dialing.has(id)) return
-    if (!this.#wanted.has(id) && this.#all.size + this.#dialing.size >= MAX_PEERS) return
-    this.#dialing.add(id)
+    const dial = this.#dialled(id)
+    dial.startedAt = this.#time.now
     this.network.connect(this, id, (opened) => {
-      this.#dialing.delete(id)
-      if (opened) this.#failures.delete(id)
-      else if (!this.closed) this.#retry(id)
+      dial.startedAt = null
+      if (opened || this.closed || this.#all.has(id)) return
+      dial.attempts++
+      dial.nextAt = this.#time.now + this.#backoff(id, dial.attempts)
+      this.#wake(0)
     })
+  }
+
+  #dialled(id: string): DialState {
+    const known = this.#dials.get(id) ?? { attempts: 0, nextAt: 0, startedAt: null }
+    this.#dials.set(id, known)
+    return known
+  }
+
+  #backoff = (id: string, attempts: number): number =>
+    backoffMs(attempts, this.#world.members.has(id), Math.random())
+
+  #wake(ms: number): void {
+    if (this.closed || !this.#started) return
+    const at = this.#time.now + Math.min(ms, 60_000)
+    if (this.#turn !== null && this.#turn.at <= at) return
+    this.#turn?.stop()
+    this.#turn = {
+      at,
+      stop: this.#time.after(at - this.#time.now, this.life, () => this.#onTurn())
+    }
   }
 
   #look(): void {
     if (this.closed) return
     for (const { id } of this.network.lookup(this)) {
-      this.#failures.delete(id)
-      this.#dial(id)
+      if (!this.#world.members.has(id)) this.#strangers.add(id)
     }
+    this.#wake(0)
   }
 
   #schedulePulse(): void {
+    if (this.closed || !this.#started) return
     this.#stopPulse?.()
     this.#stopPulse = this.#time.after(this.#nextPulseMs(), this.life, () => {
       this.#pulses++

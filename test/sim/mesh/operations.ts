@@ -66,9 +66,9 @@ export const OPERATIONS: Operation[] = [
     act(world, host, random) {
       const of = [...host.mesh.state.microservices.values()]
       if (of.length === 0) return false
-      const { application, name } = random.pick(of)
+      const { application, name, op } = random.pick(of)
       world.administer(host, `rm ${application}/${name}`, [
-        { type: 'microservice.rm', application, name, at: at() }
+        { type: 'microservice.rm', application, name, over: op, at: at() }
       ])
       return true
     }
@@ -77,10 +77,20 @@ export const OPERATIONS: Operation[] = [
     name: 'rm application',
     weight: 1,
     act(world, host, random) {
-      const of = [...host.mesh.state.applications.keys()]
+      const { applications, microservices } = host.mesh.state
+      const of = [...applications.values()]
       if (of.length === 0) return false
-      const name = random.pick(of)
-      world.administer(host, `rm ${name}`, [{ type: 'application.rm', name, at: at() }])
+      const { name, op } = random.pick(of)
+      const under = [...microservices.values()].filter(({ application }) => application === name)
+      world.administer(host, `rm ${name}`, [
+        {
+          type: 'application.rm',
+          name,
+          over: op,
+          under: Object.fromEntries(under.map((record) => [record.name, [record.op]])),
+          at: at()
+        }
+      ])
       return true
     }
   },

@@ -39,9 +39,11 @@ const SETTLE_MS = 45_000
 const LOOK_EVERY_MS = 250
 /** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
 const CALM_MS = 2_000
-/** The same, once at the end. */
-const LAST_CALM_MS = 12_000
-const REAL_LIMIT_MS = 60_000
+/** And now and then longer than a handover waits. */
+const LONG_CALM_MS = 12_000
+/** Of this process's own time: a busy machine makes nothing hang. */
+const CPU_LIMIT_MS = 60_000
+const LOOK_REAL_MS = 5_000
 
 export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
   const { time, disk } = options
@@ -68,16 +70,13 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   }
   process.on('uncaughtException', uncaught)
   process.on('unhandledRejection', uncaught)
-  let stuck = (): void => {}
-  const late = new Promise<never>((_, reject) => {
-    stuck = realTimeout(REAL_LIMIT_MS, () => reject(new Error('the simulation hangs')))
-  })
+  const watch = watchCpu()
   try {
-    await Promise.race([late, live(world, choices, healMs)])
+    await Promise.race([watch.exceeded, live(world, choices, healMs)])
   } catch (error) {
     world.broken.push(sentenceOf(error))
   }
-  stuck()
+  watch.stop()
   const virtualMs = time.now
   try {
     await Promise.race([
@@ -102,9 +101,24 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   }
 }
 
+/** Rejects once the process has worked for so long: it goes round in a circle. */
+function watchCpu(): { exceeded: Promise<never>; stop(): void } {
+  const began = process.cpuUsage()
+  let stop = (): void => {}
+  const exceeded = new Promise<never>((_, reject) => {
+    const look = (): void => {
+      const { user } = process.cpuUsage(began)
+      if (user / 1000 > CPU_LIMIT_MS) reject(new Error('the simulation goes round in a circle'))
+      else stop = realTimeout(LOOK_REAL_MS, look)
+    }
+    stop = realTimeout(LOOK_REAL_MS, look)
+  })
+  return { exceeded, stop: () => stop() }
+}
+
 async function live(world: World, choices: Random, healMs: number[]): Promise<void> {
   const { time } = world
-  const nodes = 3 + Math.floor(choices.integer(10) ** 2 / 27)
+  const nodes = choices.pick([3, 3, 3, 3, 4, 4, 4, 5, 6])
   const first = world.add()
   world.say('n0 makes the mesh')
   await world.whole(() => first.make())
@@ -117,7 +131,7 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
   await world.finish()
   await settle(world)
 
-  const rounds = 1 + choices.integer(2)
+  const rounds = choices.chance(0.3) ? 2 : 1
   for (let round = 0; round < rounds && world.broken.length === 0; round++) {
     await disturb(world, choices)
     if (choices.chance(0.5)) {
@@ -127,14 +141,14 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
       if (choices.chance(0.3)) await disturb(world, choices)
     }
     await mend(world)
-    const last = round === rounds - 1
-    healMs.push(Math.round(await settle(world, last ? LAST_CALM_MS : CALM_MS)))
+    const long = choices.chance(0.2)
+    healMs.push(Math.round(await settle(world, long ? LONG_CALM_MS : CALM_MS)))
   }
 }
 
 /** Ops on every side, faults, and time between them. */
 async function disturb(world: World, choices: Random): Promise<void> {
-  const steps = 4 + choices.integer(8)
+  const steps = 4 + choices.integer(7)
   for (let i = 0; i < steps; i++) {
     // One number a step: a step that turns out otherwise does not change the ones after it.
     const own = random(choices.integer(2 ** 31))
@@ -143,7 +157,7 @@ async function disturb(world: World, choices: Random): Promise<void> {
       const host = world.awake.length > 0 ? own.pick(world.awake) : null
       if (host !== null) choose(OPERATIONS, own).act(world, host, own)
     }
-    await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 8_000]))
+    await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 6_000]))
   }
 }
 

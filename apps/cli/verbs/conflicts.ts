@@ -1,0 +1,31 @@
+import type { ConflictJson, ConflictsJson, SideJson } from '../../api.ts'
+import { oneLine, since } from '../print.ts'
+import type { Context, Verb } from '../verb.ts'
+
+export const conflicts: Verb<null, ConflictsJson> = {
+  describe() {},
+
+  parse: () => null,
+
+  request: (_, { client }) => client.get('/conflicts'),
+
+  print({ conflicts, dropped }, context) {
+    const { out, err } = context
+    out.write(conflicts.map((conflict) => shown(conflict, context)).join('\n'))
+    if (conflicts.length === 0) err.write('no conflicts\n')
+    if (dropped > 0) err.write(`${dropped} older ones are not kept any more\n`)
+  }
+}
+
+function shown({ id, noun, name, standing, lost }: ConflictJson, { now }: Context): string {
+  const lines = [
+    `${noun} ${name}`,
+    `  stands  ${side(standing, now())}`,
+    `  lost    ${side(lost, now())}`,
+    `  next: brume conflict keep ${id.slice(0, 8)} puts back what lost, with --standing it stays as it is`
+  ]
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+const side = ({ by, at, has }: SideJson, now: number): string =>
+  `${oneLine(by)}, ${since(at, now)} ago: ${oneLine(has)}`

@@ -1,0 +1,104 @@
+/**
+ * Five daemons, split into three and two for a minute while both sides are administered, so many
+ * deploys a side; then the link is back, and the clock runs until all five have all of it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ApplicationJson, DeployRequest } from '../apps/api.ts'
+import { createClient, type Client } from '../apps/client.ts'
+import { createFleet } from '../test/helpers/fleet.ts'
+import { createLab, type Lab } from '../test/helpers/lab.ts'
+import { declare } from './bench.ts'
+import { durations, type Durations } from './measure.ts'
+import { spread } from './table.ts'
+
+export interface HealResults {
+  ops100: Durations
+  ops1000: Durations
+}
+
+const NODES = 5
+/** n4 and n5; the DHT is on the other side. */
+const MINORITY = [3, 4]
+const SPLIT_MS = 60_000
+const LOOK_MS = 50
+const GIVE_UP_MS = 300_000
+
+export const heal = declare<HealResults>({
+  question: 'heal: a link is back after a split in which both sides were administered',
+
+  async run({ runs }, { say, teardown }) {
+    const measure = async (ops: number, times: number): Promise<Durations> => {
+      const samples: number[] = []
+      for (let i = 0; i < times; i++) {
+        const ms = await round(ops, teardown)
+        samples.push(ms)
+        say(`${ops} ops a side: all views equal ${Math.round(ms)} ms after the link was back`)
+      }
+      return durations(samples)
+    }
+    return { ops100: await measure(100, runs ?? 5), ops1000: await measure(1_000, runs ?? 3) }
+  },
+
+  rows: ({ ops100, ops1000 }) => [
+    {
+      what: '100 ops a side, 60 s apart',
+      measured: spread(ops100),
+      must: { be: 'p95 ≤ 10 s', holds: ops100.p95Ms <= 10_000 }
+    },
+    {
+      what: '1,000 ops a side, 60 s apart',
+      measured: spread(ops1000),
+      must: { be: 'p95 ≤ 15 s', holds: ops1000.p95Ms <= 15_000 }
+    }
+  ]
+})
+
+/** A mesh of its own each time. Resolves with the ms from the link to equal views. */
+async function round(ops: number, teardown: (fn: () => unknown) => void): Promise<number> {
+  const lab = await createLab(NODES + 1)
+  teardown(() => lab.stop())
+  const fleet = await createFleet({ teardown }, lab, { engines: false, args: () => [] })
+  const clients = fleet.nodes.map(({ dataDir }) => createClient(dataDir))
+  try {
+    return await splitAndHeal(lab, clients, ops)
+  } finally {
+    await fleet.stop()
+    await lab.stop()
+  }
+}
+
+async function splitAndHeal(lab: Lab, clients: Client[], ops: number): Promise<number> {
+  await lab.part(MINORITY)
+  const until = performance.now() + SPLIT_MS
+  const [left, right] = [clients[0], clients[MINORITY[0] ?? 0]] as [Client, Client]
+  await Promise.all([administer(left, 'left', ops), administer(right, 'right', ops)])
+  await sleep(Math.max(0, until - performance.now()))
+  for (const i of MINORITY) await lab.heal(i)
+  const start = performance.now()
+  await Promise.all(clients.map((client) => untilWhole(client, 2 * ops)))
+  const ms = performance.now() - start
+  const [first, ...others] = await Promise.all(clients.map(names))
+  if (others.some((other) => other !== first)) throw new Error('the views differ')
+  return ms
+}
+
+/** Each op is a decision of its own: one application more. */
+async function administer(client: Client, side: string, ops: number): Promise<void> {
+  for (let i = 0; i < ops; i++) {
+    const request: DeployRequest = { application: `${side}-${i}`, microservices: [] }
+    await client.post('/applications', request)
+  }
+}
+
+async function untilWhole(client: Client, count: number): Promise<void> {
+  const giveUp = performance.now() + GIVE_UP_MS
+  for (;;) {
+    const { length } = await client.get<ApplicationJson[]>('/applications')
+    if (length === count) return
+    if (performance.now() > giveUp) throw new Error(`${length} of ${count} came in time`)
+    await sleep(LOOK_MS)
+  }
+}
+
+const names = async (client: Client): Promise<string> =>
+  JSON.stringify(await client.get<ApplicationJson[]>('/applications'))

@@ -1,0 +1,180 @@
+/** What operators wrote: two nodes that did not hear each other, history, audit, and revisions. */
+import test from 'brittle'
+import type {
+  AuditJson,
+  ConflictsJson,
+  DeployResult,
+  DescribeJson,
+  HistoryJson,
+  KeepResult
+} from '../../../apps/api.ts'
+import type { Daemon, Member } from '../../../apps/daemon/daemon.ts'
+import { routes } from '../../../apps/daemon/handlers/index.ts'
+import { BrumeError } from '../../../core/errors.ts'
+import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
+import { createMesh, untilState, type MeshNode } from '../../helpers/mesh.ts'
+
+const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec => ({
+  image: 'local/web:1',
+  images: {},
+  files: null,
+  command: [],
+  env: {},
+  labels: {},
+  ports: [],
+  resources: { cpus: null, memoryBytes: null },
+  replicas: 1,
+  node: null,
+  constraints: [],
+  restart: 'always',
+  healthcheck: null,
+  ...fields
+})
+
+/** Asks the routes of a node as its socket does. */
+function ask<T>(node: MeshNode, method: string, path: string, body?: unknown): Promise<T> {
+  const member = {
+    get mesh() {
+      return node.mesh
+    },
+    node: { explain: () => [] }
+  } as unknown as Member
+  const daemon = { member: () => member } as unknown as Daemon
+  const [pathname = '', search] = path.split('?')
+  const parts = pathname.split('/')
+  for (const route of routes(daemon)) {
+    const wanted = route.path.split('/')
+    const fits = wanted.every((part, i) => part === parts[i] || part.startsWith(':'))
+    if (route.method !== method || wanted.length !== parts.length || !fits) continue
+    const named = wanted.flatMap((part, i) =>
+      part.startsWith(':') ? [[part.slice(1), parts[i]]] : []
+    )
+    return route.handle({
+      params: Object.fromEntries(named) as Record<string, string>,
+      query: new URLSearchParams(search),
+      json: async <B>() => body as B,
+      signal: new AbortController().signal
+    } as Parameters<typeof route.handle>[0]) as Promise<T>
+  }
+  throw new Error(`no route ${method} ${path}`)
+}
+
+const deploy = (
+  node: MeshNode,
+  of: Partial<MicroserviceSpec>,
+  ifRev?: string
+): Promise<DeployResult> =>
+  ask(node, 'POST', '/applications', {
+    application: 'hello',
+    microservices: [{ name: 'web', spec: spec(of) }],
+    ...(ifRev === undefined ? {} : { ifRev })
+  })
+const conflictsOf = (node: MeshNode): Promise<ConflictsJson> => ask(node, 'GET', '/conflicts')
+const historyOf = (node: MeshNode, query: string): Promise<HistoryJson> =>
+  ask(node, 'GET', `/history?${query}`)
+const web = ({ mesh }: MeshNode): MicroserviceSpec | undefined =>
+  mesh.state.microservices.get('hello/web')?.spec
+
+async function failure(work: Promise<unknown>): Promise<BrumeError> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof BrumeError) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+test('records - two nodes that edit while the other is away both list it, and either ends it', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [a, b] = nodes as [MeshNode, MeshNode]
+  await deploy(a, {})
+  await untilState(b, ({ microservices }) => microservices.size === 1)
+  await b.stop()
+  await deploy(a, { replicas: 3 })
+  await a.stop()
+  await b.restart()
+  await deploy(b, { replicas: 5, image: 'local/web:2' })
+  await a.restart()
+  const one = await untilConflict(a)
+  const other = await untilConflict(b)
+  t.is(one.id, other.id)
+  const sides = [one.standing, one.lost].map(({ by, has }) => `${by}: ${has}`).sort()
+  t.alike(sides, ['n0: image local/web:1, replicas 3', 'n1: image local/web:2, replicas 5'])
+
+  const lost = one.lost.by
+  const kept = await ask<KeepResult>(a, 'POST', `/conflicts/${one.id.slice(0, 8)}/keep`, {
+    which: 'lost'
+  })
+  t.is(kept.kept.by, lost)
+  t.is(web(a)?.replicas, lost === 'n0' ? 3 : 5)
+  t.alike((await conflictsOf(a)).conflicts, [])
+  await untilState(b, ({ microservices }) => {
+    return microservices.get('hello/web')?.op === a.mesh.state.microservices.get('hello/web')?.op
+  })
+  t.alike((await conflictsOf(b)).conflicts, [])
+  const again = await failure(ask(b, 'POST', `/conflicts/${one.id}/keep`, { which: 'standing' }))
+  t.is(again.code, 'UNKNOWN_CONFLICT')
+
+  const [told, same] = await Promise.all([a, b].map((node) => historyOf(node, 'ref=hello/web')))
+  t.alike(told?.revisions, same?.revisions, 'the same history on both')
+  const changes = told?.revisions.map(({ n, change }) => `${n} ${change}`) ?? []
+  t.is(changes.length, 4)
+  t.is(changes[0], '1 created: image local/web:1, replicas 1')
+  t.ok(changes[3]?.startsWith('4 kept, in a conflict: image'), changes[3])
+  t.is(told?.revisions[3]?.keeps, one.lost.op)
+  t.is(told?.revisions[3]?.overN, 3)
+
+  await ask(b, 'DELETE', '/applications/hello')
+  const gone = await historyOf(b, 'ref=hello')
+  t.alike(
+    gone.revisions.slice(-2).map(({ name, removed }) => [name, removed]),
+    [
+      ['hello', true],
+      ['hello/web', true]
+    ]
+  )
+  t.is(gone.rev, null)
+  t.is((await failure(historyOf(b, 'ref=nothing'))).code, 'UNKNOWN_REFERENCE')
+
+  const audit = await ask<AuditJson[]>(b, 'GET', '/audit?tail=2')
+  t.alike(
+    audit.map(({ type, subject, by }) => `${by} ${type} ${subject}`),
+    ['n0 microservice.set hello/web', 'n1 application.rm hello']
+  )
+})
+
+test('records - a deploy over a revision that is no more fails in one sentence', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [a] = nodes as [MeshNode]
+  await deploy(a, {})
+  const { rev } = await ask<DescribeJson>(a, 'GET', '/describe?ref=hello')
+  t.is((await historyOf(a, 'ref=hello')).rev, rev)
+  await deploy(a, { replicas: 2 }, rev.slice(0, 6))
+  t.is(web(a)?.replicas, 2)
+  await ask(a, 'POST', '/applications/hello/web/scale', { replicas: 4 })
+  const error = await failure(deploy(a, { replicas: 9 }, rev))
+  t.is(error.code, 'REVISION_CHANGED')
+  t.is(error.exitCode, 1)
+  t.is(error.next, 'brume history hello')
+  t.is(web(a)?.replicas, 4)
+  t.is((await failure(deploy(a, {}, 'no-rev'))).code, 'BAD_REQUEST')
+})
+
+async function untilConflict(node: MeshNode): Promise<ConflictsJson['conflicts'][number]> {
+  await untilState(node, ({ nodes }) => nodes.size === 2)
+  for (let i = 0; i < 400; i++) {
+    const [first, ...more] = (await conflictsOf(node)).conflicts
+    if (first !== undefined && more.length === 0) return first
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        node.mesh.off('view', done)
+        resolve()
+      }
+      const timer = setTimeout(done, 100)
+      node.mesh.on('view', done)
+    })
+  }
+  throw new Error(`${node.name} lists no conflict`)
+}
