@@ -20,6 +20,7 @@
  *   DELETE /invites/:invite                           InviteJson
  *   GET    /net                                       NetJson[]              (a row a member)
  *   POST   /bundles            (application/x-tar)    BundleResult
+ *   GET    /backup                                    lines of BackupLine (application/x-ndjson)
  *   POST   /applications       DeployRequest          DeployResult
  *   GET    /applications                              ApplicationJson[]
  *   DELETE /applications/:application                 RemoveResult
@@ -80,6 +81,10 @@ export interface StatusJson {
   locked: boolean
   /** Why this node is no part of its mesh now, as peers say; null while it is. */
   refusal: string | null
+  /** Why nothing can be written: the disk is full or read-only; null while there is room. */
+  disk: string | null
+  /** After a power cut: this node asks others for the end of what it wrote, and appends nothing yet. */
+  asksForOwnEnd: boolean
 }
 
 export interface StopResult {
@@ -247,6 +252,22 @@ export interface BundleResult {
   blockOffset: number
   blockLength: number
   byteOffset: number
+}
+
+/** First the head, then each bundle in pieces, one bundle after another. */
+export type BackupLine = { head: BackupHead } | { bundle: string; chunk: string }
+
+export interface BackupHead {
+  version: string
+  at: string
+  /** Mesh id. */
+  mesh: string
+  /** The mesh key, where the node that wrote it could show it. */
+  key: string | null
+  bootstrap: string[]
+  defaultRole: RoleName
+  nodes: { name: string; labels: Record<string, string> }[]
+  applications: DeployRequest[]
 }
 
 export interface DeployRequest {

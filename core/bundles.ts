@@ -5,12 +5,13 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Transform, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import Hyperblobs from 'hyperblobs'
 import type Hypercore from 'hypercore'
 import { hash } from './crypto.ts'
+import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 import type { Bundle } from './state/microservices.ts'
@@ -54,6 +55,7 @@ export class Bundles {
    * @throws BrumeError BUNDLE_TOO_LARGE.
    */
   async put(tar: Readable): Promise<Bundle> {
+    await mustHaveRoom(dirname(this.#options.dir))
     const era = this.#options.era()
     const name = era === '' ? 'bundles' : `bundles/${era}`
     const core = this.#options.store.get({ name, encryption: this.#encryption })
@@ -101,6 +103,12 @@ export class Bundles {
       running ?? this.#unpack(bundle).finally(() => this.#unpacking.delete(bundle.digest))
     this.#unpacking.set(bundle.digest, unpacking)
     return Promise.race([unpacking, rejectOn(signal)])
+  }
+
+  /** The tar of a bundle, fetched where it is not here. */
+  async *read(bundle: Bundle): AsyncGenerator<Buffer> {
+    await this.fetch(bundle)
+    yield* this.#read(await this.#core(bundle.core), bundle) as AsyncIterable<Buffer>
   }
 
   /** A fetch nobody waits for failed: it is tried again with the next news. */

@@ -9,6 +9,7 @@ import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
 import { fromId, randomBytes } from './crypto.ts'
 import { takesLink } from './dialer.ts'
+import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -25,9 +26,9 @@ import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
 import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { Oplog } from './oplog.ts'
-import { Observer } from './observer.ts'
 import { takeBackFrom, untilOwnEnd, type OwnEnd } from './own-end.ts'
 import { beginRun, endRun, type Run } from './run.ts'
+import { Observer } from './observer.ts'
 import type { Op } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
@@ -45,10 +46,10 @@ export interface MeshComponents {
   identity: Identity
   /** The real swarm where this is missing. */
   openSwarm?: (options: SwarmOptions) => Connections
-  /** Carry the packets of other members where this node is openly reachable; default true. */
-  relay?: boolean
   /** Of the machine's boot, where a test says it is another. */
   boot?: string
+  /** Carry the packets of other members where this node is openly reachable; default true. */
+  relay?: boolean
   log: Logger
 }
 
@@ -247,14 +248,28 @@ export class Mesh extends EventEmitter<{
     this.#closing = true
     this.#ending.abort()
     if (this.#tick !== null) clearInterval(this.#tick)
-    await writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
+    // Of use at the next start, and no more: on a full disk the rest has to close as well.
+    await this.#gently(
+      writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
+    )
     this.links.stop()
     await this.#swarm.close()
     await this.#reading
     await this.gossip.close()
     await this.bundles.close()
     await this.oplog.close()
-    await endRun(this.#components.dir, this.#run)
+    await this.#gently(endRun(this.#components.dir, this.#run))
+  }
+
+  async #gently(writing: Promise<void>): Promise<void> {
+    try {
+      await writing
+    } catch (error) {
+      this.#components.log.warn(
+        { error: sentenceOf(error) },
+        'a file could not be written at the end'
+      )
+    }
   }
 
   /** The view as last read; a new object whenever it changed. */
@@ -275,6 +290,7 @@ export class Mesh extends EventEmitter<{
   /** Appends ops; resolves with their ids once this node's own state shows them. */
   async append(ops: Op[]): Promise<OpId[]> {
     if (this.#outside) throw removed()
+    await mustHaveRoom(this.#components.dir)
     const ids = await this.oplog.append(ops)
     await this.#read()
     return ids
@@ -402,10 +418,10 @@ export class Mesh extends EventEmitter<{
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
-    this.links.on('gap', () => this.#observer.onGap())
     this.channel.answer('own-length', async (from) => ({
       length: await this.oplog.lengthOf(writerKeyOf(fromId(from) ?? Buffer.alloc(32)))
     }))
+    this.links.on('gap', () => this.#observer.onGap())
     for (const greeting of met?.greetings ?? []) greeting.enter(this.#side(log))
     this.#swarm.on('connection', (connection) => greet(connection, this.#side(log)))
     this.#swarm.on('reachability', (body) => this.gossip.publish('net', body))

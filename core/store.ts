@@ -26,6 +26,17 @@ function storeError(error: unknown, dir: string): BrumeError {
       cause: error
     })
   }
+  // The store's own mark of the file system it was made on.
+  if ((error as { code?: string }).code === 'DEVICE_FILE') {
+    return new BrumeError(
+      'STORE_COPIED',
+      `the store in ${dir} was copied from elsewhere, file by file`,
+      {
+        next: `brume adopt --data ${dir}, which makes it a node of its own`,
+        cause: error
+      }
+    )
+  }
   return new BrumeError(
     'STORE_FAILED',
     `the store in ${dir} cannot be opened: ${sentenceOf(error)}`,

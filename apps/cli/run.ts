@@ -159,6 +159,18 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: "run this node's daemon in the foreground",
     load: async () => (await import('./verbs/daemon.ts')).daemon
   },
+  backup: {
+    summary: 'write what the mesh runs into one file',
+    load: async () => (await import('./verbs/backup.ts')).backup
+  },
+  restore: {
+    summary: 'bring a mesh back from such a file',
+    load: async () => (await import('./verbs/restore.ts')).restore
+  },
+  adopt: {
+    summary: 'make a cloned data directory a node of its own',
+    load: async () => (await import('./verbs/adopt.ts')).adopt
+  },
   'service install': {
     summary: 'write a systemd unit for this node, and start it',
     load: async () => (await import('./verbs/service.ts')).serviceInstall

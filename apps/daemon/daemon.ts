@@ -3,6 +3,7 @@ import { createMesh, joinMesh, openMesh } from '../../core/enter.ts'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { loadIdentity } from '../../core/identity.ts'
 import type { Logger } from '../../core/logger.ts'
+import { checkMachine } from '../../core/machine.ts'
 import { decodeMeshKey, meshIdString } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
 import { openStore } from '../../core/store.ts'
@@ -51,6 +52,7 @@ const OPEN_MS = 10_000
 /** @throws BrumeError ALREADY_RUNNING, STORE_FAILED, IDENTITY_DAMAGED, MEMBERSHIP_DAMAGED, … */
 export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemon> {
   const config = await loadConfig(dir)
+  await checkMachine(dir)
   const store = await openStore(dir)
   const identity = await loadIdentity(dir)
   const components: MeshComponents = { dir, store, identity, relay: config.relay, log }

@@ -38,6 +38,8 @@ const OF_THE_MESH = [
   'identity',
   'mesh.json',
   'run.json',
+  'machine',
+  '.probe',
   'config.json',
   'store',
   'gossip',

@@ -13,15 +13,27 @@ export function createLog(path: string, level = 'info'): Logger {
 function createRotating(path: string): { write(line: string): void } {
   let file = openSync(path, 'a', 0o600)
   let bytes = fstatSync(file).size
+  let lost = 0
   return {
     write(line) {
-      if (bytes > 0 && bytes + line.length > MAX_BYTES) {
-        closeSync(file)
-        rotate(path)
-        file = openSync(path, 'a', 0o600)
-        bytes = 0
+      // On a full disk the daemon goes on without words: it is no reason to end it.
+      try {
+        if (bytes > 0 && bytes + line.length > MAX_BYTES) {
+          rotate(path)
+          const next = openSync(path, 'a', 0o600)
+          closeSync(file)
+          file = next
+          bytes = 0
+        }
+        bytes += writeSync(file, line)
+      } catch {
+        lost++
+        return
       }
-      bytes += writeSync(file, line)
+      if (lost === 0) return
+      const missing = lost
+      lost = 0
+      this.write(`${JSON.stringify({ level: 40, lost: missing, msg: 'lines were lost' })}\n`)
     }
   }
 }

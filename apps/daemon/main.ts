@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { sentenceOf } from '../../core/errors.ts'
 import { socketAccess, socketPath } from '../paths.ts'
 import { VERSION } from '../version.ts'
-import { openDaemon } from './daemon.ts'
 import { routes } from './handlers/index.ts'
 import { createLog } from './log.ts'
+import { openLasting } from './outage.ts'
 import { serve } from './socket.ts'
 
 const EXIT_MS = 2_000
@@ -13,7 +13,7 @@ const EXIT_MS = 2_000
 /** Runs until SIGTERM, SIGINT or `brume down`. The data directory is there and private. */
 export async function runDaemon({ dataDir: dir }: { dataDir: string }): Promise<void> {
   const log = createLog(join(dir, 'daemon.log'), process.env['BRUME_LOG_LEVEL'])
-  const daemon = await openDaemon(dir, log)
+  const daemon = await openLasting(dir, log)
   const path = socketPath(dir)
   const access = socketAccess()
   const server = await serve(path, routes(daemon), { ...access, log })

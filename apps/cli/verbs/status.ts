@@ -23,7 +23,7 @@ export const status: Verb<null, StatusJson> = {
         ['oplog', `${confirmed} confirmed, ${tentative} tentative${refused}`],
         ['leader', s.leader === null ? '' : `${s.leader} (term ${s.term})`],
         ['daemon', `brume ${s.version}, process ${s.pid}, up ${age(s.uptimeMs)}`],
-        ['data', s.dataDir]
+        ['data', s.disk === null ? s.dataDir : `${s.dataDir}: ${s.disk}`]
       ])
     )
     if (s.actors.length === 0) return

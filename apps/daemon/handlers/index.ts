@@ -2,6 +2,7 @@
 import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
 import { applications } from './applications.ts'
+import { backup } from './backup.ts'
 import { bundles } from './bundles.ts'
 import { conflicts } from './conflicts.ts'
 import { history } from './history.ts'
@@ -21,6 +22,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...nodes(daemon),
   ...net(daemon),
   ...bundles(daemon),
+  ...backup(daemon),
   ...applications(daemon),
   ...microservices(daemon),
   ...replicaRoutes(daemon),

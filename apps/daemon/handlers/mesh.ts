@@ -1,3 +1,4 @@
+import { diskProblem } from '../../../core/disk.ts'
 import type { InitRequest, JoinRequest, LeaveRequest, StatusJson, StopResult } from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
@@ -39,7 +40,7 @@ export const mesh = (daemon: Daemon): Route[] => [
   }
 ]
 
-function status(daemon: Daemon): StatusJson {
+async function status(daemon: Daemon): Promise<StatusJson> {
   const { mesh, node } = daemon.member()
   const { lease, nodes } = mesh.state
   const leads = lease !== null && mesh.alive().has(lease.node)
@@ -61,6 +62,8 @@ function status(daemon: Daemon): StatusJson {
     refusedOps: mesh.oplog.refused.size,
     droppedOps: [...mesh.state.dropped.values()].reduce((sum, n) => sum + n, 0),
     locked: mesh.state.mesh?.locked ?? false,
-    refusal: mesh.refusal?.message ?? null
+    refusal: mesh.refusal?.message ?? null,
+    disk: (await diskProblem(daemon.dir))?.message ?? null,
+    asksForOwnEnd: mesh.oplog.held
   }
 }

@@ -88,7 +88,9 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     refusedOps: 1,
     droppedOps: 0,
     locked: false,
-    refusal: null
+    refusal: null,
+    disk: null,
+    asksForOwnEnd: false
   }
   const dir = await fakeDaemon(t, { 'GET /status': () => answer })
   t.is(
