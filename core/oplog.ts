@@ -48,6 +48,7 @@ export class Oplog extends EventEmitter<{
   readonly #base: Autobase<View>
   readonly #log: Logger
   readonly #refused = new Map<OpId, string>()
+  readonly #snapshots = new Set<View>()
 
   constructor(options: OplogOptions) {
     super()
@@ -135,13 +136,8 @@ export class Oplog extends EventEmitter<{
   }
 
   /** The whole view, of one moment. */
-  async read(): Promise<State> {
-    const snapshot = this.#base.view.snapshot()
-    try {
-      return await readState(snapshot.createReadStream())
-    } finally {
-      await snapshot.close()
-    }
+  read(): Promise<State> {
+    return this.#look((view) => readState(view.createReadStream()))
   }
 
   /** Whether a peer has all that this node wrote. */
@@ -151,29 +147,21 @@ export class Oplog extends EventEmitter<{
   }
 
   /** Values under a prefix that ends in `/`, in key order. */
-  async list<T>(prefix: string): Promise<T[]> {
-    const snapshot = this.#base.view.snapshot()
-    try {
+  list<T>(prefix: string): Promise<T[]> {
+    return this.#look(async (view) => {
       const found: T[] = []
-      for await (const { value } of snapshot.createReadStream(rangeOf(prefix))) {
-        found.push(value as T)
-      }
+      for await (const { value } of view.createReadStream(rangeOf(prefix))) found.push(value as T)
       return found
-    } finally {
-      await snapshot.close()
-    }
+    })
   }
 
   /** Every record of the view in key order, of one moment: what must be the same on every node. */
-  async records(): Promise<{ key: string; value: unknown }[]> {
-    const snapshot = this.#base.view.snapshot()
-    try {
+  records(): Promise<{ key: string; value: unknown }[]> {
+    return this.#look(async (view) => {
       const found: { key: string; value: unknown }[] = []
-      for await (const { key, value } of snapshot.createReadStream()) found.push({ key, value })
+      for await (const { key, value } of view.createReadStream()) found.push({ key, value })
       return found
-    } finally {
-      await snapshot.close()
-    }
+    })
   }
 
   /** How many entries of each writer (z-base-32 of its core's key) are in the order. */
@@ -197,8 +185,21 @@ export class Oplog extends EventEmitter<{
     this.#base.wakeupSession?.broadcastLookup({})
   }
 
+  /** Reads that wait for blocks which nobody may ever send end with an error. */
   async close(): Promise<void> {
+    await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()))
     await this.#base.close()
+  }
+
+  async #look<T>(act: (view: View) => Promise<T>): Promise<T> {
+    const snapshot = this.#base.view.snapshot()
+    this.#snapshots.add(snapshot)
+    try {
+      return await act(snapshot)
+    } finally {
+      this.#snapshots.delete(snapshot)
+      await snapshot.close()
+    }
   }
 
   /** INVARIANT: throws only what the store throws and `host.interrupt`; no clock, no random. */

@@ -14,6 +14,8 @@ export async function complaints(world: World): Promise<string[]> {
   if (early.length > 0) return early
   const late: string[] = []
   for (const part of parts) {
+    // Nobody sends it any more what its view may lack.
+    if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
     late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(part))
   }
   return [...late, ...removed(world, parts)]
