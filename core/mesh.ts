@@ -165,7 +165,11 @@ export class Mesh extends EventEmitter<{
       membership,
       state: () => this.#state,
       append: (ops) => this.append(ops),
-      writable: () => this.#becomesWritable()
+      writable: () => this.#becomesWritable(),
+      removal: (node) =>
+        this.me?.role === 'admin'
+          ? writeProof(identity, membership.paper.mesh, 'removal', node)
+          : null
     })
     this.bundles = new Bundles({
       store,

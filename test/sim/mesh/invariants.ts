@@ -155,7 +155,13 @@ function removed(world: World, parts: Host[][]): string[] {
   return world.hosts.flatMap((host) => {
     const record = nodes?.get(host.id)
     if (!host.up || record?.state !== 'removed' || main?.includes(host) === true) return []
-    if (host.mesh.me?.state !== 'removed') return [`${host.name} was removed and does not know it`]
+    // It believes an admin it knows.
+    const knows = main?.some(
+      ({ id }) =>
+        nodes?.get(id)?.role === 'admin' && host.mesh.state.nodes.get(id)?.role === 'admin'
+    )
+    if (host.mesh.me?.state !== 'removed')
+      return knows !== true ? [] : [`${host.name} was removed and does not know it`]
     const running = host.engine.running()
     return running.length === 0 ? [] : [`${host.name} was removed and runs ${list(running)}`]
   })
