@@ -6,6 +6,7 @@ import type { Welcome } from './join.ts'
 import { judge, type Refusal, type Shown } from './judge.ts'
 import type { Membership } from './membership.ts'
 import type { Op } from './state/index.ts'
+import type { Proof } from './proof.ts'
 import type { State } from './state/state.ts'
 
 export interface DoorComponents {
@@ -14,6 +15,8 @@ export interface DoorComponents {
   append(ops: Op[]): Promise<unknown>
   /** Resolves once this node may write, false where that does not come. */
   writable(): Promise<boolean>
+  /** This node's own word, as an admin, that a node is removed; null where it is none. */
+  removal(node: string): Proof | null
 }
 
 /** Papers of strangers a second; a burst of five seconds is heard. */
@@ -35,7 +38,10 @@ export class Door {
     const state = this.#components.state()
     if (!state.nodes.has(shown.paper.node) && !this.#mayHear()) return BUSY
     const { mesh, joinPublicKey } = membership.paper
-    return judge(shown, { state, mesh, joinPublicKey, now: Date.now() })
+    const refusal = judge(shown, { state, mesh, joinPublicKey, now: Date.now() })
+    if (refusal?.code !== 'NODE_REMOVED' || refusal.proof === undefined) return refusal
+    // Who removed it may have come while it was away; it believes admins it knows.
+    return { ...refusal, proof: this.#components.removal(shown.paper.node) ?? refusal.proof }
   }
 
   /** What a newcomer needs; null while this node is outside itself. @throws why not, for its eyes */

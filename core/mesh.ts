@@ -177,7 +177,11 @@ export class Mesh extends EventEmitter<{
       membership,
       state: () => this.#state,
       append: (ops) => this.append(ops),
-      writable: () => this.#becomesWritable()
+      writable: () => this.#becomesWritable(),
+      removal: (node) =>
+        this.me?.role === 'admin'
+          ? writeProof(identity, membership.paper.mesh, 'removal', node)
+          : null
     })
     this.bundles = new Bundles({
       store,
@@ -203,24 +207,12 @@ export class Mesh extends EventEmitter<{
 
   /** Opens the store and starts to look for peers; waits for them only where it lacks blocks. */
   async open(): Promise<void> {
-    let lacking = false
-    // A store that was killed amid a fast-forward opens only with blocks that peers have.
-    const late = setTimeout(() => {
-      lacking = true
-      this.#components.log.warn({}, 'the store lacks blocks of the view: looking for who has them')
-      this.#swarm.start()
-    }, LATE_MS)
-    try {
-      this.#run = await beginRun(this.#components.dir, this.#components.boot)
-      await this.gossip.load()
-      this.#outside = this.membership.removal !== null
-      if (!this.#outside) this.links.start()
-      await this.oplog.ready()
-      await this.#read()
-      this.#lookAround()
-    } finally {
-      clearTimeout(late)
-    }
+    this.#run = await beginRun(this.#components.dir, this.#components.boot)
+    await this.gossip.load()
+    this.#outside = this.membership.removal !== null
+    if (!this.#outside) this.links.start()
+    const lacking = await this.#readFirst()
+    this.#lookAround()
     // Links from before do not wake the oplog up for what their peers have: they are made anew. Who
     // joins has just made them, and is only slow.
     if (lacking && !this.#joins) for (const { connection } of this.links.all) connection.destroy()
@@ -244,6 +236,36 @@ export class Mesh extends EventEmitter<{
     }
   }
 
+  /**
+   * A store that was killed amid a fast-forward opens only with blocks that peers have. Who was
+   * removed gets none, and goes on without. True if it had to wait.
+   */
+  async #readFirst(): Promise<boolean> {
+    let late: NodeJS.Timeout | null = null
+    const waiting = new Promise<'late'>((resolve) => {
+      late = setTimeout(() => resolve('late'), LATE_MS)
+    })
+    const reading = this.oplog.ready().then(() => this.#read())
+    const { log } = this.#components
+    try {
+      if ((await Promise.race([waiting, reading])) !== 'late') return false
+      if (this.#outside) {
+        log.warn(
+          {},
+          'the store lacks blocks of the view, and no member gives them to who was removed'
+        )
+        reading.catch((error: unknown) => log.debug({ error: sentenceOf(error) }, 'it ended'))
+        return true
+      }
+      log.warn({}, 'the store lacks blocks of the view: looking for who has them')
+      this.#swarm.start()
+      await reading
+      return true
+    } finally {
+      if (late !== null) clearTimeout(late)
+    }
+  }
+
   async close(): Promise<void> {
     this.#closing = true
     this.#ending.abort()
@@ -254,10 +276,10 @@ export class Mesh extends EventEmitter<{
     )
     this.links.stop()
     await this.#swarm.close()
-    await this.#reading
     await this.gossip.close()
     await this.bundles.close()
     await this.oplog.close()
+    await this.#reading
     await this.#gently(endRun(this.#components.dir, this.#run))
   }
 

@@ -56,6 +56,7 @@ export class Oplog extends EventEmitter<{
   /** Own blocks when it was held, or opened since. */
   #ownAtHold = 0
   #held: { until: Promise<void>; release(): void } | null = null
+  readonly #snapshots = new Set<View>()
 
   constructor(options: OplogOptions) {
     super()
@@ -194,22 +195,12 @@ export class Oplog extends EventEmitter<{
   /** The view of one moment, but for what is read on demand. */
   async read(): Promise<State> {
     await this.#moving
-    const snapshot = this.#base.view.snapshot()
-    try {
-      return await readState(snapshot.createReadStream({ lt: keys.onDemand }))
-    } finally {
-      await snapshot.close()
-    }
+    return this.#during((view) => readState(view.createReadStream({ lt: keys.onDemand })))
   }
 
   /** Answers from the whole view of one moment: conflicts, history, audit. */
-  async look<T>(ask: (view: ViewReader) => Promise<T>): Promise<T> {
-    const snapshot = this.#base.view.snapshot()
-    try {
-      return await ask(viewReader(snapshot))
-    } finally {
-      await snapshot.close()
-    }
+  look<T>(ask: (view: ViewReader) => Promise<T>): Promise<T> {
+    return this.#during((view) => ask(viewReader(view)))
   }
 
   /** Whether a peer has all that this node wrote. */
@@ -219,29 +210,21 @@ export class Oplog extends EventEmitter<{
   }
 
   /** Values under a prefix that ends in `/`, in key order. */
-  async list<T>(prefix: string): Promise<T[]> {
-    const snapshot = this.#base.view.snapshot()
-    try {
+  list<T>(prefix: string): Promise<T[]> {
+    return this.#during(async (view) => {
       const found: T[] = []
-      for await (const { value } of snapshot.createReadStream(rangeOf(prefix))) {
-        found.push(value as T)
-      }
+      for await (const { value } of view.createReadStream(rangeOf(prefix))) found.push(value as T)
       return found
-    } finally {
-      await snapshot.close()
-    }
+    })
   }
 
   /** Every record of the view in key order, of one moment: what must be the same on every node. */
-  async records(): Promise<{ key: string; value: unknown }[]> {
-    const snapshot = this.#base.view.snapshot()
-    try {
+  records(): Promise<{ key: string; value: unknown }[]> {
+    return this.#during(async (view) => {
       const found: { key: string; value: unknown }[] = []
-      for await (const { key, value } of snapshot.createReadStream()) found.push({ key, value })
+      for await (const { key, value } of view.createReadStream()) found.push({ key, value })
       return found
-    } finally {
-      await snapshot.close()
-    }
+    })
   }
 
   /** How many entries of each writer (z-base-32 of its core's key) are in the order. */
@@ -265,8 +248,10 @@ export class Oplog extends EventEmitter<{
     this.#base.wakeupSession?.broadcastLookup({})
   }
 
+  /** Reads that wait for blocks which nobody may ever send end with an error. */
   async close(): Promise<void> {
     await this.#moving
+    await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()))
     await this.#base.close()
   }
 
@@ -315,6 +300,17 @@ export class Oplog extends EventEmitter<{
     this.#moving = done.catch(() => {})
     await done
     this.emit('update')
+  }
+
+  async #during<T>(act: (view: View) => Promise<T>): Promise<T> {
+    const snapshot = this.#base.view.snapshot()
+    this.#snapshots.add(snapshot)
+    try {
+      return await act(snapshot)
+    } finally {
+      this.#snapshots.delete(snapshot)
+      await snapshot.close()
+    }
   }
 
   /** INVARIANT: throws only what the store throws and `host.interrupt`; no clock, no random. */

@@ -34,7 +34,7 @@ export interface SimSoakResult {
 
 /** A worker that says nothing for so long is stuck. */
 const SILENCE_MS = 600_000
-const SEEDS_A_PROCESS = 25
+const SEEDS_A_PROCESS = 100
 
 export const replay = (seed: number): string => `npm run soak -- sim --seed ${seed} --times 1`
 
@@ -92,7 +92,14 @@ function runWorker(
   onResult: (result: SimResult) => void
 ): Promise<string> {
   const worker = fileURLToPath(new URL('../sim/mesh/worker.ts', import.meta.url))
-  const args = ['--import', 'tsx', worker, ...(verbose ? ['--log'] : []), ...seeds.map(String)]
+  const args = [
+    '--max-semi-space-size=64',
+    '--import',
+    'tsx',
+    worker,
+    ...(verbose ? ['--log'] : []),
+    ...seeds.map(String)
+  ]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let words = ''
   child.stderr.on('data', (chunk: Buffer) => {

@@ -9,6 +9,12 @@ export interface Fault {
   act(world: World, random: Random): boolean
 }
 
+/**
+ * Off until a node that lost the end of its own core asks its peers for it before it appends: till
+ * then a power cut may fork a core, which no invariant survives. `BRUME_SIM_POWER_CUTS=1` tries it.
+ */
+const POWER_CUTS = process.env['BRUME_SIM_POWER_CUTS'] === '1'
+
 export const FAULTS: Fault[] = [
   {
     name: 'split',
@@ -70,6 +76,18 @@ export const FAULTS: Fault[] = [
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)
       world.begin(`kill -9 ${host.name}`, () => host.crash('all'))
+      return true
+    }
+  },
+  {
+    name: 'power cut',
+    weight: POWER_CUTS ? 2 : 0,
+    act(world, random) {
+      if (world.awake.length < 2) return false
+      const host = random.pick(world.awake)
+      // Of what was not flushed, as many writes are left as chance says.
+      const own = seeded(random.integer(2 ** 31))
+      world.begin(`power cut at ${host.name}`, () => host.crash((below) => own.integer(below)))
       return true
     }
   },

@@ -14,6 +14,8 @@ export async function complaints(world: World): Promise<string[]> {
   if (early.length > 0) return early
   const late: string[] = []
   for (const part of parts) {
+    // Nobody sends it any more what its view may lack.
+    if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
     late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(part))
   }
   return [...late, ...removed(world, parts)]
@@ -153,7 +155,13 @@ function removed(world: World, parts: Host[][]): string[] {
   return world.hosts.flatMap((host) => {
     const record = nodes?.get(host.id)
     if (!host.up || record?.state !== 'removed' || main?.includes(host) === true) return []
-    if (host.mesh.me?.state !== 'removed') return [`${host.name} was removed and does not know it`]
+    // It believes an admin it knows.
+    const knows = main?.some(
+      ({ id }) =>
+        nodes?.get(id)?.role === 'admin' && host.mesh.state.nodes.get(id)?.role === 'admin'
+    )
+    if (host.mesh.me?.state !== 'removed')
+      return knows !== true ? [] : [`${host.name} was removed and does not know it`]
     const running = host.engine.running()
     return running.length === 0 ? [] : [`${host.name} was removed and runs ${list(running)}`]
   })

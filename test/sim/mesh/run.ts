@@ -186,7 +186,11 @@ async function settle(world: World, calmMs = CALM_MS): Promise<number> {
 }
 
 const records = (world: World): Promise<unknown[]> =>
-  Promise.all(world.hosts.filter(({ up }) => up).map(async ({ mesh }) => mesh.oplog.records()))
+  Promise.all(
+    world.hosts
+      .filter((host) => host.up && host.mesh.me?.state !== 'removed')
+      .map(({ mesh }) => mesh.oplog.records())
+  )
 
 function choose<T extends { weight: number }>(table: readonly T[], own: Random): T {
   let left = own.integer(table.reduce((sum, { weight }) => sum + weight, 0))
