@@ -4,6 +4,7 @@
  */
 import {
   bool,
+  either,
   integer,
   list,
   literal,
@@ -93,11 +94,27 @@ export type StatusBody = Infer<typeof status>
 const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
 export type HoldsBody = Infer<typeof holds>
 
+/** `order`: which order of ops this node stands on. Written when that changes. */
+const systemKey = pattern(/^[a-z0-9]{52}$/)
+const order = object({
+  fork: object({
+    epoch: integer(0, 1_000_000),
+    reached: integer(0, 1_000_000),
+    id: either(systemKey, literal(''))
+  }),
+  /** z-base-32 key of the system core it has now; another one after every change of indexers. */
+  system: systemKey,
+  /** How much of it was confirmed when this was said. */
+  length: integer(0, Number.MAX_SAFE_INTEGER)
+})
+export type OrderBody = Infer<typeof order>
+
 export interface GossipBodies {
   links: LinksBody
   facts: FactsBody
   status: StatusBody
   holds: HoldsBody
+  order: OrderBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -106,5 +123,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   links,
   facts,
   status,
-  holds
+  holds,
+  order
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
-import { randomBytes } from './crypto.ts'
+import { fromId, randomBytes, toId } from './crypto.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
@@ -16,6 +16,7 @@ import type { Identity } from './identity.ts'
 import { Door } from './door.ts'
 import { greet, type Greeting, type JoinSide } from './join.ts'
 import type { Refusal } from './judge.ts'
+import { Follower } from './follower.ts'
 import { KeyRing } from './key-ring.ts'
 import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
@@ -23,9 +24,10 @@ import { saveMembership, type Membership } from './membership.ts'
 import { meshTopic } from './mesh-key.ts'
 import { Oplog } from './oplog.ts'
 import { aliveNodes, lastHeard, silentMs } from './presence.ts'
-import type { Op } from './state/index.ts'
+import type { Op, Operations } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
+import { survey } from './state/recover.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
@@ -38,6 +40,8 @@ export interface MeshComponents {
   identity: Identity
   /** The real swarm where this is missing. */
   openSwarm?: (options: SwarmOptions) => Connections
+  /** What this version knows, where that is not all of `core/state/index.ts`. */
+  operations?: Operations
   log: Logger
 }
 
@@ -81,6 +85,7 @@ export class Mesh extends EventEmitter<{
   readonly channel: Channel
   readonly bundles: Bundles
   readonly keyRing: KeyRing
+  readonly follower: Follower
   readonly #door: Door
   readonly #components: MeshComponents
   readonly #swarm: Connections
@@ -118,7 +123,10 @@ export class Mesh extends EventEmitter<{
     const meshKey = Buffer.from(membership.mesh, 'hex')
     const encryptionKey = Buffer.from(membership.encryptionKey, 'hex')
     const { keyPair } = identity
-    this.oplog = new Oplog({ store, key: meshKey, keyPair, encryptionKey, log })
+    const start = membership.system === undefined ? null : fromId(membership.system)
+    const { operations } = components
+    const oplogOptions = { store, key: meshKey, keyPair, encryptionKey, start, log }
+    this.oplog = new Oplog(operations ? { ...oplogOptions, operations } : oplogOptions)
     this.links = new Links()
     this.gossip = new Gossip({
       path: join(dir, 'gossip'),
@@ -136,6 +144,12 @@ export class Mesh extends EventEmitter<{
       reach: (node) => this.#reach(node),
       log
     })
+    this.follower = new Follower({
+      oplog: this.oplog,
+      gossip: this.gossip,
+      state: () => this.#state,
+      log
+    })
     this.keyRing = new KeyRing({
       dir,
       identity,
@@ -148,6 +162,10 @@ export class Mesh extends EventEmitter<{
     this.#door = new Door({
       membership,
       state: () => this.#state,
+      system: () => {
+        const { system } = this.oplog
+        return system === null || system.length === 0 ? null : toId(system.key)
+      },
       append: (ops) => this.append(ops),
       writable: () => this.#becomesWritable()
     })
@@ -193,9 +211,18 @@ export class Mesh extends EventEmitter<{
     if (!this.#outside) this.#swarm.start()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
-      await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
+      await this.append([
+        {
+          type: 'mesh.init',
+          defaultRole,
+          admission: paper,
+          format: this.oplog.knownFormat,
+          at: Date.now()
+        }
+      ])
     }
     this.gossip.start()
+    this.follower.start()
     this.#tellLinks()
     this.#tick = setInterval(() => this.#onTick(), 1_000)
   }
@@ -206,6 +233,7 @@ export class Mesh extends EventEmitter<{
     await writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
     this.links.stop()
     await this.#swarm.close()
+    await this.follower.close()
     await this.#reading
     await this.gossip.close()
     await this.bundles.close()
@@ -233,6 +261,26 @@ export class Mesh extends EventEmitter<{
     const ids = await this.oplog.append(ops)
     await this.#read()
     return ids
+  }
+
+  /**
+   * The survivors go on without the indexers that are lost for good: forks the order here; others
+   * follow. Whether it is needed and enough are in reach is its caller's to ask (`survey`).
+   *
+   * @throws BrumeError RECOVER_NEEDS_BLOCKS, RECOVER_FAILED, and as `append`.
+   */
+  async recover(): Promise<void> {
+    if (this.#outside) throw removed()
+    const { epoch, reached, most } = survey(this.#state, this.alive())
+    const op = {
+      type: 'mesh.recover' as const,
+      epoch: Math.max(epoch, this.oplog.fork.epoch + 1),
+      reached: reached.map(({ id }) => id),
+      minority: !most,
+      at: Date.now()
+    }
+    await this.oplog.recover(op)
+    await this.#read()
   }
 
   /** Nodes that can be reached over links both ends list, this one included. */
@@ -411,6 +459,7 @@ export class Mesh extends EventEmitter<{
     this.#ended.delete(link.id)
     this.oplog.replicate(link.connection)
     this.gossip.attach(link.id, link.mux)
+    this.follower.onPeer()
     this.#tellLinks()
     this.#checkAlive()
     this.emit('peers')
@@ -478,6 +527,7 @@ export class Mesh extends EventEmitter<{
       await this.keyRing.onView(this.#state)
       this.#enforce()
       if (this.#state.nodes.size > known) this.gossip.ask()
+      this.follower.look()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
