@@ -147,6 +147,13 @@ declare module 'autobase' {
     readonly encryptionLength: number
     get(key: Buffer): Promise<{ isIndexer: boolean; isRemoved: boolean; length: number } | null>
   }
+  export interface FastForwardTo {
+    key: Buffer
+    length: number
+    manifestVersion: number
+    /** That of encryption keys first, from version 2 on. */
+    views: { key: Buffer; length: number }[]
+  }
   export interface Host {
     readonly system: System
     addWriter(key: Buffer, options: { indexer: boolean }): Promise<void>
@@ -199,23 +206,24 @@ declare module 'autobase' {
       reload(core: Hypercore): Promise<void>
     } | null
     readonly _preopen: Promise<void> | null
-    fastForwardTo: unknown
+    fastForwardTo: FastForwardTo | null
+    readonly _viewStore: {
+      readonly byName: Map<string, unknown>
+      findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
+    }
   }
 }
 
 declare module 'autobase/lib/fast-forward.js' {
   import type Autobase from 'autobase'
+  import type { FastForwardTo } from 'autobase'
   export default class FastForward {
     constructor(
       base: Autobase<never>,
       key: Buffer,
       options: { verified: boolean; force: boolean; timeout: number }
     )
-    upgrade(): Promise<{
-      key: Buffer
-      length: number
-      views: { key: Buffer; length: number }[]
-    } | null>
+    upgrade(): Promise<FastForwardTo | null>
     close(): Promise<void>
   }
 }

@@ -103,6 +103,7 @@ export class Mesh extends EventEmitter<{
   #asked = 0
   #answered = 0
   #alive = ''
+  readonly #aliveSince = new Map<string, number>()
   #unsettledAt = bootNow()
   #outside = false
   #saysBack = false
@@ -292,6 +293,12 @@ export class Mesh extends EventEmitter<{
       now: bootNow(),
       refreshMs: REFRESH_MS
     })
+  }
+
+  /** ms for which each of the alive has been so without a gap, this node since it started. */
+  aliveMs(): Map<string, number> {
+    const now = bootNow()
+    return new Map([...this.#aliveSince].map(([id, since]) => [id, now - since]))
   }
 
   /** ms of silence of each member that is not alive. */
@@ -503,6 +510,9 @@ export class Mesh extends EventEmitter<{
     const seen = [...alive].sort().join(' ')
     if (seen === this.#alive) return
     this.#alive = seen
+    const now = bootNow()
+    for (const id of this.#aliveSince.keys()) if (!alive.has(id)) this.#aliveSince.delete(id)
+    for (const id of alive) if (!this.#aliveSince.has(id)) this.#aliveSince.set(id, now)
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))

@@ -25,14 +25,7 @@ import { readState } from './state/read.ts'
 import type { NodeRecord, State } from './state/state.ts'
 import type { OpId } from './state/records.ts'
 import type { Store } from './store.ts'
-import {
-  fetchSystem,
-  forgetKeysOnReload,
-  holdWhole,
-  isWhole,
-  land,
-  type Landing
-} from './system-core.ts'
+import { fetchSystem, holdWhole, isWhole, land, mend, type Landing } from './system-core.ts'
 import { writerKeyOf } from './writer-key.ts'
 
 export interface OplogOptions {
@@ -274,7 +267,7 @@ export class Oplog extends EventEmitter<{
       apply: (nodes, view, host) => this.#apply(nodes, view, host),
       close: (view) => view.close()
     })
-    void forgetKeysOnReload(base as never)
+    void mend(base as never)
     const whileCurrent = (tell: () => void) => () => {
       if (base === this.#base) tell()
     }

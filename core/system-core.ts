@@ -4,16 +4,14 @@
  * This file uses parts of Autobase that are no public API; its version is pinned.
  */
 import type Autobase from 'autobase'
+import type { FastForwardTo } from 'autobase'
 import FastForward from 'autobase/lib/fast-forward.js'
 import type { Store } from './store.ts'
 
 type Base = Autobase<never>
 
 /** Where a base can go over to: all blocks are here, what it needs to go on without any peer. */
-export interface Landing {
-  key: Buffer
-  length: number
-}
+export type Landing = FastForwardTo
 
 /** Of one question to peers. */
 const ASK_MS = 5_000
@@ -84,11 +82,25 @@ export async function isWhole(base: Base, timeoutMs: number): Promise<boolean> {
 }
 
 /**
+ * Mends two things Autobase gets wrong once an order was forked, before the base is used.
+ *
  * Views are encrypted with keys that are numbered, and two forks give one number to different keys.
  * Autobase remembers keys by number only: a base that changed over would read and write with those
  * of the order it came from. They are forgotten whenever it loads the order anew.
+ *
+ * And a system core names the core of those keys as it was one change of indexers before, whose key
+ * a base that fast-forwards over that change cannot derive: it would begin an empty one, and wait
+ * for ever for what is not in it.
  */
-export async function forgetKeysOnReload(base: Base): Promise<void> {
+export async function mend(base: Base): Promise<void> {
+  const views = base._viewStore
+  const find = views.findViewByKey.bind(views)
+  views.findViewByKey = async (key, ...rest) => {
+    const to = base.fastForwardTo
+    const first = to !== null && to.manifestVersion >= 2 ? to.views[0] : undefined
+    if (first?.key.equals(key) === true) return views.byName.get('_encryption') ?? null
+    return find(key, ...rest)
+  }
   await base._preopen
   const { encryption } = base
   if (encryption === null) return

@@ -1,3 +1,5 @@
+import type { Mesh } from '../../../core/mesh.ts'
+import { quorumOf } from '../../../core/state/recover.ts'
 import type { InitRequest, JoinRequest, StatusJson, StopResult } from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
@@ -40,6 +42,7 @@ function status(daemon: Daemon): StatusJson {
   const { mesh, node } = daemon.member()
   const { lease, nodes } = mesh.state
   const leads = lease !== null && mesh.alive().has(lease.node)
+  const { epoch } = mesh.oplog.fork
   return {
     name: mesh.me?.displayName ?? mesh.membership.name,
     id: mesh.self,
@@ -47,6 +50,9 @@ function status(daemon: Daemon): StatusJson {
     peers: mesh.links.ids.length,
     engine: node.engine(),
     oplog: mesh.oplog.lengths(),
+    ...confirmation(mesh),
+    fork: { epoch, ahead: mesh.follower.ahead() !== null },
+    format: { active: mesh.state.format, known: mesh.oplog.knownFormat },
     leader: leads ? (nodes.get(lease.node)?.displayName ?? null) : null,
     term: lease?.term ?? 0,
     version: VERSION,
@@ -57,4 +63,17 @@ function status(daemon: Daemon): StatusJson {
     actors: node.actors(),
     refusedOps: mesh.oplog.refused.size
   }
+}
+
+function confirmation(mesh: Mesh): Pick<StatusJson, 'indexers' | 'quorum' | 'stalled'> {
+  const alive = mesh.alive()
+  const indexers = mesh.state.indexers.map((id) => ({
+    name: mesh.state.nodes.get(id)?.displayName ?? id,
+    alive: alive.has(id)
+  }))
+  const quorum = quorumOf(indexers.length)
+  const missing = indexers.filter((one) => !one.alive).map(({ name }) => name)
+  const { confirmed, tentative } = mesh.oplog.lengths()
+  const stalls = indexers.length - missing.length < quorum && tentative > confirmed
+  return { indexers, quorum, stalled: stalls ? { changes: tentative - confirmed, missing } : null }
 }
