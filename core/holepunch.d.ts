@@ -228,6 +228,30 @@ declare module 'autobase/lib/fast-forward.js' {
   }
 }
 
+declare module 'autobase/lib/system.js' {
+  export default class SystemView {
+    core: {
+      length: number
+      manifest: { prologue: { length: number } | null } | null
+      truncate?: () => Promise<void>
+    }
+    db: { createHistoryStream?: () => Iterable<never> }
+    fork(...given: unknown[]): Promise<number>
+  }
+}
+
+declare module 'autobase/lib/fork.js' {
+  export default class Fork {
+    readonly system: { core: { length: number } }
+    readonly state: {
+      systemView: { indexedLength: number }
+      pendingFork: { length: number }
+      finalize(key: Buffer): Promise<void>
+    }
+    _upgrade(): Promise<void>
+  }
+}
+
 declare module 'protomux-wakeup' {
   import type { Duplex } from 'node:stream'
   export default class ProtomuxWakeup {

@@ -299,7 +299,9 @@ export class Oplog extends EventEmitter<{
       })
     )
     base.on('error', (error: Error) => {
-      if (base === this.#base && this.#forking === null) this.emit('error', error)
+      if (base !== this.#base) return
+      if (this.#forking === null) this.emit('error', error)
+      else this.#log.error({ err: error }, 'the fork failed, the oplog is opened as it was')
     })
     return base
   }

@@ -6,6 +6,8 @@
 import type Autobase from 'autobase'
 import type { FastForwardTo } from 'autobase'
 import FastForward from 'autobase/lib/fast-forward.js'
+import Fork from 'autobase/lib/fork.js'
+import SystemView from 'autobase/lib/system.js'
 import type { Store } from './store.ts'
 
 type Base = Autobase<never>
@@ -111,6 +113,38 @@ export async function mend(base: Base): Promise<void> {
       session.keysById = new Map()
     }
     await reload(core)
+  }
+}
+
+/**
+ * The third: a fork takes back the last entry of the system core to write it anew, which cannot be
+ * where nothing was confirmed since the last change of indexers. Written after it, it says the same.
+ */
+const { fork } = SystemView.prototype
+SystemView.prototype.fork = async function (...given) {
+  const { core, db } = this
+  if (core.manifest?.prologue?.length !== core.length) return fork.apply(this, given)
+  core.truncate = async () => {}
+  db.createHistoryStream = () => []
+  try {
+    return await fork.apply(this, given)
+  } finally {
+    delete core.truncate
+    delete db.createHistoryStream
+  }
+}
+
+const { _upgrade: upgrade } = Fork.prototype
+Fork.prototype._upgrade = async function () {
+  await upgrade.call(this)
+  const { state } = this
+  const { length } = this.system.core
+  state.pendingFork.length = length
+  const finalize = state.finalize.bind(state)
+  // Only now: until then it still is a length of the core before.
+  state.finalize = (key) => {
+    state.systemView.indexedLength = length
+    return finalize(key)
   }
 }
 

