@@ -236,7 +236,7 @@ declare module 'autobase/lib/system.js' {
       truncate?: () => Promise<void>
     }
     db: { createHistoryStream?: () => Iterable<never> }
-    fork(...given: unknown[]): Promise<number>
+    fork: (this: SystemView, ...given: unknown[]) => Promise<number>
   }
 }
 
@@ -248,7 +248,7 @@ declare module 'autobase/lib/fork.js' {
       pendingFork: { length: number }
       finalize(key: Buffer): Promise<void>
     }
-    _upgrade(): Promise<void>
+    _upgrade: (this: Fork) => Promise<void>
   }
 }
 

@@ -123,7 +123,7 @@ test(
 
 test(
   'recover - who forked is gone: a newcomer and one of the old order find their way',
-  { timeout: 180_000, skip: true },
+  { timeout: 180_000 },
   async (t) => {
     const board = new Switchboard()
     const mesh = await createMesh(6, t, { openSwarm: board.open })
