@@ -9,6 +9,9 @@
  *   POST   /key/rotate                                KeyJson
  *   POST   /lock, /unlock                             LockJson
  *   POST   /leave   LeaveRequest                      progress stream, result LeaveResult
+ *   GET    /recover                                   RecoverPlan
+ *   POST   /recover  RecoverRequest                   RecoverResult
+ *   POST   /upgrade                                   UpgradeResult
  *   POST   /stop                                      StopResult
  *   GET    /nodes                                     NodeJson[]
  *   POST   /nodes/:node        NodeChange             NodeResult
@@ -64,6 +67,16 @@ export interface StatusJson {
   engine: EngineJson
   /** View lengths. */
   oplog: { confirmed: number; tentative: number }
+  /** Who confirms the order of ops. */
+  indexers: { name: string; alive: boolean }[]
+  /** How many of them it takes. */
+  quorum: number
+  /** Changes of the view that wait for confirmation, and for whom; null while a quorum is in reach. */
+  stalled: { changes: number; missing: string[] } | null
+  /** How often the order was forked by `brume recover`; `ahead`: this node is still on an older one. */
+  fork: { epoch: number; ahead: boolean }
+  /** Of the view now, and the newest this version knows. */
+  format: { active: number; known: number }
   leader: string | null
   term: number
   version: string
@@ -85,6 +98,37 @@ export interface StatusJson {
   disk: string | null
   /** After a power cut: this node asks others for the end of what it wrote, and appends nothing yet. */
   asksForOwnEnd: boolean
+}
+
+/** What `recover` would do here. */
+export interface RecoverPlan {
+  /** A quorum of indexers is in reach: there is nothing to recover. */
+  confirms: boolean
+  /** Names of the indexers that are not. */
+  missing: string[]
+  /** Members that are not lost, and how many of them are in reach. */
+  members: number
+  reached: number
+  /** Names of those that are not. */
+  unreached: string[]
+  /** Not more than half are in reach: only with `minority`. */
+  minority: boolean
+}
+
+export interface RecoverRequest {
+  minority: boolean
+}
+
+export interface RecoverResult {
+  epoch: number
+  reached: number
+  members: number
+}
+
+export interface UpgradeResult {
+  from: number
+  /** The same as `from` where there was nothing to upgrade. */
+  to: number
 }
 
 export interface StopResult {

@@ -12,6 +12,8 @@ import type { State } from './state/state.ts'
 export interface DoorComponents {
   membership: Membership
   state(): State
+  /** Key of this node's system core, z-base-32; null while nothing of it is confirmed. */
+  system(): string | null
   append(ops: Op[]): Promise<unknown>
   /** Resolves once this node may write, false where that does not come. */
   writable(): Promise<boolean>
@@ -70,7 +72,9 @@ export class Door {
     }
     const { joinPublicKey } = paper
     const { proof = null } = joinKeys.get(joinPublicKey) ?? invites.get(joinPublicKey) ?? {}
-    return { encryptionKey: membership.encryptionKey, proof }
+    const system = it.system()
+    const welcome = { encryptionKey: membership.encryptionKey, proof }
+    return system === null ? welcome : { ...welcome, system }
   }
 
   #mayHear(): boolean {

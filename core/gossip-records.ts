@@ -4,6 +4,7 @@
  */
 import {
   bool,
+  either,
   integer,
   list,
   literal,
@@ -109,6 +110,20 @@ const net = object({
   relays: bool
 })
 export type NetBody = Infer<typeof net>
+/** `order`: which order of ops this node stands on. Written when that changes. */
+const systemKey = pattern(/^[a-z0-9]{52}$/)
+const order = object({
+  fork: object({
+    epoch: integer(0, 1_000_000),
+    reached: integer(0, 1_000_000),
+    id: either(systemKey, literal(''))
+  }),
+  /** z-base-32 key of the system core it has now; another one after every change of indexers. */
+  system: systemKey,
+  /** How much of it was confirmed when this was said. */
+  length: integer(0, Number.MAX_SAFE_INTEGER)
+})
+export type OrderBody = Infer<typeof order>
 
 export interface GossipBodies {
   links: LinksBody
@@ -116,6 +131,7 @@ export interface GossipBodies {
   status: StatusBody
   holds: HoldsBody
   net: NetBody
+  order: OrderBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -125,5 +141,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   facts,
   status,
   holds,
-  net
+  net,
+  order
 }

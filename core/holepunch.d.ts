@@ -98,10 +98,12 @@ declare module 'corestore' {
     get(options: {
       name?: string
       key?: Buffer
+      manifest?: { version: number; signers: { publicKey: Buffer }[] }
       encryption?: { key: Buffer }
       active?: boolean
     }): Hypercore
     namespace(name: string): Corestore
+    /** Closed apart from the store it is of. */
     session(): Corestore
     replicate(stream: Duplex): Duplex
     readonly storage: {
@@ -146,15 +148,36 @@ declare module 'autobase' {
   import type { Duplex } from 'node:stream'
   import type Corestore from 'corestore'
   import type Hypercore from 'hypercore'
+  import type ProtomuxWakeup from 'protomux-wakeup'
   export interface ApplyNode {
     value: Buffer | null
     from: Hypercore
     length: number
   }
+  export interface System {
+    readonly core: Hypercore & { readonly manifest: { linked: Buffer[] | null } | null }
+    readonly indexers: { key: Buffer; length: number }[]
+    readonly pendingIndexers: Buffer[]
+    readonly views: { key: Buffer; length: number }[]
+    readonly encryptionLength: number
+    /** The writers; not while apply runs. */
+    list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
+    get(key: Buffer): Promise<{ isIndexer: boolean; isRemoved: boolean; length: number } | null>
+  }
+  export interface FastForwardTo {
+    key: Buffer
+    length: number
+    manifestVersion: number
+    /** That of encryption keys first, from version 2 on. */
+    views: { key: Buffer; length: number }[]
+  }
   export interface Host {
+    readonly system: System
     addWriter(key: Buffer, options: { indexer: boolean }): Promise<void>
     removeWriter(key: Buffer): Promise<void>
     interrupt(reason: string): never
+    /** False where the order is another one, or not known up to that length. */
+    fork(indexers: Buffer[], system: { key: Buffer; length: number }): Promise<boolean>
   }
   export interface AutobaseOptions<V> {
     valueEncoding: 'binary'
@@ -162,6 +185,7 @@ declare module 'autobase' {
     bigBatches: boolean
     encryptionKey: Buffer
     keyPair: { publicKey: Buffer; secretKey: Buffer }
+    wakeup?: ProtomuxWakeup
     open(store: { get(name: string): Hypercore }): V
     apply(nodes: ApplyNode[], view: V, host: Host): Promise<void>
     close?(view: V): Promise<void>
@@ -171,25 +195,90 @@ declare module 'autobase' {
     readonly key: Buffer
     readonly discoveryKey: Buffer
     readonly local: Hypercore
+    readonly core: Hypercore
     readonly view: V
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
     readonly wakeupSession: { broadcastLookup(request: object): void } | null
-    readonly system: {
-      core: Hypercore
-      /** The writers; not while apply runs. */
-      list(): AsyncIterable<{ key: Buffer; value: { length: number; isRemoved: boolean } }>
-    } | null
+    readonly signedLength: number
+    readonly indexedLength: number
+    /** null for a moment while it is rebuilt. */
+    readonly system: System | null
     ready(): Promise<void>
     close(): Promise<void>
     update(): Promise<void>
+    pause(): void
+    resume(): void
     setBigBatches(big: boolean): void
-    append(value: Buffer | Buffer[]): Promise<number>
+    /** Its length afterwards; null for a block without an op. */
+    append(value: Buffer | Buffer[] | null): Promise<number>
     /** Whether something of this node's own is on its way into its core. */
     readonly appending: boolean
     ack(background?: boolean): Promise<void>
     replicate(stream: Duplex): Duplex
+    hintWakeup(hints: { key: Buffer; length: number }[]): void
+    setUserData(key: string, value: Buffer | null): Promise<void>
+    getUserData(key: string): Promise<Buffer | null>
+    // What follows is no public part of it (7.28.1); see `core/system-core.ts`.
+    readonly store: Corestore
+    readonly encryption: {
+      core: Hypercore | null
+      sessions: Map<string, { keys: unknown; keysById: Map<number, unknown> }>
+      reload(core: Hypercore): Promise<void>
+    } | null
+    readonly _preopen: Promise<void> | null
+    fastForwardTo: FastForwardTo | null
+    readonly _viewStore: {
+      readonly byName: Map<string, unknown>
+      findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
+    }
+  }
+}
+
+declare module 'autobase/lib/fast-forward.js' {
+  import type Autobase from 'autobase'
+  import type { FastForwardTo } from 'autobase'
+  export default class FastForward {
+    constructor(
+      base: Autobase<never>,
+      key: Buffer,
+      options: { verified: boolean; force: boolean; timeout: number }
+    )
+    upgrade(): Promise<FastForwardTo | null>
+    close(): Promise<void>
+  }
+}
+
+declare module 'autobase/lib/system.js' {
+  export default class SystemView {
+    core: {
+      length: number
+      manifest: { prologue: { length: number } | null } | null
+      truncate?: () => Promise<void>
+    }
+    db: { createHistoryStream?: () => Iterable<never> }
+    fork: (this: SystemView, ...given: unknown[]) => Promise<number>
+  }
+}
+
+declare module 'autobase/lib/fork.js' {
+  export default class Fork {
+    readonly system: { core: { length: number } }
+    readonly state: {
+      systemView: { indexedLength: number }
+      pendingFork: { length: number }
+      finalize(key: Buffer): Promise<void>
+    }
+    _upgrade: (this: Fork) => Promise<void>
+  }
+}
+
+declare module 'protomux-wakeup' {
+  import type { Duplex } from 'node:stream'
+  export default class ProtomuxWakeup {
+    addStream(stream: Duplex): void
+    destroy(): void
   }
 }
 

@@ -19,6 +19,8 @@ export interface Welcome {
   encryptionKey: string
   /** That the newcomer's join key is one of this mesh; null where every member knows. */
   proof: Proof | null
+  /** Key of the system core of the member, z-base-32: whom the newcomer met may not have what led to it. */
+  system?: string
 }
 
 /** What one end decides while it greets. */
@@ -147,7 +149,8 @@ const UNREADABLE: Refusal = { code: 'JOIN_REFUSED', message: 'its admission cann
 
 const welcomeShape: Shape<Welcome> = object({
   encryptionKey: pattern(/^[0-9a-f]{64}$/),
-  proof: nullable(proofShape)
+  proof: nullable(proofShape),
+  system: optional(pattern(/^[a-z0-9]{52}$/))
 })
 const refusalShape: Shape<Refusal> = object({
   code: pattern(/^[A-Z_]{1,64}$/),

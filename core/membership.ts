@@ -32,6 +32,8 @@ const membership = object({
   proof: nullable(proof),
   /** That an admin removed this node; it is a member no more. */
   removal: nullable(proof),
+  /** Key of the system core that the member which let it in had: where an empty store begins. */
+  system: optional(pattern(/^[a-z0-9]{52}$/)),
   /** Of the first node only: what `mesh.init` says. */
   defaultRole: optional(literal('admin', 'operator', 'node', 'viewer')),
   /** HOST:PORT; empty for the public DHT. */

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Bundles } from './bundles.ts'
 import { Channel, unreachable } from './channel.ts'
 import { bootNow } from './clock.ts'
-import { fromId, randomBytes } from './crypto.ts'
+import { fromId, randomBytes, toId } from './crypto.ts'
 import { takesLink } from './dialer.ts'
 import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
@@ -19,6 +19,7 @@ import { newInvite, type InviteTerms } from './invite.ts'
 import { Door } from './door.ts'
 import { greet, type Greeting, type JoinSide } from './join.ts'
 import type { Refusal } from './judge.ts'
+import { Follower } from './follower.ts'
 import { KeyRing } from './key-ring.ts'
 import { Links, type Link } from './links.ts'
 import type { Logger } from './logger.ts'
@@ -29,9 +30,10 @@ import { Oplog } from './oplog.ts'
 import { takeBackFrom, untilOwnEnd, type OwnEnd } from './own-end.ts'
 import { beginRun, endRun, type Run } from './run.ts'
 import { Observer } from './observer.ts'
-import type { Op } from './state/index.ts'
+import type { Op, Operations } from './state/index.ts'
 import { emptyState } from './state/read.ts'
 import type { OpId } from './state/records.ts'
+import { survey } from './state/recover.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
@@ -50,6 +52,8 @@ export interface MeshComponents {
   boot?: string
   /** Carry the packets of other members where this node is openly reachable; default true. */
   relay?: boolean
+  /** What this version knows, where that is not all of `core/state/index.ts`. */
+  operations?: Operations
   log: Logger
 }
 
@@ -96,6 +100,7 @@ export class Mesh extends EventEmitter<{
   readonly channel: Channel
   readonly bundles: Bundles
   readonly keyRing: KeyRing
+  readonly follower: Follower
   readonly #door: Door
   readonly #components: MeshComponents
   readonly #swarm: Connections
@@ -112,6 +117,7 @@ export class Mesh extends EventEmitter<{
   /** Reads asked for, and those of them that are answered. */
   #asked = 0
   #answered = 0
+  readonly #aliveSince = new Map<string, number>()
   #unsettledAt = bootNow()
   #outside = false
   #saysBack = false
@@ -136,7 +142,10 @@ export class Mesh extends EventEmitter<{
     const meshKey = Buffer.from(membership.mesh, 'hex')
     const encryptionKey = Buffer.from(membership.encryptionKey, 'hex')
     const { keyPair } = identity
-    this.oplog = new Oplog({ store, key: meshKey, keyPair, encryptionKey, log })
+    const start = membership.system === undefined ? null : fromId(membership.system)
+    const { operations } = components
+    const oplogOptions = { store, key: meshKey, keyPair, encryptionKey, start, log }
+    this.oplog = new Oplog(operations ? { ...oplogOptions, operations } : oplogOptions)
     // Until it is known how the last run ended.
     this.oplog.hold()
     this.links = new Links()
@@ -164,6 +173,12 @@ export class Mesh extends EventEmitter<{
       reach: (node) => this.#reach(node),
       log
     })
+    this.follower = new Follower({
+      oplog: this.oplog,
+      gossip: this.gossip,
+      state: () => this.#state,
+      log
+    })
     this.keyRing = new KeyRing({
       dir,
       identity,
@@ -176,6 +191,10 @@ export class Mesh extends EventEmitter<{
     this.#door = new Door({
       membership,
       state: () => this.#state,
+      system: () => {
+        const { system } = this.oplog
+        return system === null || system.length === 0 ? null : toId(system.key)
+      },
       append: (ops) => this.append(ops),
       writable: () => this.#becomesWritable(),
       removal: (node) =>
@@ -220,6 +239,7 @@ export class Mesh extends EventEmitter<{
     this.#release()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) await this.#begin()
     this.gossip.start()
+    this.follower.start()
     this.#tellLinks()
     const reachability = this.#swarm.reachability?.() ?? null
     if (reachability !== null) this.gossip.publish('net', reachability)
@@ -232,7 +252,15 @@ export class Mesh extends EventEmitter<{
     await this.#read()
     if (this.#state.mesh === null && this.membership.defaultRole !== undefined) {
       const { defaultRole, paper } = this.membership
-      await this.append([{ type: 'mesh.init', defaultRole, admission: paper, at: Date.now() }])
+      await this.append([
+        {
+          type: 'mesh.init',
+          defaultRole,
+          admission: paper,
+          format: this.oplog.knownFormat,
+          at: Date.now()
+        }
+      ])
     }
   }
 
@@ -276,6 +304,7 @@ export class Mesh extends EventEmitter<{
     )
     this.links.stop()
     await this.#swarm.close()
+    await this.follower.close()
     await this.gossip.close()
     await this.bundles.close()
     await this.oplog.close()
@@ -318,9 +347,35 @@ export class Mesh extends EventEmitter<{
     return ids
   }
 
+  /**
+   * The survivors go on without the indexers that are lost for good: forks the order here; others
+   * follow. Whether it is needed and enough are in reach is its caller's to ask (`survey`).
+   *
+   * @throws BrumeError RECOVER_NEEDS_BLOCKS, RECOVER_FAILED, and as `append`.
+   */
+  async recover(): Promise<void> {
+    if (this.#outside) throw removed()
+    const { epoch, reached, most } = survey(this.#state, this.alive())
+    const op = {
+      type: 'mesh.recover' as const,
+      epoch: Math.max(epoch, this.oplog.fork.epoch + 1),
+      reached: reached.map(({ id }) => id),
+      minority: !most,
+      at: Date.now()
+    }
+    await this.oplog.recover(op)
+    await this.#read()
+  }
+
   /** Nodes that can be reached over links both ends list, this one included. */
   alive(): Set<string> {
     return this.#observer.alive()
+  }
+
+  /** ms for which each of the alive has been so without a gap, this node since it started. */
+  aliveMs(): Map<string, number> {
+    const now = bootNow()
+    return new Map([...this.#aliveSince].map(([id, since]) => [id, now - since]))
   }
 
   /** ms of silence of each member that is not alive. */
@@ -593,6 +648,7 @@ export class Mesh extends EventEmitter<{
     this.#ended.delete(link.id)
     this.oplog.replicate(link.connection)
     this.gossip.attach(link.id, link.mux)
+    this.follower.onPeer()
     this.#tellLinks()
     this.#checkAlive()
     this.#lookAround()
@@ -637,6 +693,9 @@ export class Mesh extends EventEmitter<{
   #checkAlive(): void {
     if (!this.#observer.look()) return
     const alive = this.alive()
+    const now = bootNow()
+    for (const id of this.#aliveSince.keys()) if (!alive.has(id)) this.#aliveSince.delete(id)
+    for (const id of alive) if (!this.#aliveSince.has(id)) this.#aliveSince.set(id, now)
     this.#unsettledAt = bootNow()
     const members = [...this.#state.nodes.values()].filter(({ state }) => state === 'member')
     this.#swarm.setMissing(members.some(({ id }) => !alive.has(id)))
@@ -661,6 +720,7 @@ export class Mesh extends EventEmitter<{
       await this.keyRing.onView(this.#state)
       this.#enforce()
       this.#reviewGossip()
+      this.follower.look()
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return

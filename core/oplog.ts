@@ -3,24 +3,32 @@
  * to autobase, and to the view's Hyperbee.
  *
  * Effects come from reading the view on `update`, never from apply calls: those repeat.
+ *
+ * INVARIANT: no op forks anybody's base but its author's, and that only while `recover` waits for
+ * it. Autobase's fork is for ever once applied, also where the order later says otherwise, and breaks
+ * the store of a node that lacks blocks: as an effect of an op it would poison nodes, and two forks
+ * that meet would never become one. Others go over by `moveTo`, outside apply, as often as needed.
  */
 import { EventEmitter } from 'node:events'
 import Autobase, { type ApplyNode, type Host } from 'autobase'
 import Hyperbee, { type Batch } from 'hyperbee'
 import type Hypercore from 'hypercore'
 import type { Duplex } from 'node:stream'
-import { toId, type KeyPair } from './crypto.ts'
+import ProtomuxWakeup from 'protomux-wakeup'
+import { fromId, toId, type KeyPair } from './crypto.ts'
 import { syncBeforeTelling } from './durable.ts'
-import { BrumeError } from './errors.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
+import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
-import { applyOp, decodeOp, encodeOp, MAX_OP_BYTES, type Op } from './state/index.ts'
-import type { ViewBatch, ViewReader } from './state/apply.ts'
+import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
+import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
 import { keys } from './state/keys.ts'
-import { FORMAT } from './state/mesh.ts'
 import { readState } from './state/read.ts'
 import type { NodeRecord, State } from './state/state.ts'
 import type { OpId } from './state/records.ts'
 import type { Store } from './store.ts'
+import { fetchSystem, holdWhole, isWhole, land, mend, type Landing } from './system-core.ts'
+import { writerKeyOf } from './writer-key.ts'
 
 export interface OplogOptions {
   store: Store
@@ -29,6 +37,10 @@ export interface OplogOptions {
   keyPair: KeyPair
   /** 32 bytes: blocks are encrypted at rest and on the wire. */
   encryptionKey: Buffer
+  /** Key of a system core, from the member that let this node in: where an empty store begins. */
+  start?: Buffer | null
+  /** What this version knows, where that is not `operations()`. */
+  operations?: Operations
   log: Logger
 }
 
@@ -36,23 +48,53 @@ type View = Hyperbee<unknown>
 
 /** At most this many refused ops are remembered, to log each one once. */
 const MAX_REFUSED = 10_000
+/** A whole order comes over a slow link in less, or in the next attempt. */
+const MOVE_MS = 60_000
+const START_MS = 20_000
+const NEEDS_BLOCKS_MS = 20_000
+/** A base that hangs on a block nobody has does not come to an end. */
+const SETTLE_MS = 10_000
+const FORK_KEY = 'brume/fork'
+const FORKING_KEY = 'brume/forking'
+
+/** What `recover` is about to do, kept until it is known to be done. */
+interface Forking {
+  /** Key of the system core before, z-base-32. */
+  from: string
+  epoch: number
+  reached: number
+}
 
 /**
  * Emits `update` when the view changed, `reordered` when ops of others came before ones that were
- * applied already, `writable`, and `error` when the base cannot go on.
+ * applied already, `writable`, `order` when it stands on another order of ops, and `error` when the
+ * base cannot go on.
  */
 export class Oplog extends EventEmitter<{
   update: []
   writable: []
   reordered: []
+  order: []
   error: [Error]
 }> {
   readonly #options: OplogOptions
+  readonly #operations: Operations
   readonly #log: Logger
   readonly #refused = new Map<OpId, string>()
+  /** Outlives a base that is opened anew, as the links do. */
+  readonly #wakeup = new ProtomuxWakeup()
+  readonly #writers = new Map<string, string>()
   #base: Autobase<View>
+  #fork = NO_FORK
+  #indexers: string[] = []
+  /** The format of a view that came by fast-forward, without apply. */
+  #format = 0
+  /** Set while `recover` waits for its op: whether the base was forked with it. */
+  #forking: { done: boolean } | null = null
   /** Ends with the change of base under way; reads and appends wait for it. */
   #moving: Promise<unknown> = Promise.resolve()
+  readonly #busy = new Set<Promise<unknown>>()
+  #closed = false
   /** Own blocks when it was held, or opened since. */
   #ownAtHold = 0
   #held: { until: Promise<void>; release(): void } | null = null
@@ -61,6 +103,7 @@ export class Oplog extends EventEmitter<{
   constructor(options: OplogOptions) {
     super()
     this.#options = options
+    this.#operations = options.operations ?? operations()
     this.#log = options.log
     syncBeforeTelling(options.store, () => this.#base.appending)
     this.#base = this.#create()
@@ -130,14 +173,19 @@ export class Oplog extends EventEmitter<{
   }
 
   async ready(): Promise<void> {
+    const { start } = this.#options
+    if (start) this.#base.pause()
     await this.#base.ready()
     this.#ownAtHold = this.#ownLength()
+    await this.#loadFork()
+    if (start) {
+      // Only where there is nothing yet: what is here knows its way.
+      if (this.#base.core.length === 0) await this.#landAt(start)
+      this.#base.resume()
+    }
     await this.#base.update()
-    // Merges are faster in big batches. A newcomer must not begin with one: the base moves to
-    // another core at its first ops, and only from there it leaps over the history.
-    const isNew = !this.#base.writable && this.#base.view.core.length === 0
-    if (isNew) this.#base.once('writable', () => this.#base.setBigBatches(true))
-    else this.#base.setBigBatches(true)
+    this.#holdWhole()
+    this.#speedUp()
   }
 
   get key(): Buffer {
@@ -151,6 +199,22 @@ export class Oplog extends EventEmitter<{
   /** Ops that apply refused since this daemon started, with the reason. */
   get refused(): ReadonlyMap<OpId, string> {
     return this.#refused
+  }
+
+  /** The newest format this version knows. */
+  get knownFormat(): number {
+    return this.#operations.format
+  }
+
+  /** Which order of ops this node stands on. */
+  get fork(): Fork {
+    return this.#fork
+  }
+
+  /** Key of the system core, and how much of it is confirmed; null for a moment while it is rebuilt. */
+  get system(): { key: Buffer; length: number } | null {
+    const core = this.#base.system?.core
+    return core === undefined ? null : { key: core.key, length: this.#base.signedLength }
   }
 
   /** View lengths. */
@@ -170,7 +234,9 @@ export class Oplog extends EventEmitter<{
     blocks.forEach((block, i) => {
       if (block.length > MAX_OP_BYTES) throw tooLarge(ops[i], block.length)
     })
-    if (this.#base.interrupted !== null) throw upgradeNeeded(this.#base.interrupted)
+    await this.#moving
+    const found = this.#foundFormat()
+    if (found !== null) throw upgradeNeeded(found, this.knownFormat)
     if (!this.#base.writable) {
       throw new BrumeError(
         'NOT_A_MEMBER',
@@ -182,7 +248,7 @@ export class Oplog extends EventEmitter<{
     }
     await this.mayAppend()
     await this.#moving
-    const length = await this.#base.append(blocks)
+    const length = await this.#while(this.#base.append(blocks))
     const ids = blocks.map((_, i) => opId(this.#base.local.key, length - blocks.length + 1 + i))
     for (const [i, id] of ids.entries()) {
       const reason = this.#refused.get(id)
@@ -195,7 +261,7 @@ export class Oplog extends EventEmitter<{
   /** The view of one moment, but for what is read on demand. */
   async read(): Promise<State> {
     await this.#moving
-    return this.#during((view) => readState(view.createReadStream({ lt: keys.onDemand })))
+    return this.#while(this.#readView())
   }
 
   /** Answers from the whole view of one moment: conflicts, history, audit. */
@@ -237,7 +303,55 @@ export class Oplog extends EventEmitter<{
   }
 
   replicate(connection: Duplex): void {
-    this.#base.replicate(connection)
+    this.#options.store.replicate(connection)
+    this.#wakeup.addStream(connection)
+  }
+
+  /**
+   * Forks the order: this node alone confirms from here on, and no op is lost. `op` is the record of
+   * it. Of one fork at a time.
+   *
+   * @throws BrumeError RECOVER_NEEDS_BLOCKS (nothing was appended), RECOVER_FAILED, and as `append`.
+   */
+  async recover(op: Extract<Op, { type: 'mesh.recover' }>): Promise<void> {
+    await this.#moving
+    if (this.#forking !== null) throw recoverFailed('another recovery is under way')
+    const base = this.#base
+    const forking = { done: false }
+    this.#forking = forking
+    try {
+      if (!(await isWhole(base as never, NEEDS_BLOCKS_MS))) throw needsBlocks()
+      // Autobase takes nobody for an indexer who has not written yet.
+      if (base.local.length === 0) await base.append(null)
+      const from = this.system
+      if (from === null) throw recoverFailed('the order is being rebuilt')
+      const mark: Forking = { from: toId(from.key), epoch: op.epoch, reached: op.reached.length }
+      await base.setUserData(FORKING_KEY, Buffer.from(JSON.stringify(mark)))
+      try {
+        await this.append([op])
+      } catch (error) {
+        if (error instanceof BrumeError) throw error
+        await this.#reopen()
+        throw recoverFailed(sentenceOf(error))
+      }
+      if (!forking.done) throw recoverFailed('the order changed meanwhile')
+      await this.#finishForking()
+    } finally {
+      this.#forking = null
+    }
+  }
+
+  /**
+   * Goes over to another order: what is in it comes first, what this node had besides it after.
+   * False where no peer in reach has all of it; then nothing has changed.
+   */
+  async moveTo(system: Buffer, fork: Fork): Promise<boolean> {
+    await this.#moving
+    const landing = await fetchSystem(this.#base as never, this.#options.store, system, MOVE_MS)
+    if (landing === null || this.#closed || this.#forking !== null) return false
+    await this.#reopen(landing)
+    await this.#setFork(fork)
+    return true
   }
 
   /**
@@ -250,9 +364,11 @@ export class Oplog extends EventEmitter<{
 
   /** Reads that wait for blocks which nobody may ever send end with an error. */
   async close(): Promise<void> {
+    this.#closed = true
     await this.#moving
     await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()))
     await this.#base.close()
+    this.#wakeup.destroy()
   }
 
   #ownLength(): number {
@@ -268,6 +384,7 @@ export class Oplog extends EventEmitter<{
       bigBatches: false,
       encryptionKey,
       keyPair,
+      wakeup: this.#wakeup,
       open: (views) =>
         new Hyperbee(views.get('view'), {
           extension: false,
@@ -277,29 +394,136 @@ export class Oplog extends EventEmitter<{
       apply: (nodes, view, host) => this.#apply(nodes, view, host),
       close: (view) => view.close()
     })
+    void mend(base as never)
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
-    base.on('update', () => this.emit('update'))
-    base.view.core.on('truncate', () => this.emit('reordered'))
-    base.on('writable', () => this.emit('writable'))
-    base.on('interrupt', () => this.emit('update'))
+    const whileCurrent = (tell: () => void) => () => {
+      if (base === this.#base) tell()
+    }
+    base.on(
+      'update',
+      whileCurrent(() => this.emit('update'))
+    )
+    base.view.core.on(
+      'truncate',
+      whileCurrent(() => this.emit('reordered'))
+    )
+    base.on(
+      'writable',
+      whileCurrent(() => this.emit('writable'))
+    )
+    base.on(
+      'interrupt',
+      whileCurrent(() => this.emit('update'))
+    )
+    base.on(
+      'reboot',
+      whileCurrent(() => this.emit('order'))
+    )
+    base.on(
+      'fast-forward',
+      whileCurrent(() => {
+        this.#holdWhole()
+        this.emit('order')
+      })
+    )
     base.on('error', (error: Error) => {
-      if (base === this.#base) this.emit('error', error)
+      if (base !== this.#base) return
+      if (this.#forking === null) this.emit('error', error)
+      else this.#log.error({ err: error }, 'the fork failed, the oplog is opened as it was')
     })
     return base
   }
 
-  /** Closes the base and opens it again. */
-  async #reopen(): Promise<void> {
+  /** Closes the base and opens it again, at the landing where there is one. Links stay. */
+  #reopen(landing: Landing | null = null): Promise<void> {
     const done = this.#moving.then(async () => {
-      await this.#base.close()
-      this.#base = this.#create()
-      await this.ready()
+      await Promise.race([Promise.allSettled(this.#busy), timeout(SETTLE_MS)])
+      const old = this.#base
+      await old.close()
+      if (this.#closed) return
+      const base = this.#create()
+      this.#base = base
+      base.pause()
+      await base.ready()
+      this.#ownAtHold = this.#ownLength()
+      if (landing !== null) land(base as never, landing)
+      base.resume()
+      await Promise.race([base.update(), timeout(SETTLE_MS)])
+      // What no core of the new order names is only known to be here, or at peers, by its writer.
+      base.hintWakeup([...this.#writers.values()].map((key) => hint(Buffer.from(key, 'hex'))))
+      this.#holdWhole()
+      this.#speedUp()
     })
     this.#moving = done.catch(() => {})
-    await done
-    this.emit('update')
+    return done.then(() => {
+      this.emit('update')
+    })
+  }
+
+  /**
+   * Merges are faster in big batches. A newcomer must not begin with one: the base moves to another
+   * core at its first ops, and only from there it leaps over the history.
+   */
+  #speedUp(): void {
+    const base = this.#base
+    const isNew = !base.writable && base.view.core.length === 0
+    if (isNew) base.once('writable', () => base.setBigBatches(true))
+    else base.setBigBatches(true)
+  }
+
+  async #landAt(start: Buffer): Promise<void> {
+    const { store } = this.#options
+    const landing = await fetchSystem(this.#base as never, store, start, START_MS)
+    if (landing !== null) land(this.#base as never, landing)
+  }
+
+  #holdWhole(): void {
+    holdWhole(this.#base as never, this.#options.store, (error) => {
+      if (!this.#closed) this.#log.debug({ error: sentenceOf(error) }, 'holding the order failed')
+    })
+  }
+
+  async #loadFork(): Promise<void> {
+    const known = await this.#base.getUserData(FORK_KEY)
+    if (known !== null) this.#fork = JSON.parse(known.toString()) as Fork
+    await this.#finishForking()
+  }
+
+  /** Also for a fork that was made just before this node was killed. */
+  async #finishForking(): Promise<void> {
+    const bytes = await this.#base.getUserData(FORKING_KEY)
+    const { system } = this.#base
+    if (bytes === null || system === null) return
+    const { from, epoch, reached } = JSON.parse(bytes.toString()) as Forking
+    const id = toId(system.core.key)
+    const alone = system.indexers.length === 1
+    const mine = system.indexers[0]?.key.equals(this.#base.local.key) === true
+    if (id !== from && alone && mine) await this.#setFork({ epoch, reached, id })
+    await this.#base.setUserData(FORKING_KEY, null)
+  }
+
+  async #setFork(fork: Fork): Promise<void> {
+    this.#fork = fork
+    await this.#base.setUserData(FORK_KEY, Buffer.from(JSON.stringify(fork)))
+    this.#log.info({ ...fork }, 'this node stands on another order of ops')
+    this.emit('order')
+  }
+
+  #readView(): Promise<State> {
+    return this.#during(async (view) => {
+      const state = await readState(view.createReadStream({ lt: keys.onDemand }))
+      this.#format = state.format
+      for (const id of state.nodes.keys()) this.#writerOf(id)
+      const { system } = this.#base
+      if (system !== null) {
+        const all = [...system.indexers.map(({ key }) => key), ...system.pendingIndexers]
+        const writers = new Set(all.map((key) => key.toString('hex')))
+        this.#indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
+      }
+      return { ...state, indexers: this.#indexers }
+    })
   }
 
   async #during<T>(act: (view: View) => Promise<T>): Promise<T> {
@@ -313,35 +537,102 @@ export class Oplog extends EventEmitter<{
     }
   }
 
+  /** Hex. */
+  #writerOf(node: string): string {
+    const known = this.#writers.get(node)
+    if (known !== undefined) return known
+    const nodeKey = fromId(node)
+    const writer = nodeKey === null ? '' : writerKeyOf(nodeKey).toString('hex')
+    if (writer !== '') this.#writers.set(node, writer)
+    return writer
+  }
+
+  async #while<T>(promise: Promise<T>): Promise<T> {
+    this.#busy.add(promise)
+    try {
+      return await promise
+    } finally {
+      this.#busy.delete(promise)
+    }
+  }
+
+  /** A format this version does not know, in words; null where all is well. */
+  #foundFormat(): string | null {
+    if (this.#base.interrupted !== null) return this.#base.interrupted
+    return this.#format > this.knownFormat ? `format ${this.#format}` : null
+  }
+
   /** INVARIANT: throws only what the store throws and `host.interrupt`; no clock, no random. */
   async #apply(nodes: ApplyNode[], view: View, host: Host): Promise<void> {
     const batch = view.batch({ update: false })
     const inBatch = viewBatch(batch)
-    const format = (await inBatch.get<number>(keys.format)) ?? FORMAT
-    if (format > FORMAT) host.interrupt(`format ${format}`)
+    const formatNow = async (): Promise<number> => {
+      const format = (await inBatch.get<number>(keys.format)) ?? 1
+      if (format > this.knownFormat) host.interrupt(`format ${format}`)
+      return format
+    }
+    let format = await formatNow()
     for (const node of nodes) {
       if (node.value === null) continue
-      await this.#applyOne(node.value, node, inBatch, host)
+      const type = await this.#applyOne(node.value, node, inBatch, host, format)
+      if (type === 'format.activate' || type === 'mesh.init') format = await formatNow()
     }
     await batch.flush()
   }
 
-  async #applyOne(block: Buffer, node: ApplyNode, view: ViewBatch, host: Host): Promise<void> {
+  async #applyOne(
+    block: Buffer,
+    node: ApplyNode,
+    view: ViewBatch,
+    host: Host,
+    format: number
+  ): Promise<Op['type'] | null> {
     const writer = node.from.key
     const authorId = await view.get<string>(keys.writer(writer))
     const author = authorId === null ? null : await view.get<NodeRecord>(keys.node(authorId))
     const op = opId(writer, node.length)
-    const decoded = decodeOp(block)
-    if (typeof decoded === 'string') return this.#refuse(op, decoded)
-    const verdict = await applyOp(decoded, {
+    const decoded = this.#operations.decode(block)
+    if (typeof decoded === 'string') {
+      this.#refuse(op, decoded)
+      return null
+    }
+    const verdict = await this.#operations.apply(decoded, {
       view,
       meshKey: this.#base.key,
       writer,
       author,
       op,
-      addWriter: (key) => host.addWriter(key, { indexer: false })
+      format,
+      addWriter: (key) => host.addWriter(key, { indexer: false }),
+      indexers: this.#indexersOf(host)
     })
     if (verdict !== null) this.#refuse(op, `${decoded.type}: ${verdict}`)
+    else if (decoded.type === 'mesh.recover') await this.#forkWith(writer, host)
+    return decoded.type
+  }
+
+  #indexersOf(host: Host): Indexers {
+    return {
+      confirming: host.system.indexers.map(({ key }) => key.toString('hex')),
+      coming: host.system.pendingIndexers.map((key) => key.toString('hex')),
+      add: async (nodeKey) => {
+        // Without its manifest Autobase leaves an indexer out of the keys of views, and this node
+        // would make other ones than those that have a block of it.
+        const manifest = { version: 1, signers: [{ publicKey: nodeKey }] }
+        const core = this.#options.store.get({ manifest, active: false })
+        await core.ready()
+        await core.close()
+        await host.addWriter(writerKeyOf(nodeKey), { indexer: true })
+      },
+      remove: (writer) => host.addWriter(writer, { indexer: false })
+    }
+  }
+
+  async #forkWith(writer: Buffer, host: Host): Promise<void> {
+    const { local, indexedLength } = this.#base
+    if (this.#forking === null || this.#forking.done || !writer.equals(local.key)) return
+    const { key } = host.system.core
+    this.#forking.done = await host.fork([writer], { key, length: indexedLength })
   }
 
   #refuse(op: OpId, reason: string): void {
@@ -387,9 +678,26 @@ const tooLarge = (op: Op | undefined, bytes: number): BrumeError =>
     { next: 'put large values into `files` (a bundle) and leave paths in the record' }
   )
 
-const upgradeNeeded = (found: string): BrumeError =>
+const upgradeNeeded = (found: string, known: number): BrumeError =>
   new BrumeError(
     'UPGRADE_NEEDED',
-    `this mesh uses ${found}, this brume knows format ${FORMAT}: containers keep running, nothing can be changed from here`,
+    `this mesh uses ${found}, this brume knows format ${known}: containers keep running, nothing can be changed from here`,
     { next: 'upgrade brume on this node and start it again' }
   )
+
+const needsBlocks = (): BrumeError =>
+  new BrumeError(
+    'RECOVER_NEEDS_BLOCKS',
+    'this node lacks a part of the oplog that nobody in reach has: forked without it, its store would break',
+    { next: 'run `brume recover` on a node that has been a member for longer' }
+  )
+
+const recoverFailed = (why: string): BrumeError =>
+  new BrumeError('RECOVER_FAILED', `the mesh was not recovered: ${why}`, {
+    next: 'run `brume recover` again'
+  })
+
+const hint = (key: Buffer): { key: Buffer; length: number } => ({ key, length: -1 })
+
+const timeout = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms).unref())

@@ -39,6 +39,7 @@ import {
   type ControllerComponents,
   type ControllerWorld
 } from './controller/machine.ts'
+import { STABLE_MS } from './controller/indexers.ts'
 import { place, type SlotReason } from './controller/place.ts'
 
 export interface NodeComponents {
@@ -49,6 +50,8 @@ export interface NodeComponents {
   openEngine: () => Promise<Engine | null>
   log: Logger
   version: string
+  /** How long a node must be alive to confirm the order, where that is not `STABLE_MS`. */
+  stableMs?: number
 }
 
 export interface RunningNode {
@@ -341,10 +344,10 @@ function agentComponents(
 
 const nodeArch = (): string => (arch() === 'x64' ? 'amd64' : arch())
 
-function controllerComponents({ mesh, log }: NodeComponents): ControllerComponents {
+function controllerComponents({ mesh, log, stableMs }: NodeComponents): ControllerComponents {
   return {
-    readWorld: () => controllerWorld(mesh),
-    async appendPlacements(plan, term) {
+    readWorld: () => controllerWorld(mesh, stableMs),
+    async appendPlan(plan, term) {
       const at = Date.now()
       const ops: Op[] = [
         ...plan.rm.map(({ application, microservice, slot }) => ({
@@ -367,6 +370,11 @@ function controllerComponents({ mesh, log }: NodeComponents): ControllerComponen
         }))
       ]
       for (const { reason, ...slot } of [...plan.rm, ...plan.set]) log.info(slot, reason)
+      if (plan.indexer !== null) {
+        const { node, indexer, reason } = plan.indexer
+        log.info({ node, indexer }, reason)
+        ops.push({ type: 'indexer.set', node, indexer, term, at })
+      }
       await mesh.append(ops)
     },
     async claimLease(term) {
@@ -383,7 +391,7 @@ function controllerComponents({ mesh, log }: NodeComponents): ControllerComponen
   }
 }
 
-function controllerWorld(mesh: Mesh): ControllerWorld {
+function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWorld {
   const world = worldOf(mesh)
   const facts = new Map<string, FactsBody>()
   for (const [id, { body }] of mesh.gossip.all('facts')) facts.set(id, body)
@@ -399,7 +407,9 @@ function controllerWorld(mesh: Mesh): ControllerWorld {
     facts,
     uptimeRank,
     settledMs: mesh.settledMs,
-    lostAfterMs: LOST_AFTER_MS
+    lostAfterMs: LOST_AFTER_MS,
+    aliveMs: mesh.aliveMs(),
+    stableMs
   }
 }
 

@@ -147,6 +147,14 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'show how this node does',
     load: async () => (await import('./verbs/status.ts')).status
   },
+  recover: {
+    summary: 'go on without nodes that confirmed the order of changes and are lost for good',
+    load: async () => (await import('./verbs/recover.ts')).recover
+  },
+  upgrade: {
+    summary: 'let the mesh use what the newest version of all its nodes can do',
+    load: async () => (await import('./verbs/upgrade.ts')).upgrade
+  },
   up: {
     summary: "start this node's daemon in the background",
     load: async () => (await import('./verbs/up.ts')).up

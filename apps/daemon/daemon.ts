@@ -46,6 +46,8 @@ export interface RunningDaemon extends Daemon {
   close(): Promise<void>
 }
 
+/** Tests of whole daemons cannot wait for the minute a node must be alive to confirm the order. */
+const stableMs = Number(process.env['BRUME_STABLE_MS'] ?? 0)
 /** A whole store opens in less, also with much to replay. */
 const OPEN_MS = 10_000
 
@@ -75,7 +77,8 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
       dir,
       openEngine: () => openEngine(engine, owner, dir),
       log,
-      version: VERSION
+      version: VERSION,
+      ...(stableMs > 0 ? { stableMs } : {})
     })
     member = { mesh, node }
     return member

@@ -27,8 +27,22 @@ export interface ApplyContext {
   /** The writer's record; null before it is admitted. */
   author: NodeRecord | null
   op: OpId
+  /** Of the view at this op. */
+  format: number
   /** Makes a node a writer; kept out of the view so that Autobase orders its ops. */
   addWriter(key: Buffer): Promise<void>
+  /** Who confirms the order; as `addWriter`, Autobase's own record. */
+  indexers: Indexers
+}
+
+export interface Indexers {
+  /** Writer keys, hex, as they are at this op. */
+  readonly confirming: string[]
+  /** Those that will with their next op. */
+  readonly coming: string[]
+  add(nodeKey: Buffer): Promise<void>
+  /** Not the last one. */
+  remove(writer: Buffer): Promise<void>
 }
 
 /** null: applied. Else why the op was refused, one clause for the log. */
@@ -36,6 +50,8 @@ export type Verdict = string | null
 
 export interface OpDeclaration<T> {
   shape: Shape<T>
+  /** The first format that has it, where that is not 1: before, it is a no-op for ever. */
+  since?: number
   /** Whether an author that is no member may write it; only asked of those. */
   mayBeOutside?: (op: T, author: NodeRecord, node: NodeRecord | null) => boolean
   /** What it is about, for the audit: a name or a node id; missing where no person decides it. */

@@ -3,6 +3,8 @@ import { applicationOps, type ApplicationRm, type ApplicationSet } from './appli
 import type { ApplyContext, OpDeclaration, Verdict } from './apply.ts'
 import { audit } from './audit.ts'
 import { drop } from './dropped.ts'
+import { formatOps, type FormatActivate } from './format.ts'
+import { indexerOps, type IndexerSet } from './indexers.ts'
 import { inviteOps, type InviteRm, type InviteSet } from './invites.ts'
 import {
   joinKeyOps,
@@ -13,7 +15,7 @@ import {
 } from './join-keys.ts'
 import { keys } from './keys.ts'
 import { leaseOps, type LeaseClaim } from './lease.ts'
-import { meshOps, type MeshInit } from './mesh.ts'
+import { FORMAT, meshOps, type MeshInit } from './mesh.ts'
 import { microserviceOps, type MicroserviceRm, type MicroserviceSet } from './microservices.ts'
 import {
   nodeOps,
@@ -24,6 +26,7 @@ import {
   type NodeSet
 } from './nodes.ts'
 import { placementOps, type PlacementRm, type PlacementSet } from './placements.ts'
+import { recoverOps, type MeshRecover } from './recover.ts'
 import type { NodeRecord } from './state.ts'
 
 export type Op =
@@ -46,6 +49,11 @@ export type Op =
   | LeaseClaim //         controller          I lead, term n
   | PlacementSet //       controller, claim   this slot runs on that node
   | PlacementRm //        controller, claim   this slot runs nowhere
+  | IndexerSet //         controller, claim   this node confirms the order, or no longer; admin
+  | MeshRecover //        admin               the survivors go on without lost indexers
+  | FormatActivate //     operator            ops of a newer format act from here on
+
+type Declarations = Record<string, OpDeclaration<Op>>
 
 const declarations: { [T in Op['type']]: OpDeclaration<Extract<Op, { type: T }>> } = {
   ...meshOps,
@@ -55,7 +63,10 @@ const declarations: { [T in Op['type']]: OpDeclaration<Extract<Op, { type: T }>>
   ...applicationOps,
   ...microserviceOps,
   ...leaseOps,
-  ...placementOps
+  ...placementOps,
+  ...indexerOps,
+  ...recoverOps,
+  ...formatOps
 }
 
 /** Largest op, encoded, in bytes. A bigger value belongs into a blob. */
@@ -63,8 +74,36 @@ export const MAX_OP_BYTES = 256 * 1024
 
 export const encodeOp = (op: Op): Buffer => Buffer.from(JSON.stringify(op))
 
-/** The op in a block, or why it is none. Never throws. */
-export function decodeOp(block: Buffer): Op | string {
+/** What a version of brume knows: its newest format, and the ops up to it. */
+export interface Operations {
+  readonly format: number
+  /** The op in a block, or why it is none. Never throws. */
+  decode(block: Buffer): Op | string
+  /**
+   * Total: a refused op changes nothing, and is listed where its author was no member when its turn
+   * came. Throws only what the store throws.
+   */
+  apply(op: Op, context: ApplyContext): Promise<Verdict>
+}
+
+/** The ops of this version; in tests, with those of a later one. */
+export function operations(
+  format = FORMAT,
+  later: Record<string, OpDeclaration<never>> = {}
+): Operations {
+  const known = { ...declarations, ...later } as unknown as Declarations
+  return {
+    format,
+    decode: (block) => decode(block, known),
+    apply: (op, context) => apply(op, known[op.type] as OpDeclaration<Op>, context)
+  }
+}
+
+const own = operations()
+export const decodeOp = (block: Buffer): Op | string => own.decode(block)
+export const applyOp = (op: Op, context: ApplyContext): Promise<Verdict> => own.apply(op, context)
+
+function decode(block: Buffer, known: Declarations): Op | string {
   if (block.length > MAX_OP_BYTES) return `it is too large (${block.length} bytes)`
   let value: unknown
   try {
@@ -73,18 +112,17 @@ export function decodeOp(block: Buffer): Op | string {
     return 'it is not JSON'
   }
   const type = (value as { type?: unknown } | null)?.type
-  if (typeof type !== 'string' || !Object.hasOwn(declarations, type)) return 'its type is unknown'
-  const declaration = declarations[type as Op['type']]
-  return declaration.shape.check(value) ? value : `it has not the shape of ${type}`
+  if (typeof type !== 'string' || !Object.hasOwn(known, type)) return 'its type is unknown'
+  return known[type]?.shape.check(value) === true ? value : `it has not the shape of ${type}`
 }
 
-/**
- * Total: a refused op changes nothing, and is listed where its author was no member when its turn
- * came. Throws only what the store throws.
- */
-export async function applyOp(op: Op, context: ApplyContext): Promise<Verdict> {
-  const declaration = declarations[op.type] as OpDeclaration<Op>
-  const { author, view } = context
+async function apply(
+  op: Op,
+  declaration: OpDeclaration<Op>,
+  context: ApplyContext
+): Promise<Verdict> {
+  const { author, format, view } = context
+  if ((declaration.since ?? 1) > format) return `format ${declaration.since} is not active yet`
   if (author !== null && author.state !== 'member') {
     const node = 'node' in op ? await view.get<NodeRecord>(keys.node(op.node)) : null
     if (declaration.mayBeOutside?.(op, author, node) !== true) {

@@ -5,7 +5,7 @@ import { writerKeyOf } from '../writer-key.ts'
 import { declare } from './apply.ts'
 import { keys } from './keys.ts'
 import { nodeRecord } from './nodes.ts'
-import { integer, literal, object, type Infer } from './shape.ts'
+import { integer, literal, object, optional, type Infer } from './shape.ts'
 import type { JoinKeyRecord, MeshRecord } from './state.ts'
 import { toId } from '../crypto.ts'
 
@@ -17,6 +17,8 @@ const init = object({
   defaultRole: literal('admin', 'operator', 'node', 'viewer'),
   /** Of the first node, signed with the join key it brings. */
   admission,
+  /** Of the view from its start; 1 where it is missing. */
+  format: optional(integer(1, 1_000_000)),
   at: integer(0, Number.MAX_SAFE_INTEGER)
 })
 export type MeshInit = Infer<typeof init>
@@ -41,7 +43,7 @@ export const meshOps = {
         locked: false
       }
       const first: JoinKeyRecord = { publicKey: joinPublicKey, epoch: 0, proof: null }
-      await context.view.put(keys.format, FORMAT)
+      await context.view.put(keys.format, op.format ?? 1)
       await context.view.put(keys.mesh, record)
       await context.view.put(keys.joinKey(joinPublicKey), first)
       await context.view.put(keys.node(node), nodeRecord(op.admission, 'admin', 0, context.op))

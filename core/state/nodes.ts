@@ -3,11 +3,13 @@
  * rights are operators' and admins' words. A removed node's key never returns.
  */
 import { admission, verifyAdmission, type Admission } from '../admission.ts'
+import { fromId } from '../crypto.ts'
 import { proof } from '../proof.ts'
 import { writerKeyOf } from '../writer-key.ts'
 import { declare, isAdmin, mayOperate, type ApplyContext, type ViewBatch } from './apply.ts'
 import { revokeInvitesOf } from './invites.ts'
 import { applyRotation, faultOf, rotation } from './join-keys.ts'
+import { demote } from './indexers.ts'
 import { keys } from './keys.ts'
 import { labelKey, name, nodeId } from './names.ts'
 import {
@@ -151,6 +153,7 @@ export const nodeOps = {
         removal: op.proof,
         op: context.op
       })
+      await demote(writerOf(op.node), context)
       await revokeInvitesOf(view, op.node)
       return op.rotation === undefined ? null : applyRotation(op.rotation, as)
     }
@@ -165,6 +168,8 @@ export const nodeOps = {
       const nodes = await view.list<NodeRecord>(keys.nodes)
       const others = nodes.some(({ value: n }) => n.id !== author.id && n.state === 'member')
       if (others && (await isLastAdmin(author, view))) return 'the last admin cannot leave'
+      const stays = await demote(context.writer, context)
+      if (others && stays !== null) return `it confirms the order: ${stays}`
       await view.put(keys.node(author.id), { ...author, state: 'removed', op: context.op })
       return null
     }
@@ -248,6 +253,8 @@ async function reinstated(
   const target = await view.get<NodeRecord>(keys.node(op.node))
   return outranks(op, author, target) ? { ...author, state: 'member', removal: null } : author
 }
+
+const writerOf = (node: string): Buffer => writerKeyOf(fromId(node) ?? Buffer.alloc(32))
 
 async function isLastAdmin(node: NodeRecord, view: ViewBatch): Promise<boolean> {
   if (node.role !== 'admin' || node.state !== 'member') return false

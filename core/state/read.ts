@@ -12,6 +12,7 @@ import {
   type MicroserviceRecord,
   type NodeRecord,
   type PlacementRecord,
+  type RecoveryRecord,
   type SealedKeyRecord,
   type State
 } from './state.ts'
@@ -27,7 +28,9 @@ export const emptyState = (): State => ({
   applications: new Map(),
   microservices: new Map(),
   placements: new Map(),
-  lease: null
+  lease: null,
+  recoveries: [],
+  indexers: []
 })
 
 /** `entries` in key order, of one snapshot. */
@@ -40,6 +43,7 @@ export async function readState(
     if (key === keys.format) state.format = value as number
     else if (key === keys.mesh) state.mesh = value as MeshRecord
     else if (key === keys.lease) state.lease = value as LeaseRecord
+    else if (key.startsWith(keys.recoveries)) state.recoveries.push(value as RecoveryRecord)
     else if (key.startsWith(keys.nodes)) nodes.push(value as NodeRecord)
     else if (key.startsWith(keys.joinKeys)) {
       const record = value as JoinKeyRecord

@@ -117,6 +117,14 @@ export interface LeaseRecord {
   node: string
 }
 
+/** Written by the admin that recovered the mesh; one on each side where two did. */
+export interface RecoveryRecord extends Written {
+  epoch: number
+  /** Node ids. */
+  reached: string[]
+  minority: boolean
+}
+
 export interface State {
   format: number
   mesh: MeshRecord | null
@@ -135,6 +143,9 @@ export interface State {
   /** By `application/microservice/slot`. */
   placements: Map<string, PlacementRecord>
   lease: LeaseRecord | null
+  recoveries: RecoveryRecord[]
+  /** Node ids of those whose agreement confirms the order, and of those that are about to join them. */
+  indexers: string[]
 }
 
 export const microserviceKey = (r: { application: string; name: string }): string =>

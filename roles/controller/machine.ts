@@ -21,14 +21,15 @@ import {
 } from 'xstate'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { elect, type ElectInput, type Verdict } from './election.ts'
+import { chooseIndexers, type IndexerChange, type IndexersInput } from './indexers.ts'
 import { place, type PlaceInput, type Plan, type SlotReason } from './place.ts'
 
 /** What the Controller needs from the rest of the daemon. Implemented by `roles/node.ts` and in tests. */
 export interface ControllerComponents {
   /** The world as it is now. Every call may give another one; nothing it gave is changed later. */
   readWorld(): ControllerWorld
-  /** Appends the plan's `set` and `rm` as one batch; resolves once they are in the oplog. */
-  appendPlacements(plan: Plan, term: number): Promise<void>
+  /** Appends the plan's changes as one batch; resolves once they are in the oplog. */
+  appendPlan(plan: LeaderPlan, term: number): Promise<void>
   /** Appends `lease.claim`; resolves once it is in the oplog, which does not say that it won. */
   claimLease(term: number): Promise<void>
   /** What waits for a place, and why; empty while this node does not lead. Called on change only. */
@@ -41,7 +42,12 @@ export interface ControllerComponents {
   random(): number
 }
 
-export type ControllerWorld = ElectInput & PlaceInput
+export type ControllerWorld = ElectInput & PlaceInput & IndexersInput
+
+/** Of placements, and of who confirms the order. */
+export interface LeaderPlan extends Plan {
+  indexer: IndexerChange | null
+}
 
 export interface ControllerSettings {
   /** After a start or a gap: how long to listen before judging anything. */
@@ -80,7 +86,7 @@ export interface ControllerContext {
   /** News came and `news.gathered` is on its way. */
   gathering: boolean
   verdict: Verdict | null
-  plan: Plan
+  plan: LeaderPlan
   /** The plan appended last, until the view shows it; not again before `untilMs` (boot). */
   appended: { changes: string; untilMs: number } | null
   /** The term being claimed, and the one claimed last. */
@@ -189,7 +195,7 @@ export function createController(
           },
           appending: {
             invoke: {
-              src: 'appendPlacements',
+              src: 'appendPlan',
               input: ({ context }) => ({ plan: context.plan, term: context.verdict?.term ?? 0 }),
               onDone: { target: 'planning', actions: ['noteAttempt', 'noteAppended'] },
               onError: {
@@ -224,8 +230,8 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
     actors: {
       tick: createTick(components, settings),
       claimLease: fromPromise<void, number>(({ input }) => components.claimLease(input)),
-      appendPlacements: fromPromise<void, { plan: Plan; term: number }>(({ input }) =>
-        components.appendPlacements(input.plan, input.term)
+      appendPlan: fromPromise<void, { plan: LeaderPlan; term: number }>(({ input }) =>
+        components.appendPlan(input.plan, input.term)
       )
     },
     guards: {
@@ -236,7 +242,8 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
       hasClaimed: ({ context }) => context.claimed === context.verdict?.term,
       mustClaimAgain: ({ context }) =>
         context.verdict?.act === 'claim' && context.claimed !== context.verdict.term,
-      changesNothing: ({ context }) => context.plan.set.length + context.plan.rm.length === 0,
+      changesNothing: ({ context: { plan } }) =>
+        plan.set.length + plan.rm.length === 0 && plan.indexer === null,
       wasJustAppended: ({ context: { plan, appended } }) =>
         appended?.changes === changesOf(plan) && components.now() < appended.untilMs,
       timeMayChangeIt: ({ context }) => context.plan.againInMs !== null
@@ -259,7 +266,7 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
       sayJudged: raise({ type: 'world.judged' }),
       noteClaiming: assign({ claiming: ({ context }) => context.verdict?.term ?? null }),
       noteClaimed: assign({ claimed: ({ context }) => context.claiming }),
-      plan: assign({ plan: () => place(components.readWorld()) }),
+      plan: assign({ plan: () => planFor(components.readWorld()) }),
       forgetPlan: assign({ plan: NO_PLAN, appended: null }),
       noteAppended: assign({
         appended: ({ context: { plan, retryInMs } }) => ({
@@ -307,11 +314,19 @@ function createTick(components: ControllerComponents, { tickMs, gapMs }: Control
   })
 }
 
-const NO_PLAN: Plan = { set: [], rm: [], waiting: [], againInMs: null }
+const NO_PLAN: LeaderPlan = { set: [], rm: [], waiting: [], indexer: null, againInMs: null }
+
+function planFor(world: ControllerWorld): LeaderPlan {
+  const plan = place(world)
+  const { change, againInMs } = chooseIndexers(world)
+  const times = [plan.againInMs, againInMs].filter((ms) => ms !== null)
+  return { ...plan, indexer: change, againInMs: times.length === 0 ? null : Math.min(...times) }
+}
 
 /** What a plan appends, without the reasons: an age in one does not make it another plan. */
-function changesOf({ set, rm }: Plan): string {
-  return JSON.stringify([set.map((s) => [slotKey(s), s.node, s.revision]), rm.map(slotKey)])
+function changesOf({ set, rm, indexer }: LeaderPlan): string {
+  const who = indexer === null ? null : [indexer.node, indexer.indexer]
+  return JSON.stringify([set.map((s) => [slotKey(s), s.node, s.revision]), rm.map(slotKey), who])
 }
 
 /** Between three quarters and the whole of min(cap, first × 2^attempts). */

@@ -32,6 +32,8 @@ export interface FleetOptions {
   dht?: boolean
   /** So many join at a time; default all. */
   atOnce?: number
+  /** More environment for the daemons. */
+  env?: NodeJS.ProcessEnv
 }
 
 export interface Fleet {
@@ -101,13 +103,14 @@ export async function createFleet(
     args = () => [],
     together = true,
     dht = true,
-    atOnce = Infinity
+    atOnce = Infinity,
+    env = {}
   }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, dht ? last : last + 1)
   const cli = await builtCli()
-  const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines))
+  const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines, env))
 
   const guests: FleetNode[] = []
   let stopped: Promise<void> | undefined
@@ -139,18 +142,18 @@ export async function createFleet(
   }
   if (together) await untilTogether(nodes)
   const guest = (name: string, at: number): FleetNode => {
-    const node = createNode(name, lab, at, cli, engines)
+    const node = createNode(name, lab, at, cli, engines, env)
     guests.push(node)
     return node
   }
   const add: Fleet['add'] = async (at, ...more) => {
-    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines, env)
     nodes.push(node)
     await enter(node, nodes.length - 1, 'join', key, ...more)
     return node
   }
   const prepare: Fleet['prepare'] = async (at) => {
-    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines)
+    const node = createNode(`n${nodes.length + 1}`, lab, at, cli, engines, env)
     nodes.push(node)
     await node.json('up')
     return node
@@ -175,11 +178,19 @@ export async function untilTogether(nodes: FleetNode[], ms = 60_000): Promise<vo
   )
 }
 
-function createNode(name: string, lab: Lab, at: number, cli: string, engines: boolean): FleetNode {
+function createNode(
+  name: string,
+  lab: Lab,
+  at: number,
+  cli: string,
+  engines: boolean,
+  more: NodeJS.ProcessEnv
+): FleetNode {
   const host = lab.hosts[at] as Host
   const dataDir = join(host.dir, name)
   const dockerSocket = engines ? host.dockerSocket : null
-  const env = cliEnv(engines ? { DOCKER_HOST: `unix://${host.dockerSocket}` } : {})
+  const docker = engines ? { DOCKER_HOST: `unix://${host.dockerSocket}` } : {}
+  const env = cliEnv({ ...docker, ...more })
   const argv = [process.execPath, cli, '--data', dataDir]
   const [program = process.execPath, ...given] = argv
 

@@ -4,6 +4,7 @@ import { readState } from '../../core/state/read.ts'
 import type { State } from '../../core/state/state.ts'
 import { applyOp, decodeOp, type Op } from '../../core/state/index.ts'
 import { keys } from '../../core/state/keys.ts'
+import { writerKeyOf } from '../../core/writer-key.ts'
 import type { NodeRecord } from '../../core/state/state.ts'
 
 export class MemoryView implements ViewBatch {
@@ -48,6 +49,8 @@ export class MemoryView implements ViewBatch {
 
 export interface Order {
   view: MemoryView
+  /** Writer keys of the indexers, hex. */
+  confirming: string[]
   /** Applies a block as the oplog does; null or why it was refused. */
   apply(writer: Buffer, block: Buffer | Op): Promise<string | null>
 }
@@ -56,8 +59,10 @@ export interface Order {
 export function order(meshKey: Buffer): Order {
   const view = new MemoryView()
   const lengths = new Map<string, number>()
+  const confirming = [meshKey.toString('hex')]
   return {
     view,
+    confirming,
     async apply(writer, block) {
       const from = writer.toString('hex').slice(0, 8)
       const length = (lengths.get(from) ?? 0) + 1
@@ -69,7 +74,22 @@ export function order(meshKey: Buffer): Order {
       const id = await view.get<string>(keys.writer(writer))
       const author = id === null ? null : await view.get<NodeRecord>(keys.node(id))
       const addWriter = async (): Promise<void> => {}
-      const context: ApplyContext = { view, meshKey, writer, author, op, addWriter }
+      const format = (await view.get<number>(keys.format)) ?? 1
+      const context: ApplyContext = {
+        view,
+        meshKey,
+        writer,
+        author,
+        op,
+        format,
+        addWriter,
+        indexers: {
+          confirming,
+          coming: [],
+          add: async (nodeKey) => void confirming.push(writerKeyOf(nodeKey).toString('hex')),
+          remove: async (key) => void confirming.splice(confirming.indexOf(key.toString('hex')), 1)
+        }
+      }
       return applyOp(decoded, context)
     }
   }

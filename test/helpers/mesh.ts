@@ -8,6 +8,7 @@ import { loadIdentity } from '../../core/identity.ts'
 import { silent, type Logger } from '../../core/logger.ts'
 import { decodeMeshKey } from '../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../core/mesh.ts'
+import type { Operations } from '../../core/state/index.ts'
 import type { State, Role } from '../../core/state/state.ts'
 import { openStore } from '../../core/store.ts'
 import { startBootstrapNode } from '../../core/swarm.ts'
@@ -29,11 +30,20 @@ export interface TestMesh {
   join(name: string, options?: { key?: string }): Promise<MeshNode>
 }
 
+export interface MeshTestOptions {
+  defaultRole?: Role
+  log?: Logger
+  /** Another network than a DHT on loopback. */
+  openSwarm?: NonNullable<MeshComponents['openSwarm']>
+  /** What the version of a node knows, by its name. */
+  operations?: (name: string) => Operations | undefined
+}
+
 /** `n` nodes that know each other; everything is taken down at the test's end. */
 export async function createMesh(
   n: number,
   t: Assert,
-  options: { defaultRole?: Role; log?: Logger } = {}
+  options: MeshTestOptions = {}
 ): Promise<TestMesh> {
   const dht = await startBootstrapNode('127.0.0.1')
   const bootstrap = [dht.address]
@@ -56,12 +66,19 @@ export async function createMesh(
     ): Promise<[Mesh, () => Promise<void>]> => {
       const store = await openStore(dir)
       const identity = await loadIdentity(dir)
-      const mesh = await how({ dir, store, identity, log: options.log ?? silent }).catch(
-        async (error: unknown) => {
-          await store.close()
-          throw error
-        }
-      )
+      const { openSwarm, log = silent } = options
+      const known = options.operations?.(name)
+      const mesh = await how({
+        dir,
+        store,
+        identity,
+        log,
+        ...(openSwarm === undefined ? {} : { openSwarm }),
+        ...(known === undefined ? {} : { operations: known })
+      }).catch(async (error: unknown) => {
+        await store.close()
+        throw error
+      })
       return [
         mesh,
         async () => {

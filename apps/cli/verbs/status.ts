@@ -21,6 +21,8 @@ export const status: Verb<null, StatusJson> = {
         ['peers', String(s.peers)],
         ['engine', engine(s.engine)],
         ['oplog', `${confirmed} confirmed, ${tentative} tentative${refused}`],
+        ['confirmed by', s.indexers.map(indexer).join(', ')],
+        ...waits(s),
         ['leader', s.leader === null ? '' : `${s.leader} (term ${s.term})`],
         ['daemon', `brume ${s.version}, process ${s.pid}, up ${age(s.uptimeMs)}`],
         ['data', s.disk === null ? s.dataDir : `${s.dataDir}: ${s.disk}`]
@@ -34,6 +36,32 @@ export const status: Verb<null, StatusJson> = {
     ]
     out.write(`\n${table(s.actors, columns, out)}`)
   }
+}
+
+const indexer = ({ name, alive }: StatusJson['indexers'][number]): string =>
+  alive ? name : `${name} (silent)`
+
+/** Changes cost memory while they are not confirmed: so many are worth a word. */
+const MANY_CHANGES = 5_000
+
+function waits({ stalled, fork, format }: StatusJson): [string, string][] {
+  const lines: [string, string][] = []
+  if (stalled !== null) {
+    const { changes, missing } = stalled
+    const [are, they] = missing.length === 1 ? ['is', 'it is'] : ['are', 'they are']
+    const who = `${missing.join(', ')} ${are} silent; if ${they} lost for good: brume recover`
+    const wait = changes === 1 ? '1 change waits' : `${changes} changes wait`
+    const much = changes < MANY_CHANGES ? '' : ' (and take memory until then)'
+    lines.push(['waits', `${wait} for confirmation${much}: ${who}`])
+  }
+  if (fork.ahead)
+    lines.push(['order', 'members have recovered the mesh; this node goes over to them'])
+  if (format.active > format.known) {
+    lines.push(['format', `${format.active}, this brume knows ${format.known}: upgrade it`])
+  } else if (format.active < format.known && format.active > 0) {
+    lines.push(['format', `${format.active}; ${format.known} is there: brume upgrade`])
+  }
+  return lines
 }
 
 function engine({ kind, version, problem }: StatusJson['engine']): string {

@@ -8,17 +8,21 @@ import { conflicts } from './conflicts.ts'
 import { history } from './history.ts'
 import { invites } from './invites.ts'
 import { keys } from './keys.ts'
+import { format } from './format.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
 import { microservices } from './microservices.ts'
 import { net } from './net.ts'
 import { nodes } from './nodes.ts'
+import { recover } from './recover.ts'
 import { replicaRoutes } from './replicas.ts'
 
 export const routes = (daemon: Daemon): Route[] => [
   ...mesh(daemon),
   ...keys(daemon),
   ...invites(daemon),
+  ...recover(daemon),
+  ...format(daemon),
   ...nodes(daemon),
   ...net(daemon),
   ...bundles(daemon),

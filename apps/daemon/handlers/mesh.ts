@@ -1,4 +1,6 @@
 import { diskProblem } from '../../../core/disk.ts'
+import type { Mesh } from '../../../core/mesh.ts'
+import { quorumOf } from '../../../core/state/recover.ts'
 import type { InitRequest, JoinRequest, LeaveRequest, StatusJson, StopResult } from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
@@ -44,6 +46,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
   const { mesh, node } = daemon.member()
   const { lease, nodes } = mesh.state
   const leads = lease !== null && mesh.alive().has(lease.node)
+  const { epoch } = mesh.oplog.fork
   return {
     name: mesh.me?.displayName ?? mesh.membership.name,
     id: mesh.self,
@@ -51,6 +54,9 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     peers: mesh.links.ids.length,
     engine: node.engine(),
     oplog: mesh.oplog.lengths(),
+    ...confirmation(mesh),
+    fork: { epoch, ahead: mesh.follower.ahead() !== null },
+    format: { active: mesh.state.format, known: mesh.oplog.knownFormat },
     leader: leads ? (nodes.get(lease.node)?.displayName ?? null) : null,
     term: lease?.term ?? 0,
     version: VERSION,
@@ -66,4 +72,17 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     disk: (await diskProblem(daemon.dir))?.message ?? null,
     asksForOwnEnd: mesh.oplog.held
   }
+}
+
+function confirmation(mesh: Mesh): Pick<StatusJson, 'indexers' | 'quorum' | 'stalled'> {
+  const alive = mesh.alive()
+  const indexers = mesh.state.indexers.map((id) => ({
+    name: mesh.state.nodes.get(id)?.displayName ?? id,
+    alive: alive.has(id)
+  }))
+  const quorum = quorumOf(indexers.length)
+  const missing = indexers.filter((one) => !one.alive).map(({ name }) => name)
+  const { confirmed, tentative } = mesh.oplog.lengths()
+  const stalls = indexers.length - missing.length < quorum && tentative > confirmed
+  return { indexers, quorum, stalled: stalls ? { changes: tentative - confirmed, missing } : null }
 }

@@ -30,7 +30,9 @@ const context = (view: MemoryView, n: number): Parameters<typeof remember>[0] =>
   writer: A.writer,
   author: null,
   op: `a.${n}`,
-  addWriter: async () => {}
+  format: 1,
+  addWriter: async () => {},
+  indexers: { confirming: [], coming: [], add: async () => {}, remove: async () => {} }
 })
 
 test('history - the last revisions of each thing, by number and by bytes', async (t) => {

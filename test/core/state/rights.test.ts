@@ -83,6 +83,12 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
     by: ['admin', 'operator'],
     op: () => ({ application: 'app', name: 'web', over: null })
   },
+  'format.activate': { by: ['admin', 'operator'], op: () => ({ format: 2 }) },
+  'mesh.recover': { by: ['admin'], op: () => ({ epoch: 1, reached: [], minority: false }) },
+  'indexer.set': {
+    by: ['admin', 'operator', 'leading node'],
+    op: ({ other }) => ({ node: other.id, indexer: true, term: 1 })
+  },
   'lease.claim': { by: ['admin', 'operator', 'leading node'], op: () => ({ term: 2 }) },
   'placement.set': {
     by: ['admin', 'operator', 'leading node'],

@@ -241,7 +241,13 @@ function start(t: Assert): Driven {
   }
 
   const driven: Driven = {
-    world: { ...calm, alive: new Set(calm.alive), uptimeRank: new Map() },
+    world: {
+      ...calm,
+      alive: new Set(calm.alive),
+      uptimeRank: new Map(),
+      aliveMs: new Map(),
+      stableMs: 60_000
+    },
     claims: [],
     appends: [],
     told: [],
@@ -281,7 +287,7 @@ function start(t: Assert): Driven {
         const silentMs = new Map([...heardAt].map(([id, at]) => [id, now() - at]))
         return { ...driven.world, silentMs }
       },
-      appendPlacements: (plan, term) => {
+      appendPlan: (plan, term) => {
         driven.appends.push({ plan, term })
         return answer()
       },

@@ -90,15 +90,26 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     locked: false,
     refusal: null,
     disk: null,
-    asksForOwnEnd: false
+    asksForOwnEnd: false,
+    indexers: [
+      { name: 'pi-1', alive: true },
+      { name: 'pi-3', alive: false }
+    ],
+    quorum: 2,
+    stalled: { changes: 2, missing: ['pi-3'] },
+    fork: { epoch: 0, ahead: false },
+    format: { active: 1, known: 1 }
   }
   const dir = await fakeDaemon(t, { 'GET /status': () => answer })
   t.is(
     (await cli(['status', '--data', dir])).out,
-    'name:    pi-1\nid:      ybnd\nmesh:    mmmm\nrole:    admin\npeers:   2\n' +
-      'engine:  docker: the socket does not answer\n' +
-      'oplog:   4 confirmed, 6 tentative, 1 refused\nleader:  pi-2 (term 3)\n' +
-      'daemon:  brume 0.1.0, process 12, up 5 seconds\ndata:    /d\n' +
+    'name:          pi-1\nid:            ybnd\nmesh:          mmmm\nrole:          admin\npeers:         2\n' +
+      'engine:        docker: the socket does not answer\n' +
+      'oplog:         4 confirmed, 6 tentative, 1 refused\n' +
+      'confirmed by:  pi-1, pi-3 (silent)\n' +
+      'waits:         2 changes wait for confirmation: pi-3 is silent; if it is lost for good: brume recover\n' +
+      'leader:        pi-2 (term 3)\n' +
+      'daemon:        brume 0.1.0, process 12, up 5 seconds\ndata:          /d\n' +
       '\nACTOR   STATE      SINCE\nagent   watching   4 seconds\n'
   )
 })

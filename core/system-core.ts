@@ -1,0 +1,186 @@
+/**
+ * The system core of a base: what Autobase itself knows of the order (writers, indexers, lengths of
+ * views), in a core that indexers sign. Another one with every change of indexers, and with a fork.
+ * This file uses parts of Autobase that are no public API; its version is pinned.
+ */
+import type Autobase from 'autobase'
+import type { FastForwardTo } from 'autobase'
+import FastForward from 'autobase/lib/fast-forward.js'
+import Fork from 'autobase/lib/fork.js'
+import SystemView from 'autobase/lib/system.js'
+import type { Store } from './store.ts'
+
+type Base = Autobase<never>
+
+/** Where a base can go over to: all blocks are here, what it needs to go on without any peer. */
+export type Landing = FastForwardTo
+
+/** Of one question to peers. */
+const ASK_MS = 5_000
+
+/**
+ * Fetches a system core and the views it stands for from peers, whole; null where none has them.
+ *
+ * Whole, because a base that goes on with the newest blocks only (as a fast-forward does) waits for
+ * ever, in apply, for a block that nobody in reach has any more once those that had it are gone.
+ */
+export async function fetchSystem(
+  base: Base,
+  store: Store,
+  key: Buffer,
+  timeoutMs: number
+): Promise<Landing | null> {
+  const forward = new FastForward(base, key, { verified: false, force: true, timeout: ASK_MS })
+  const landing = await forward.upgrade()
+  if (landing === null) return null
+  const cores = [{ key: landing.key, length: landing.length }, ...landing.views]
+  const ends = Date.now() + timeoutMs
+  for (const { key, length } of cores) {
+    if (!(await download(store, key, length, Math.max(1, ends - Date.now())))) return null
+  }
+  return landing
+}
+
+/** Lets a paused base begin there once it is resumed. Its own ops that are not in it come after. */
+export function land(base: Base, landing: Landing): void {
+  base.fastForwardTo = landing
+}
+
+/** Keeps fetching what a fast-forward left out; ends with the store. */
+export function holdWhole(base: Base, store: Store, onError: (error: unknown) => void): void {
+  const { system } = base
+  if (system === null) return
+  const cores = [system.core.key, ...(system.core.manifest?.linked ?? [])]
+  for (const key of [...cores, ...system.views.map((view) => view.key)]) {
+    hold(store, key).catch(onError)
+  }
+}
+
+async function hold(store: Store, key: Buffer): Promise<void> {
+  const core = store.get({ key, active: true })
+  try {
+    await core.ready()
+    const { length } = core
+    if (core.contiguousLength >= length) return
+    await core.download({ start: 0, end: length }).done()
+  } finally {
+    await core.close()
+  }
+}
+
+/** Whether every block of the order is here, fetching what is not as long as `timeoutMs` allow. */
+export async function isWhole(base: Base, timeoutMs: number): Promise<boolean> {
+  const ends = Date.now() + timeoutMs
+  const { encryption, core, view } = base as unknown as Autobase<{ core: typeof core }>
+  for (const one of [core, view.core, encryption?.core]) {
+    if (one === null || one === undefined || one.length === 0) continue
+    if (await one.has(0, one.length)) continue
+    const range = one.download({ start: 0, end: one.length })
+    const done = await settles(range.done(), Math.max(1, ends - Date.now()))
+    if (!done) range.destroy()
+    if (!(await one.has(0, one.length))) return false
+  }
+  return true
+}
+
+/**
+ * Mends two things Autobase gets wrong once an order was forked, before the base is used.
+ *
+ * Views are encrypted with keys that are numbered, and two forks give one number to different keys.
+ * Autobase remembers keys by number only: a base that changed over would read and write with those
+ * of the order it came from. They are forgotten whenever it loads the order anew.
+ *
+ * And a system core names the core of those keys as it was one change of indexers before, whose key
+ * a base that fast-forwards over that change cannot derive: it would begin an empty one, and wait
+ * for ever for what is not in it.
+ */
+export async function mend(base: Base): Promise<void> {
+  const views = base._viewStore
+  const find = views.findViewByKey.bind(views)
+  views.findViewByKey = async (key, ...rest) => {
+    const to = base.fastForwardTo
+    const first = to !== null && to.manifestVersion >= 2 ? to.views[0] : undefined
+    if (first?.key.equals(key) === true) return views.byName.get('_encryption') ?? null
+    return find(key, ...rest)
+  }
+  await base._preopen
+  const { encryption } = base
+  if (encryption === null) return
+  const reload = encryption.reload.bind(encryption)
+  encryption.reload = async (core) => {
+    for (const session of encryption.sessions.values()) {
+      session.keys = null
+      session.keysById = new Map()
+    }
+    await reload(core)
+  }
+}
+
+/**
+ * The third: a fork takes back the last entry of the system core to write it anew, which cannot be
+ * where nothing was confirmed since the last change of indexers. Written after it, it says the same.
+ */
+const { fork } = SystemView.prototype
+SystemView.prototype.fork = async function (...given) {
+  const { core, db } = this
+  if (core.manifest?.prologue?.length !== core.length) return fork.apply(this, given)
+  core.truncate = async () => {}
+  db.createHistoryStream = () => []
+  try {
+    return await fork.apply(this, given)
+  } finally {
+    delete core.truncate
+    delete db.createHistoryStream
+  }
+}
+
+const { _upgrade: upgrade } = Fork.prototype
+Fork.prototype._upgrade = async function () {
+  await upgrade.call(this)
+  const { state } = this
+  const { length } = this.system.core
+  state.pendingFork.length = length
+  const finalize = state.finalize.bind(state)
+  // Only now: until then it still is a length of the core before.
+  state.finalize = (key) => {
+    state.systemView.indexedLength = length
+    return finalize(key)
+  }
+}
+
+/** False where it was not all there in time. */
+async function download(
+  store: Store,
+  key: Buffer,
+  length: number,
+  timeoutMs: number
+): Promise<boolean> {
+  const core = store.get({ key, active: true })
+  try {
+    await core.ready()
+    if (length === 0 || (await core.has(0, length))) return true
+    const range = core.download({ start: 0, end: length })
+    if (await settles(range.done(), timeoutMs)) return true
+    range.destroy()
+    return false
+  } finally {
+    await core.close()
+  }
+}
+
+/** False where it rejects or takes longer. */
+async function settles(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs)
+  })
+  const done = promise.then(
+    () => true,
+    () => false
+  )
+  try {
+    return await Promise.race([done, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
