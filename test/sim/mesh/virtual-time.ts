@@ -1,16 +1,14 @@
 /**
- * Virtual time for one process: timers, `Date.now`, `Math.random` and the boot clock are the
- * simulation's, and time goes on only when nothing is left to do at the present moment. Files and
- * the store stay real: the simulation waits for them. Which node a timer belongs to is known from
- * the asynchronous context it was set in, so that one node can stand still, or be dead, while the
- * others go on.
+ * Virtual time for one process: timers, `Date.now` and the boot clock are the simulation's, and time
+ * goes on only when nothing is left to do at the present moment. Which node a timer belongs to is
+ * known from the asynchronous context it was set in, so that one node can stand still, or be dead,
+ * while the others go on.
  *
  * For a process that does nothing else (`worker.ts`): the globals are replaced and stay so.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { createRequire, syncBuiltinESMExports } from 'node:module'
+import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
-import { dirname, join } from 'node:path'
 
 /** One run of one node's process: what is set within it waits when it pauses, and ends when it dies. */
 export interface Life {
@@ -99,8 +97,6 @@ export class VirtualTime {
   readonly #held = new Map<Life, Timer[]>()
   #now = 0
   #seq = 0
-  #requests = 0
-  #onRequestsDone: (() => void) | null = null
   /** Instants at which something happened, since `install`. */
   instants = 0
 
@@ -181,12 +177,8 @@ export class VirtualTime {
   /** Resolves once nothing more happens unless time passes. */
   async quiet(): Promise<void> {
     for (let turns = 0; turns < QUIET_TURNS;) {
-      if (this.#requests > 0) {
-        await new Promise<void>((resolve) => (this.#onRequestsDone = resolve))
-        turns = 0
-      }
       await new Promise((resolve) => real.setImmediate(resolve))
-      const busy = this.#requests > 0 || process.getActiveResourcesInfo().some((r) => BUSY.has(r))
+      const busy = process.getActiveResourcesInfo().some((r) => BUSY.has(r))
       turns = busy ? 0 : turns + 1
     }
   }
@@ -215,7 +207,6 @@ export class VirtualTime {
       setTimeout(() => controller.abort(reason), ms)
       return controller.signal
     }
-    this.#watchLocks()
   }
 
   #fire({ timer, seq }: { timer: Timer; seq: number }): void {
@@ -230,54 +221,7 @@ export class VirtualTime {
     if (timer.repeats) this.restart(timer)
     this.#context.run(timer.life, timer.act)
   }
-
-  /** The lock of a store runs on a thread that Node does not list: each request is counted. */
-  #watchLocks(): void {
-    const store = createRequire(createRequire(import.meta.url).resolve('hypercore-storage'))
-    const device = createRequire(store.resolve('device-file'))
-    const lock = createRequire(device.resolve('fd-lock'))
-    const path = join(dirname(lock.resolve('fs-native-extensions')), 'binding.js')
-    const binding = lock(path) as Record<string, Native>
-    for (const name of ['setAttr', 'getAttr', 'waitForLock']) {
-      binding[name] = this.#counted(name, binding[name])
-    }
-  }
-
-  #counted(name: string, native: Native | undefined): Native {
-    if (native === undefined) throw new Error(`the lock's binding has no ${name}`)
-    return (...args) => {
-      const life = this.life
-      const watched = args.map((arg) =>
-        typeof arg === 'function' ? this.#callback(arg as Native, life) : arg
-      )
-      this.#requests++
-      try {
-        return native(...watched)
-      } catch (error) {
-        this.#requestDone()
-        throw error
-      }
-    }
-  }
-
-  #callback(act: Native, life: Life | null): Native {
-    const done = (): void => this.#requestDone()
-    const run = (call: () => unknown): unknown => this.#context.run(life, call)
-    return function (this: unknown, ...results) {
-      done()
-      return run(() => act.apply(this, results))
-    }
-  }
-
-  #requestDone(): void {
-    if (--this.#requests > 0) return
-    const done = this.#onRequestsDone
-    this.#onRequestsDone = null
-    done?.()
-  }
 }
-
-type Native = (this: unknown, ...args: unknown[]) => unknown
 
 interface Entry {
   at: number

@@ -1,13 +1,21 @@
 /** `worker.ts [--log] SEED…`: runs these seeds, one JSON line each. Its process is theirs alone. */
-import { SimDisk } from './disk.ts'
-import { simulate } from './run.ts'
-import { VirtualTime } from './virtual-time.ts'
+import { random } from '../../soak/random.ts'
+
+// What packages draw once, when they are loaded, is the same in every process.
+const drawn = random(0)
+Math.random = () => drawn.integer(2 ** 30) / 2 ** 30
+
+const { installFiles } = await import('./files.ts')
+const { SimDisk } = await import('./disk.ts')
+const { simulate } = await import('./run.ts')
+const { VirtualTime } = await import('./virtual-time.ts')
 
 const args = process.argv.slice(2)
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 const verbose = args.includes('--log')
 const time = new VirtualTime()
 const disk = new SimDisk(time)
+installFiles()
 time.install()
 disk.install()
 for (const seed of args.filter((arg) => arg !== '--log').map(Number)) {
