@@ -78,6 +78,8 @@ const LATE_MS = 3_000
 const ASK_TICKS = 10
 /** A link to a node that left lasts so long. */
 const GOODBYE_MS = 5_000
+/** A fork that a change of indexers forestalls is made again. */
+const MAX_FORKS = 3
 /** Ended links are told of for a while, the newest so many of them. */
 const MAX_ENDED = 16
 const TELL_ENDED_MS = 2 * REFRESH_MS
@@ -354,6 +356,19 @@ export class Mesh extends EventEmitter<{
    * @throws BrumeError RECOVER_NEEDS_BLOCKS, RECOVER_FAILED, and as `append`.
    */
   async recover(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#recover()
+        return
+      } catch (error) {
+        const again = error instanceof BrumeError && error.code === 'NOT_FORKED'
+        if (!again || tries === MAX_FORKS) throw error
+        this.#components.log.warn({ tries }, 'a change of indexers came before the fork')
+      }
+    }
+  }
+
+  async #recover(): Promise<void> {
     if (this.#outside) throw removed()
     const { epoch, reached, most } = survey(this.#state, this.alive())
     const op = {
@@ -363,8 +378,11 @@ export class Mesh extends EventEmitter<{
       minority: !most,
       at: Date.now()
     }
-    await this.oplog.recover(op)
-    await this.#read()
+    try {
+      await this.oplog.recover(op)
+    } finally {
+      await this.#read()
+    }
   }
 
   /** Nodes that can be reached over links both ends list, this one included. */

@@ -54,6 +54,8 @@ const START_MS = 20_000
 const NEEDS_BLOCKS_MS = 20_000
 /** A base that hangs on a block nobody has does not come to an end. */
 const SETTLE_MS = 10_000
+const FORKED_MS = 2_000
+const LOOK_MS = 20
 const FORK_KEY = 'brume/fork'
 const FORKING_KEY = 'brume/forking'
 
@@ -311,7 +313,8 @@ export class Oplog extends EventEmitter<{
    * Forks the order: this node alone confirms from here on, and no op is lost. `op` is the record of
    * it. Of one fork at a time.
    *
-   * @throws BrumeError RECOVER_NEEDS_BLOCKS (nothing was appended), RECOVER_FAILED, and as `append`.
+   * @throws BrumeError RECOVER_NEEDS_BLOCKS (nothing was appended), RECOVER_FAILED, NOT_FORKED (it
+   *   may be tried again), and as `append`.
    */
   async recover(op: Extract<Op, { type: 'mesh.recover' }>): Promise<void> {
     await this.#moving
@@ -335,6 +338,7 @@ export class Oplog extends EventEmitter<{
         throw recoverFailed(sentenceOf(error))
       }
       if (!forking.done) throw recoverFailed('the order changed meanwhile')
+      if (!(await this.#standsAlone(from.key))) throw notForked()
       await this.#finishForking()
     } finally {
       this.#forking = null
@@ -498,9 +502,7 @@ export class Oplog extends EventEmitter<{
     if (bytes === null || system === null) return
     const { from, epoch, reached } = JSON.parse(bytes.toString()) as Forking
     const id = toId(system.core.key)
-    const alone = system.indexers.length === 1
-    const mine = system.indexers[0]?.key.equals(this.#base.local.key) === true
-    if (id !== from && alone && mine) await this.#setFork({ epoch, reached, id })
+    if (id !== from && this.#isAlone(system)) await this.#setFork({ epoch, reached, id })
     await this.#base.setUserData(FORKING_KEY, null)
   }
 
@@ -635,6 +637,24 @@ export class Oplog extends EventEmitter<{
     this.#forking.done = await host.fork([writer], { key, length: indexedLength })
   }
 
+  /**
+   * Autobase goes over to a fork after the append that brought it; not if a change of indexers that
+   * was under way came first.
+   */
+  async #standsAlone(from: Buffer): Promise<boolean> {
+    const until = performance.now() + FORKED_MS
+    for (;;) {
+      const { system } = this.#base
+      const stands = system !== null && !system.core.key.equals(from) && this.#isAlone(system)
+      if (stands || performance.now() > until) return stands
+      await timeout(LOOK_MS)
+    }
+  }
+
+  #isAlone({ indexers }: { indexers: { key: Buffer }[] }): boolean {
+    return indexers.length === 1 && indexers[0]?.key.equals(this.#base.local.key) === true
+  }
+
   #refuse(op: OpId, reason: string): void {
     if (this.#refused.has(op)) return
     if (this.#refused.size < MAX_REFUSED) this.#refused.set(op, reason)
@@ -684,6 +704,9 @@ const upgradeNeeded = (found: string, known: number): BrumeError =>
     `this mesh uses ${found}, this brume knows format ${known}: containers keep running, nothing can be changed from here`,
     { next: 'upgrade brume on this node and start it again' }
   )
+
+const notForked = (): BrumeError =>
+  new BrumeError('NOT_FORKED', 'a change of indexers came first', { next: 'brume recover again' })
 
 const needsBlocks = (): BrumeError =>
   new BrumeError(

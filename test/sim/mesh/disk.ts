@@ -4,7 +4,7 @@
  * thread: so a seed gives the same run. It knows what was flushed: a power cut leaves that, and of
  * what was written since, a beginning.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Life, VirtualTime } from './virtual-time.ts'
@@ -164,6 +164,8 @@ export class SimDisk {
           if (!database.tables.has(name)) database.tables.set(name, new Table())
         }
         this.#databases.set(path, database)
+        // What is synced by path finds the directory, and nothing in it.
+        mkdirSync(path, { recursive: true })
         const life = this.#time.life
         database.slowMs = () => (life === null ? 0 : (this.#slow.get(life)?.() ?? 0))
         handle.database = database
