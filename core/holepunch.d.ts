@@ -64,7 +64,12 @@ declare module 'hypercore' {
     readonly contiguousLength: number
     readonly byteLength: number
     readonly opened: boolean
-    readonly peers: { remoteContiguousLength: number }[]
+    readonly peers: {
+      readonly remoteLength: number
+      readonly remoteContiguousLength: number
+      /** Tells it how long the core is here, where it can be given what it lacks. */
+      signalUpgrade(): void
+    }[]
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
@@ -200,6 +205,7 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
+    readonly activeWriters: Iterable<{ core: Hypercore }>
     readonly wakeupSession: { broadcastLookup(request: object): void } | null
     readonly signedLength: number
     readonly indexedLength: number

@@ -359,11 +359,16 @@ export class Oplog extends EventEmitter<{
   }
 
   /**
-   * Asks all peers whose ops they have that are not confirmed. They told of them once; but the store
-   * closes a writer's core that was idle for some seconds even while a request of it is under way.
+   * Asks all peers whose ops they have that are not confirmed, and tells those that lag behind what
+   * is here. Both were said once; but the store closes a writer's core that was idle for some
+   * seconds even while a request of it is under way, and a core that was not whole yet when it grew
+   * does not say later that it is.
    */
   ask(): void {
     this.#base.wakeupSession?.broadcastLookup({})
+    for (const { core } of this.#base.activeWriters) {
+      for (const peer of core.peers) if (peer.remoteLength < core.length) peer.signalUpgrade()
+    }
   }
 
   /** Reads that wait for blocks which nobody may ever send end with an error. */

@@ -28,6 +28,9 @@ export interface HostOptions {
   onFailed: (host: Host, error: unknown) => void
 }
 
+/** What a process takes from its start until it reads its clock. */
+const START_MS = 200
+
 interface Run {
   life: Life
   dir: string
@@ -99,6 +102,8 @@ export class Host {
 
   async reopen(): Promise<void> {
     if (this.up || this.changing) throw new Error(`${this.name} is up`)
+    this.changing = true
+    await new Promise<void>((resolve) => this.#options.time.after(START_MS, null, resolve))
     await this.#start(async (components) => {
       const mesh = await openMesh(components)
       if (mesh === null) throw new Error(`${this.name} is in no mesh`)

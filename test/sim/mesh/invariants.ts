@@ -16,7 +16,7 @@ export async function complaints(world: World): Promise<string[]> {
   for (const part of parts) {
     // Nobody sends it any more what its view may lack.
     if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
-    late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(part))
+    late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(world, part))
   }
   return [...late, ...removed(world, parts)]
 }
@@ -106,7 +106,7 @@ async function ordered(world: World, part: Host[]): Promise<string[]> {
  * Each slot runs where it is placed, and once; a copy that lost its placement runs on only while its
  * slot is asked for and has no other node in reach.
  */
-function runs(part: Host[]): string[] {
+function runs({ network }: World, part: Host[]): string[] {
   const [first] = part
   if (first === undefined) return []
   const { state } = first.mesh
@@ -116,19 +116,21 @@ function runs(part: Host[]): string[] {
   for (const placement of state.placements.values()) {
     wanted.get(placement.node)?.push(`${slotKey(placement)}@${placement.revision}`)
   }
-  const isRetiring = (running: string): boolean => {
+  const isRetiring = (running: string, host: Host): boolean => {
     const slot = running.slice(0, running.indexOf('@'))
     const [application, microservice, nth] = slot.split('/')
     const replicas = state.microservices.get(`${application}/${microservice}`)?.spec.replicas ?? 0
     const asked = replicas === 'all' || Number(nth) < replicas
     const placed = state.placements.get(slot)
-    return asked && (placed === undefined || !ids.has(placed.node))
+    if (!asked || placed === undefined || !ids.has(placed.node)) return asked
+    // Nobody relays here: it cannot ask the other whether it may stop.
+    return !network.reaches(host.id, placed.node)
   }
   for (const host of part) {
     const here = wanted.get(host.id) ?? []
     const running = host.engine.running()
     const missing = here.filter((slot) => !running.includes(slot))
-    const extra = running.filter((slot) => !here.includes(slot) && !isRetiring(slot))
+    const extra = running.filter((slot) => !here.includes(slot) && !isRetiring(slot, host))
     if (missing.length > 0) found.push(`${host.name} does not run ${list(missing)}, placed there`)
     if (extra.length > 0)
       found.push(`${host.name} runs ${list(extra)}, placed elsewhere or nowhere`)

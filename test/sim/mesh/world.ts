@@ -110,7 +110,7 @@ export class World {
       })
       .catch((error: unknown) => {
         // Others may have decided otherwise between the look and the op.
-        const codes = ['OP_REFUSED', 'NODE_REMOVED']
+        const codes = ['OP_REFUSED', 'NODE_REMOVED', 'NOT_A_MEMBER']
         if (error instanceof BrumeError && codes.includes(error.code)) return
         // Of a run that was ended meanwhile, nothing was promised.
         if (!host.up || host.mesh !== mesh) return
