@@ -61,6 +61,8 @@ const withCallback =
 const handleOf = (fd: number): object => ({
   fd,
   writeFile: promised((data: Buffer | string) => fs.writeFileSync(fd, data)),
+  write: promised((data: Buffer) => ({ bytesWritten: fs.writeSync(fd, data) })),
   sync: promised(() => fs.fsyncSync(fd)),
+  datasync: promised(() => fs.fdatasyncSync(fd)),
   close: promised(() => fs.closeSync(fd))
 })
