@@ -61,6 +61,7 @@ export async function joinMesh(
   const { identity, log } = components
   const bootstrap = options.bootstrap.length > 0 ? options.bootstrap : key.bootstrap
   const outside = membershipOf(components, { ...key, bootstrap }, { ...options, bootstrap })
+  const deadline = AbortSignal.timeout(JOIN_MS)
   const swarm = openSwarm(components, {
     keyPair: identity.keyPair,
     topic: meshTopic(key.meshId),
@@ -78,8 +79,9 @@ export async function joinMesh(
     swarm.removeAllListeners('connection')
     const mesh = new Mesh(components, membership, { swarm, greetings })
     try {
-      await mesh.open()
-      await untilAdmitted(mesh)
+      // Who let it in may be gone before it gave the view: others need not take it.
+      await Promise.race([mesh.open(), ended(deadline, () => nobody(mesh.links.ids.length))])
+      await untilAdmitted(mesh, deadline)
       return mesh
     } catch (error) {
       // Half in is not in: the next join starts anew, and the admission made now is not lost on it.
@@ -195,9 +197,15 @@ function knock(
 const refused = ({ code, message, next }: Refusal): BrumeError =>
   new BrumeError(code, `a member refused this node: ${message}`, next === undefined ? {} : { next })
 
-async function untilAdmitted(mesh: Mesh): Promise<void> {
-  const deadline = AbortSignal.timeout(JOIN_MS)
+/** Rejects once the signal aborts. */
+const ended = (signal: AbortSignal, why: () => Error): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(why()), { once: true })
+  })
+
+async function untilAdmitted(mesh: Mesh, deadline: AbortSignal): Promise<void> {
   while (!mesh.oplog.writable || mesh.me === null) {
+    if (deadline.aborted) throw nobody(mesh.links.ids.length)
     await new Promise<void>((resolve, reject) => {
       const done = (): void => {
         mesh.off('view', done)

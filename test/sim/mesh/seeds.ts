@@ -22,5 +22,10 @@ export const KEPT: { seed: number; found: string }[] = [
   {
     seed: 103,
     found: 'removed by an admin who had joined while it was away, a node believed nobody'
+  },
+  {
+    seed: 185,
+    found:
+      'let in by a node that was being removed, with a key that was being changed, a newcomer waited for ever for a view that nobody gave it'
   }
 ]
