@@ -1,6 +1,7 @@
 /** Values of options that more than one verb takes. Each throws BrumeError USAGE. */
 import { BrumeError } from '../../core/errors.ts'
 import { LABEL_KEY } from '../../core/state/names.ts'
+import type { RoleName } from '../api.ts'
 
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -27,6 +28,15 @@ export function labels(given: string[]): Record<string, string> {
     found[key] = text.slice(at + 1)
   }
   return found
+}
+
+/** From the most on, as help names them. */
+export const ROLES: readonly RoleName[] = ['admin', 'operator', 'node', 'viewer']
+
+/** `what` names the option or argument in the sentence. */
+export function role(text: unknown, what: string): RoleName {
+  if (ROLES.includes(text as RoleName)) return text as RoleName
+  throw usage(`${what}: expected one of ${ROLES.join(', ')}, got "${String(text)}"`)
 }
 
 /** `host:port`, IPv6 as `[::1]:port`. */

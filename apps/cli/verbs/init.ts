@@ -1,4 +1,4 @@
-import type { InitRequest, InitResult, RoleName } from '../../api.ts'
+import type { InitRequest, InitResult } from '../../api.ts'
 import { commandFor } from '../../client.ts'
 import {
   describeMembership,
@@ -6,10 +6,8 @@ import {
   printMembership,
   requestMembership
 } from '../membership.ts'
-import { usage } from '../options.ts'
+import { role, ROLES } from '../options.ts'
 import type { Verb } from '../verb.ts'
-
-const ROLES: RoleName[] = ['admin', 'operator', 'node', 'viewer']
 
 export const init: Verb<InitRequest, InitResult> = {
   describe(command) {
@@ -22,10 +20,7 @@ export const init: Verb<InitRequest, InitResult> = {
   },
 
   parse(_, options) {
-    const defaultRole = options.defaultRole as RoleName
-    if (!ROLES.includes(defaultRole)) {
-      throw usage(`--default-role: expected one of ${ROLES.join(', ')}, got "${defaultRole}"`)
-    }
+    const defaultRole = role(options.defaultRole, '--default-role')
     return { ...parseMembership(options), defaultRole }
   },
 

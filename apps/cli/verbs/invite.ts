@@ -1,6 +1,6 @@
 /** `brume invite …`: keys for one use or some, with a role and an end. */
-import type { InviteJson, InviteMade, InviteRequest, RoleName } from '../../api.ts'
-import { collect, duration, labels, usage } from '../options.ts'
+import type { InviteJson, InviteMade, InviteRequest } from '../../api.ts'
+import { collect, duration, labels, role, ROLES, usage } from '../options.ts'
 import { since, table, type Column } from '../print.ts'
 import type { Verb } from '../verb.ts'
 
@@ -8,7 +8,6 @@ interface Wish extends InviteRequest {
   qr: boolean
 }
 
-const ROLES: RoleName[] = ['admin', 'operator', 'node', 'viewer']
 const MAX_USES = 10_000
 const MAX_DAYS = 366
 const DAY_MS = 86_400_000
@@ -24,10 +23,7 @@ export const inviteNew: Verb<Wish, InviteMade> = {
   },
 
   parse(_, options) {
-    const role = options.role as RoleName
-    if (!ROLES.includes(role)) {
-      throw usage(`--role: expected one of ${ROLES.join(', ')}, got "${role}"`)
-    }
+    const gives = role(options.role, '--role')
     const uses = /^\d{1,5}$/.test(String(options.uses)) ? Number(options.uses) : 0
     if (uses < 1 || uses > MAX_USES) {
       throw usage(`--uses: expected a number from 1 to ${MAX_USES}, got "${String(options.uses)}"`)
@@ -35,7 +31,13 @@ export const inviteNew: Verb<Wish, InviteMade> = {
     const expiresInMs = duration(String(options.expires), '--expires')
     if (expiresInMs > MAX_DAYS * DAY_MS) throw usage(`--expires: at most ${MAX_DAYS}d`)
     const given = labels((options.label as string[] | undefined) ?? [])
-    return { role, uses, expiresInMs, labels: given, qr: options.qr === true }
+    return {
+      role: gives,
+      uses,
+      expiresInMs,
+      labels: given,
+      qr: options.qr === true
+    }
   },
 
   request: ({ qr: _, ...request }, { client }) => client.post('/invites', request),

@@ -1,8 +1,8 @@
 /** `brume node …`: labels, names, roles, and who is in the mesh. `node ls` is `nodes`. */
-import type { DroppedJson, NodeChange, NodeRemoved, NodeResult, RoleName } from '../../api.ts'
+import type { DroppedJson, NodeChange, NodeRemoved, NodeResult } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
-import { labels, usage } from '../options.ts'
+import { labels, role, ROLES } from '../options.ts'
 import { table, type Column } from '../print.ts'
 import type { Context, Verb } from '../verb.ts'
 import { nodeTable } from './nodes.ts'
@@ -11,8 +11,6 @@ interface Change {
   node: string
   change: NodeChange
 }
-
-const ROLES: RoleName[] = ['admin', 'operator', 'node', 'viewer']
 
 export const nodeLabel: Verb<Change, NodeResult> = {
   describe(command) {
@@ -39,12 +37,9 @@ export const nodeRole: Verb<Change, NodeResult> = {
       .option('--no-controller', 'it may not')
   },
 
-  parse([node = '', role = ''], { controller }) {
-    if (!ROLES.includes(role as RoleName)) {
-      throw usage(`node role: expected one of ${ROLES.join(', ')}, got "${role}"`)
-    }
+  parse([node = '', text = ''], { controller }) {
     const may = typeof controller === 'boolean' ? { controller } : {}
-    return { node, change: { role: role as RoleName, ...may } }
+    return { node, change: { role: role(text, 'node role'), ...may } }
   },
 
   ...changes()

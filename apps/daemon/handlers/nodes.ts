@@ -16,7 +16,7 @@ export const nodes = (daemon: Daemon): Route[] => [
     path: '/nodes',
     async handle(): Promise<NodeJson[]> {
       const { mesh } = daemon.member()
-      return [...mesh.state.nodes.values()].map((record) => nodeJson(mesh, record))
+      return [...mesh.state.nodes.values()].map(nodeJson(mesh))
     }
   },
   {
@@ -95,25 +95,28 @@ export const nodes = (daemon: Daemon): Route[] => [
 function result(mesh: Mesh, id: string): NodeResult {
   const record = mesh.state.nodes.get(id)
   if (record === undefined) throw new BrumeError('UNKNOWN_NODE', 'the node is gone meanwhile')
-  return { node: nodeJson(mesh, record), offline: offlineNodes(mesh) }
+  return { node: nodeJson(mesh)(record), offline: offlineNodes(mesh) }
 }
 
-function nodeJson(mesh: Mesh, record: NodeRecord): NodeJson {
+/** Who is alive is asked once for all rows. */
+function nodeJson(mesh: Mesh): (record: NodeRecord) => NodeJson {
   const alive = mesh.alive()
-  const facts = mesh.gossip.get(record.id, 'facts')?.body ?? null
-  const silentMs = mesh.silent(alive).get(record.id) ?? Infinity
-  const heardMs = mesh.lastHeardMs().get(record.id) ?? null
-  return {
-    name: record.displayName,
-    id: record.id,
-    role: record.role,
-    labels: record.labels,
-    engine: facts?.engine.kind ?? null,
-    state: stateOf(record, alive.has(record.id), silentMs),
-    version: facts?.version ?? null,
-    lastHeardMs: record.id === mesh.self ? 0 : heardMs,
-    controller: record.controller,
-    dropped: mesh.state.dropped.get(record.id) ?? 0
+  const silent = mesh.silent(alive)
+  const heard = mesh.lastHeardMs()
+  return (record) => {
+    const facts = mesh.gossip.get(record.id, 'facts')?.body ?? null
+    return {
+      name: record.displayName,
+      id: record.id,
+      role: record.role,
+      labels: record.labels,
+      engine: facts?.engine.kind ?? null,
+      state: stateOf(record, alive.has(record.id), silent.get(record.id) ?? Infinity),
+      version: facts?.version ?? null,
+      lastHeardMs: record.id === mesh.self ? 0 : (heard.get(record.id) ?? null),
+      controller: record.controller,
+      dropped: mesh.state.dropped.get(record.id) ?? 0
+    }
   }
 }
 
