@@ -42,7 +42,10 @@ export function contrast(one: Version, other: Version): [string, string] {
   ]
 }
 
-/** Leaves that differ, in the order of their paths. What names its content by a digest is a leaf. */
+/**
+ * Leaves that differ, in the order of their paths. What names its content by a digest is a leaf; a
+ * field that is null and one that is missing are the same.
+ */
 export function differences(before: unknown, after: unknown, path = ''): Difference[] {
   if (canonical(before) === canonical(after) || isSameFile(before, after)) return []
   if (!isPlain(before) || !isPlain(after) || hasDigest(before) || hasDigest(after)) {
