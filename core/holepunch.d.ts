@@ -274,6 +274,7 @@ declare module 'autobase/lib/fork.js' {
     readonly state: {
       systemView: { indexedLength: number }
       pendingFork: { length: number }
+      localIndexer: boolean
       finalize(key: Buffer): Promise<void>
     }
     _upgrade: (this: Fork) => Promise<void>

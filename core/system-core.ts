@@ -146,6 +146,9 @@ Fork.prototype._upgrade = async function () {
     state.systemView.indexedLength = length
     return finalize(key)
   }
+  // The op that ends an order signs nothing of it: what was confirmed since this node signed last
+  // would be looked up in cores that were cut back just now, and waited for without an end.
+  state.localIndexer = false
 }
 
 /** False where it was not all there in time. */

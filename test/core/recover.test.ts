@@ -121,6 +121,50 @@ test(
   }
 )
 
+test(
+  'recover - who forked is gone: a newcomer and one of the old order find their way',
+  { timeout: 180_000 },
+  async (t) => {
+    const board = new Switchboard()
+    const mesh = await createMesh(6, t, { openSwarm: board.open })
+    const [a, b, c, d, e, z] = mesh.nodes as [
+      MeshNode,
+      MeshNode,
+      MeshNode,
+      MeshNode,
+      MeshNode,
+      MeshNode
+    ]
+    for (const node of mesh.nodes) await untilState(node, (state) => state.nodes.size === 6)
+    const key = await a.mesh.keyRing.show()
+    await promote(a, b)
+    await promote(a, c)
+    await application(z, 'before')
+    for (const node of mesh.nodes) await untilState(node, (s) => s.applications.has('before'))
+    for (const node of [z, a, b]) await node.stop()
+    await c.mesh.recover()
+    for (const node of [d, e]) await waitUntil(() => node.mesh.oplog.fork.epoch === 1)
+    await promote(c, d)
+    await promote(c, e)
+    await c.stop()
+    await application(d, 'three')
+
+    const late = await mesh.join('late', { key })
+    await untilState(late, (state) => state.applications.size === 2)
+    await d.stop()
+    await z.restart()
+    await waitUntil(() => z.mesh.oplog.fork.epoch === 1, 30_000)
+    await application(z, 'four')
+    await untilAlike([e, z, late], 3)
+    for (const node of [d, a]) await node.restart()
+    await application(a, 'five')
+    await untilAlike([a, d, e, z, late], 4)
+    const before = a.mesh.oplog.lengths().tentative
+    await waitUntil(() => z.mesh.oplog.lengths().confirmed >= before, 30_000)
+    t.pass()
+  }
+)
+
 const application = async ({ mesh }: { mesh: Mesh }, name: string): Promise<void> => {
   await mesh.append([{ type: 'application.set', name, over: null, at: 0 }])
 }
