@@ -75,6 +75,8 @@ declare module 'hypercore' {
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
     get(index: number, options?: { timeout?: number; wait?: boolean }): Promise<Buffer | null>
     has(start: number, end?: number): Promise<boolean>
+    /** Of the first `length` blocks. */
+    treeHash(length?: number): Promise<Buffer>
     clear(start: number, end?: number): Promise<unknown>
     update(options?: { wait?: boolean }): Promise<boolean>
     download(range: { start: number; end: number }): {
@@ -145,6 +147,11 @@ declare module 'hyperbee' {
     snapshot(): Hyperbee<V>
     checkout(version: number): Hyperbee<V>
     createReadStream(range?: { gte?: string; lt?: string }): AsyncIterable<Entry<V>>
+    /** What this version has (left) that the older one has not or has otherwise (right). */
+    createDiffStream(
+      version: number,
+      range?: { gte?: string; lt?: string }
+    ): AsyncIterable<{ left: Entry<V> | null; right: Entry<V> | null }>
   }
 }
 

@@ -23,11 +23,11 @@ import type { Logger } from './logger.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
 import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
 import { keys } from './state/keys.ts'
-import { readState } from './state/read.ts'
 import type { NodeRecord, State } from './state/state.ts'
 import type { OpId } from './state/records.ts'
 import type { Store } from './store.ts'
 import { fetchSystem, holdWhole, isWhole, land, mend, type Landing } from './system-core.ts'
+import { ViewTracker } from './view-tracker.ts'
 import { writerKeyOf } from './writer-key.ts'
 
 export interface OplogOptions {
@@ -101,6 +101,7 @@ export class Oplog extends EventEmitter<{
   #ownAtHold = 0
   #held: { until: Promise<void>; release(): void } | null = null
   readonly #snapshots = new Set<View>()
+  readonly #tracker = new ViewTracker()
 
   constructor(options: OplogOptions) {
     super()
@@ -520,7 +521,7 @@ export class Oplog extends EventEmitter<{
 
   #readView(): Promise<State> {
     return this.#during(async (view) => {
-      const state = await readState(view.createReadStream({ lt: keys.onDemand }))
+      const state = await this.#tracker.read(view)
       this.#format = state.format
       for (const id of state.nodes.keys()) this.#writerOf(id)
       const { system } = this.#base

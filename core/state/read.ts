@@ -1,6 +1,7 @@
-/** Reads the whole view into a State. */
+/** Makes a State of the records of a view, and of what changed in them the next one. */
 import { keys } from './keys.ts'
 import { withDisplayNames } from './nodes.ts'
+import type { Records } from './sorted.ts'
 import {
   microserviceKey,
   slotKey,
@@ -33,40 +34,59 @@ export const emptyState = (): State => ({
   indexers: []
 })
 
-/** `entries` in key order, of one snapshot. */
-export async function readState(
-  entries: AsyncIterable<{ key: string; value: unknown }>
-): Promise<State> {
-  const state = emptyState()
-  const nodes: NodeRecord[] = []
-  for await (const { key, value } of entries) {
-    if (key === keys.format) state.format = value as number
-    else if (key === keys.mesh) state.mesh = value as MeshRecord
-    else if (key === keys.lease) state.lease = value as LeaseRecord
-    else if (key.startsWith(keys.recoveries)) state.recoveries.push(value as RecoveryRecord)
-    else if (key.startsWith(keys.nodes)) nodes.push(value as NodeRecord)
-    else if (key.startsWith(keys.joinKeys)) {
-      const record = value as JoinKeyRecord
-      state.joinKeys.set(record.publicKey, record)
-    } else if (key.startsWith(keys.sealedKeys)) {
-      const record = value as SealedKeyRecord
-      state.sealedKeys.set(record.node, record)
-    } else if (key.startsWith(keys.invites)) {
-      const record = value as InviteRecord
-      state.invites.set(record.publicKey, record)
-    } else if (key.startsWith(keys.droppedCounts)) {
-      state.dropped.set(key.slice(keys.droppedCounts.length), value as number)
-    } else if (key.startsWith(keys.applications)) {
-      const record = value as ApplicationRecord
-      state.applications.set(record.name, record)
-    } else if (key.startsWith(keys.microservices)) {
-      const record = value as MicroserviceRecord
-      state.microservices.set(microserviceKey(record), record)
-    } else if (key.startsWith(keys.placements)) {
-      const record = value as PlacementRecord
-      state.placements.set(slotKey(record), record)
-    }
-  }
-  for (const node of withDisplayNames(nodes)) state.nodes.set(node.id, node)
+/** The state of `records`, of which `before` showed all but `changed`; what did not change is shared. */
+export function nextState(before: State, records: Records, changed: Iterable<string>): State {
+  const fields = new Set<string>()
+  for (const key of changed) fields.add(fieldOf(key))
+  let state = before
+  for (const field of fields) state = { ...state, ...FIELDS[field]?.(records) }
   return state
 }
+
+/** By what keys begin with, up to and with the first `/`; or whole keys. Others are not in a State. */
+const FIELDS: Record<string, (records: Records) => Partial<State>> = {
+  [keys.format]: (records) => ({ format: records.get<number>(keys.format) ?? 0 }),
+  [keys.mesh]: (records) => ({ mesh: records.get<MeshRecord>(keys.mesh) ?? null }),
+  [keys.lease]: (records) => ({ lease: records.get<LeaseRecord>(keys.lease) ?? null }),
+  [keys.recoveries]: (records) => ({
+    recoveries: [...records.under<RecoveryRecord>(keys.recoveries)].map(([, record]) => record)
+  }),
+  [keys.nodes]: (records) => {
+    const nodes = [...records.under<NodeRecord>(keys.nodes)].map(([, node]) => node)
+    return { nodes: by(withDisplayNames(nodes), ({ id }) => id) }
+  },
+  [keys.joinKeys]: (records) => ({
+    joinKeys: mapUnder<JoinKeyRecord>(records, keys.joinKeys, ({ publicKey }) => publicKey)
+  }),
+  [keys.sealedKeys]: (records) => ({
+    sealedKeys: mapUnder<SealedKeyRecord>(records, keys.sealedKeys, ({ node }) => node)
+  }),
+  [keys.invites]: (records) => ({
+    invites: mapUnder<InviteRecord>(records, keys.invites, ({ publicKey }) => publicKey)
+  }),
+  [keys.droppedCounts]: (records) => {
+    const counts = [...records.under<number>(keys.droppedCounts)]
+    const { length } = keys.droppedCounts
+    return { dropped: new Map(counts.map(([key, count]) => [key.slice(length), count])) }
+  },
+  [keys.applications]: (records) => ({
+    applications: mapUnder<ApplicationRecord>(records, keys.applications, ({ name }) => name)
+  }),
+  [keys.microservices]: (records) => ({
+    microservices: mapUnder<MicroserviceRecord>(records, keys.microservices, microserviceKey)
+  }),
+  [keys.placements]: (records) => ({
+    placements: mapUnder<PlacementRecord>(records, keys.placements, slotKey)
+  })
+}
+
+const fieldOf = (key: string): string => (key in FIELDS ? key : key.slice(0, key.indexOf('/') + 1))
+
+const mapUnder = <T>(records: Records, prefix: string, id: (record: T) => string): Map<string, T> =>
+  by(
+    [...records.under<T>(prefix)].map(([, record]) => record),
+    id
+  )
+
+const by = <T>(records: T[], id: (record: T) => string): Map<string, T> =>
+  new Map(records.map((record) => [id(record), record]))

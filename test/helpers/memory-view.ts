@@ -1,6 +1,7 @@
 /** The view as apply handlers see it, in memory, and contexts of members to apply ops in. */
 import type { ApplyContext, ViewBatch } from '../../core/state/apply.ts'
-import { readState } from '../../core/state/read.ts'
+import { emptyState, nextState } from '../../core/state/read.ts'
+import { Records } from '../../core/state/sorted.ts'
 import type { State } from '../../core/state/state.ts'
 import { applyOp, decodeOp, type Op } from '../../core/state/index.ts'
 import { keys } from '../../core/state/keys.ts'
@@ -35,11 +36,9 @@ export class MemoryView implements ViewBatch {
   }
 
   state(): Promise<State> {
-    const entries = this.#sorted()
-    async function* stream(): AsyncGenerator<{ key: string; value: unknown }> {
-      for (const [key, text] of entries) yield { key, value: JSON.parse(text) }
-    }
-    return readState(stream())
+    const records = new Records()
+    for (const [key, text] of this.entries) records.set(key, JSON.parse(text))
+    return Promise.resolve(nextState(emptyState(), records, this.entries.keys()))
   }
 
   #sorted(): [string, string][] {
