@@ -7,7 +7,7 @@ import type { ConflictJson, ConflictsJson, KeepRequest, KeepResult } from '../..
 import { contrast } from '../changes.ts'
 import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, nodeName, offlineNodes } from '../world.ts'
+import { mustBeAdmin, mustOperate, nodeName, offlineNodes } from '../world.ts'
 
 const SHORTEST_ID = 6
 
@@ -42,6 +42,7 @@ export const conflicts = (daemon: Daemon): Route[] => [
       })
       const json = toJson(conflict, mesh.state)
       if (typeof ops === 'string') throw impossible(json, which, ops)
+      if (ops.some((op) => op.type === 'node.set' && op.role !== undefined)) mustBeAdmin(mesh)
       await mesh.append(ops)
       const { noun, name } = json
       return { noun, name, kept: json[which], offline: offlineNodes(mesh) }
@@ -71,15 +72,16 @@ function toJson({ id, noun, name, standing, rival }: Conflict, state: State): Co
     removed: of.value === null,
     has
   })
-  const shown = noun === 'node' ? nodeName(state, name) : name
   return {
     id,
     noun,
-    name: shown,
+    name: noun === 'node' ? nodeName(state, nodeOf(name)) : name,
     standing: side(standing, standingHas),
     lost: side(rival, rivalHas)
   }
 }
+
+const nodeOf = (thing: string): string => thing.slice(0, thing.indexOf('/'))
 
 function impossible(
   { noun, name, ...sides }: ConflictJson,
