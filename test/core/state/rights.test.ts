@@ -292,7 +292,7 @@ async function createWorld(): Promise<World> {
   }
   // Everyone has a claim, so that only rights decide.
   await it.view.put(keys.lease, { term: 1, node: admin.id })
-  for (const { id } of made) await it.view.put(keys.claim(id, 1), true)
+  for (const { id } of made) await it.view.put(keys.claim(id), 1)
   return world
 }
 
