@@ -6,6 +6,7 @@ import type {
   DeployResult,
   DescribeJson,
   HistoryJson,
+  InviteMade,
   KeepResult,
   NodeResult
 } from '../../../apps/api.ts'
@@ -177,6 +178,40 @@ test('records - two operators label one node on two sides: listed, decided, and 
   t.is(changes[0], 'n1/labels by n0: labels.zone hall')
   t.ok(changes.includes('n1/role by n1: role operator'))
   t.ok(/^n1\/labels by n0: kept, in a conflict: /.test(changes.at(-1) ?? ''), changes.at(-1))
+})
+
+test('records - an invite whose last use both sides of a split gave away is listed until somebody looked', async (t) => {
+  const board = new Switchboard()
+  const made = await createMesh(2, t, { openSwarm: board.open })
+  const [a, b] = made.nodes as [MeshNode, MeshNode]
+  const terms = { role: 'node', labels: {}, uses: 1, expiresInMs: 3_600_000 }
+  const { id, invite: key } = await ask<InviteMade>(a, 'POST', '/invites', terms)
+  await untilState(b, ({ invites, nodes }) => invites.size === 1 && nodes.size === 2)
+  const own = new Set([a.mesh.self])
+  board.split((node) => own.has(node))
+  const far = await made.join('far', { key })
+  t.alike((await conflictsOf(b)).overspent, [])
+  board.split((node) => node === b.mesh.self || node === far.mesh.self)
+  await made.join('near', { key })
+  board.heal()
+  await untilState(a, ({ nodes }) => nodes.size === 4)
+  await untilState(b, ({ nodes }) => nodes.size === 4)
+  const found = await conflictsOf(a)
+  t.alike(found.conflicts, [])
+  const [row, ...more] = found.overspent
+  t.is(more.length, 0)
+  t.alike([row?.invite, row?.uses], [id, 1])
+  t.alike(row?.nodes.map(({ name, state }) => `${name} ${state}`).sort(), [
+    'far member',
+    'near member'
+  ])
+  t.alike((await conflictsOf(b)).overspent, found.overspent, 'the same on both sides')
+  const kept = await failure(ask(b, 'POST', `/conflicts/${row?.id}/keep`, { which: 'lost' }))
+  t.is(kept.code, 'CANNOT_KEEP')
+  t.ok(/^invite \w+ let \w+, \w+ in, 2 instead of 1: all of them stay/.test(kept.message))
+  t.ok(kept.next?.includes(`brume invite rm ${id}`))
+  await ask(b, 'DELETE', `/invites/${id}`)
+  t.alike((await conflictsOf(b)).overspent, [])
 })
 
 test('records - a deploy over a revision that is no more fails in one sentence', async (t) => {
