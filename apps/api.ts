@@ -88,6 +88,8 @@ export interface StatusJson {
   actors: { name: string; state: string; sinceMs: number }[]
   /** Ops in the order that apply refused, since this daemon started. */
   refusedOps: number
+  /** Things that `brume conflicts` lists. */
+  conflicts: number
   /** Ops of nodes that were members no more: see `brume node dropped`. */
   droppedOps: number
   /** The mesh key lets nobody in. */

@@ -1,6 +1,7 @@
 /** Concurrent edits: the list, and the word that ends one. */
 import { contentHash } from '../../../core/crypto.ts'
 import { BrumeError } from '../../../core/errors.ts'
+import type { Mesh } from '../../../core/mesh.ts'
 import { conflictsOf, type Conflict } from '../../../core/state/conflicts.ts'
 import { putBack } from '../../../core/state/put-back.ts'
 import type { State } from '../../../core/state/state.ts'
@@ -60,6 +61,12 @@ export const conflicts = (daemon: Daemon): Route[] => [
     }
   }
 ]
+
+/** As many as are listed. */
+export async function conflictCount({ oplog, state }: Mesh): Promise<number> {
+  const { conflicts } = await oplog.look(conflictsOf)
+  return conflicts.length + overspent(state).length
+}
 
 function find(conflicts: Conflict[], asked: string): Conflict {
   const found = conflicts.filter(({ id }) => isNamed(id, asked))

@@ -11,6 +11,7 @@ import type {
   NodeResult
 } from '../../../apps/api.ts'
 import type { Daemon, Member } from '../../../apps/daemon/daemon.ts'
+import { conflictCount } from '../../../apps/daemon/handlers/conflicts.ts'
 import { routes } from '../../../apps/daemon/handlers/index.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
@@ -206,6 +207,7 @@ test('records - an invite whose last use both sides of a split gave away is list
     'near member'
   ])
   t.alike((await conflictsOf(b)).overspent, found.overspent, 'the same on both sides')
+  t.is(await conflictCount(b.mesh), 1, 'and counted')
   const kept = await failure(ask(b, 'POST', `/conflicts/${row?.id}/keep`, { which: 'lost' }))
   t.is(kept.code, 'CANNOT_KEEP')
   t.ok(/^invite \w+ let \w+, \w+ in, 2 instead of 1: all of them stay/.test(kept.message))
