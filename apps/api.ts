@@ -88,6 +88,8 @@ export interface StatusJson {
   actors: { name: string; state: string; sinceMs: number }[]
   /** Ops in the order that apply refused, since this daemon started. */
   refusedOps: number
+  /** Things that `brume conflicts` lists. */
+  conflicts: number
   /** Ops of nodes that were members no more: see `brume node dropped`. */
   droppedOps: number
   /** The mesh key lets nobody in. */
@@ -442,9 +444,22 @@ export interface SideJson {
   has: string
 }
 
+/** An invite that let more nodes in than it had uses: two sides of a split spent the last one. */
+export interface OverspentJson {
+  /** As `brume conflict keep` takes ids; nothing is to be kept of it, and that answers so. */
+  id: string
+  /** Id of the invite. */
+  invite: string
+  uses: number
+  /** Nodes of it that are not removed, in the order in which they came in. */
+  nodes: { name: string; state: 'member' | 'pending' }[]
+}
+
 export interface ConflictsJson {
   /** Oldest first. */
   conflicts: ConflictJson[]
+  /** Until a node of it is removed, or the invite. */
+  overspent: OverspentJson[]
   /** Older ones of which nothing is known any more. */
   dropped: number
 }

@@ -4,30 +4,38 @@
  * node may die. Blocks are encrypted at rest, verified by hypercore, and the whole by its digest.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Transform, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import Hyperblobs from 'hyperblobs'
 import type Hypercore from 'hypercore'
 import { hash } from './crypto.ts'
+import { placeOf, type Held } from './discard.ts'
 import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
+import { readIfThere, writeWhole } from './files.ts'
 import type { Logger } from './logger.ts'
 import type { Bundle } from './state/microservices.ts'
 import type { Store } from './store.ts'
 
 export const MAX_BUNDLE_BYTES = 32 * 1024 * 1024
+/** Of one digest; more than were deployed anew within a grace would be odd. */
+const MAX_PLACES = 64
+const DIGEST = /^[0-9a-f]{64}$/
 
 export interface BundlesOptions {
   store: Store
-  /** Where bundles are unpacked: `<dir>/<digest>/`. */
+  /**
+   * Where bundles are unpacked: `<dir>/<digest>/`, and beside it `<digest>.json`: where in the store
+   * its blocks are (Bundle[]).
+   */
   dir: string
   encryptionKey: Buffer
   /** Names the core this node writes bundles to; another one where the end of the last may be lost. */
   era(): string
   log: Logger
-  /** Told when a bundle became whole here. */
+  /** Told when a bundle became whole here, or went. */
   onHeld(): void
 }
 
@@ -38,6 +46,7 @@ export class Bundles {
   readonly #held = new Set<string>()
   readonly #fetching = new Map<string, Promise<void>>()
   readonly #unpacking = new Map<string, Promise<string>>()
+  #discarding: Promise<void> = Promise.resolve()
 
   constructor(options: BundlesOptions) {
     this.#options = options
@@ -82,6 +91,7 @@ export class Bundles {
       blockLength,
       byteOffset
     }
+    await this.#note(bundle)
     this.#hold(bundle.digest)
     return bundle
   }
@@ -111,12 +121,49 @@ export class Bundles {
     yield* this.#read(await this.#core(bundle.core), bundle) as AsyncIterable<Buffer>
   }
 
+  /** What of bundles is here, whether the view knows of it or not. */
+  async onDisk(): Promise<Held> {
+    const names = await namesIn(this.#options.dir)
+    const blocks: Bundle[] = []
+    for (const name of names) {
+      if (name.endsWith('.json')) blocks.push(...(await this.#noted(name.slice(0, -5))))
+    }
+    return { unpacked: names.filter((name) => DIGEST.test(name)), blocks }
+  }
+
+  /** Frees their disk. What is being fetched or unpacked stays, and what is asked for again is fetched. */
+  discard(plan: Held): Promise<void> {
+    const discarding = this.#discarding.then(() => this.#discard(plan))
+    this.#discarding = discarding.catch(() => {})
+    return discarding
+  }
+
+  async #discard({ unpacked, blocks }: Held): Promise<void> {
+    const isIdle = (digest: string): boolean =>
+      !this.#fetching.has(digest) && !this.#unpacking.has(digest)
+    for (const digest of unpacked) if (isIdle(digest)) await this.#removeFiles(digest)
+    let cleared = false
+    for (const bundle of blocks) {
+      if (!isIdle(bundle.digest)) continue
+      // Its note goes last: what was cut short in between is cleared again.
+      const core = await this.#core(bundle.core)
+      await core.clear(bundle.blockOffset, bundle.blockOffset + bundle.blockLength)
+      await this.#forget(bundle)
+      cleared = true
+    }
+    if (!cleared) return
+    // Until then the store only marks them.
+    await this.#options.store.storage.compact()
+    this.#options.onHeld()
+  }
+
   /** A fetch nobody waits for failed: it is tried again with the next news. */
   report(error: unknown): void {
     this.#options.log.warn({ error: sentenceOf(error) }, 'a bundle could not be fetched')
   }
 
   async close(): Promise<void> {
+    await this.#discarding
     for (const core of this.#cores.values()) await core.close()
   }
 
@@ -135,6 +182,7 @@ export class Bundles {
         { next: 'deploy the application again' }
       )
     }
+    await this.#note(bundle)
     this.#hold(bundle.digest)
   }
 
@@ -175,6 +223,48 @@ export class Bundles {
     return core
   }
 
+  async #noted(digest: string): Promise<Bundle[]> {
+    const bytes = await readIfThere(join(this.#options.dir, `${digest}.json`))
+    if (bytes === null) return []
+    try {
+      return JSON.parse(bytes.toString()) as Bundle[]
+    } catch {
+      this.#options.log.warn({ digest }, 'the note of where a bundle is stored cannot be read')
+      return []
+    }
+  }
+
+  async #note(bundle: Bundle): Promise<void> {
+    const noted = await this.#noted(bundle.digest)
+    if (noted.some((other) => placeOf(other) === placeOf(bundle))) return
+    await this.#writeNote(bundle.digest, [...noted, bundle].slice(-MAX_PLACES))
+  }
+
+  async #forget(bundle: Bundle): Promise<void> {
+    const left = (await this.#noted(bundle.digest)).filter(
+      (other) => placeOf(other) !== placeOf(bundle)
+    )
+    await this.#writeNote(bundle.digest, left)
+    if (left.length === 0) this.#held.delete(bundle.digest)
+  }
+
+  async #writeNote(digest: string, bundles: Bundle[]): Promise<void> {
+    const path = join(this.#options.dir, `${digest}.json`)
+    if (bundles.length === 0) return rm(path, { force: true })
+    await mkdir(this.#options.dir, { recursive: true, mode: 0o755 })
+    await writeWhole(path, JSON.stringify(bundles))
+  }
+
+  /** Renamed first: what is half gone must not be taken for the whole. */
+  async #removeFiles(digest: string): Promise<void> {
+    const gone = join(this.#options.dir, `${digest}.gone`)
+    await makeWritable(gone)
+    await rm(gone, { recursive: true, force: true })
+    await rename(join(this.#options.dir, digest), gone)
+    await makeWritable(gone)
+    await rm(gone, { recursive: true, force: true })
+  }
+
   #hold(digest: string): void {
     if (this.#held.has(digest)) return
     this.#held.add(digest)
@@ -188,6 +278,24 @@ const tooLarge = (): BrumeError =>
     `the bundle is larger than ${MAX_BUNDLE_BYTES / 1024 / 1024} MiB`,
     { next: 'leave out what the microservice does not need (node_modules of tools, media)' }
   )
+
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** Directories of bundles are read-only, so that nobody changes them; nor could they be removed. */
+async function makeWritable(path: string): Promise<void> {
+  if (!(await isThere(path))) return
+  await chmod(path, 0o755)
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await makeWritable(join(path, entry.name))
+  }
+}
 
 async function isThere(path: string): Promise<boolean> {
   try {

@@ -79,7 +79,7 @@ declare module 'hypercore' {
     treeHash(length?: number): Promise<Buffer>
     clear(start: number, end?: number): Promise<unknown>
     update(options?: { wait?: boolean }): Promise<boolean>
-    download(range: { start?: number; end?: number; blocks?: number[] }): {
+    download: (range: { start?: number; end?: number; blocks?: number[] }) => {
       done(): Promise<boolean>
       destroy(): void
     }

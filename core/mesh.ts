@@ -437,9 +437,10 @@ export class Mesh extends EventEmitter<{
     const { identity } = this.#components
     const proof = writeProof(identity, this.membership.paper.mesh, 'removal', node)
     const at = Date.now()
-    if (keepKey) return [{ type: 'node.rm', node, proof, at }]
+    const over = this.#state.nodes.get(node)?.op ?? null
+    if (keepKey) return [{ type: 'node.rm', node, proof, over, at }]
     const { rotation, seals } = this.keyRing.rotation(node)
-    return [{ type: 'node.rm', node, proof, rotation, at }, ...seals]
+    return [{ type: 'node.rm', node, proof, rotation, over, at }, ...seals]
   }
 
   /** Why peers do not let this node in, as the last of them said; null once one did. */

@@ -41,6 +41,7 @@ import {
 } from './controller/machine.ts'
 import { STABLE_MS } from './controller/indexers.ts'
 import { place, type SlotReason } from './controller/place.ts'
+import { keepTidy } from './tidy.ts'
 
 export interface NodeComponents {
   mesh: Mesh
@@ -98,6 +99,8 @@ export function startNode(components: NodeComponents): RunningNode {
   const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
   answerPeers(mesh, agent)
   root.start()
+  const containers = () => agent()?.getSnapshot().context.containers ?? null
+  const endTidying = keepTidy({ mesh, containers, log })
   return {
     actors: () =>
       [...states].map(([name, { state, since }]) => ({
@@ -114,11 +117,13 @@ export function startNode(components: NodeComponents): RunningNode {
     async stop() {
       const open = agent()?.getSnapshot().context.engine
       root.stop()
+      endTidying()
       await open?.close()
     },
     async clear() {
       const open = agent()?.getSnapshot().context.engine
       root.stop()
+      endTidying()
       await open?.close()
       return clearEngine(components.openEngine)
     }

@@ -17,10 +17,14 @@ export interface Version {
 const MAX_TEXT = 48
 const MAX_SHOWN = 6
 
-/** `image local/web:2 → :3, replicas 3 → 5`; `before` is null for the first of all. */
-export function changeLine(before: Version | null, after: Version): string {
+/**
+ * `image local/web:2 → :3, replicas 3 → 5`; `before` is null for the first of all, and `given` where
+ * there was a value that nobody had set.
+ */
+export function changeLine(before: Version | null | 'given', after: Version): string {
   if (after.value === undefined) return tooLarge(after)
   if (after.value === null) return 'removed'
+  if (before === 'given') return listed(leaves(after.value))
   if (before === null || before.value === null) {
     const what = brief(after.value)
     const how = before === null ? 'created' : 'created again'
@@ -72,6 +76,16 @@ function brief(value: unknown): string {
   const first = ['image', 'files', 'replicas', 'node', 'labels', 'role', 'onlyOver']
   const told = first.filter((name) => show(value[name]) !== 'none')
   return listed(told.map((name) => `${name} ${show(value[name])}`))
+}
+
+/** `labels.zone a`; what has nothing in it says so. */
+function leaves(value: unknown, path = ''): string[] {
+  if (!isPlain(value) || hasDigest(value) || Object.keys(value).length === 0) {
+    return [`${path} ${show(value)}`]
+  }
+  return Object.keys(value)
+    .sort()
+    .flatMap((name) => leaves(value[name], path === '' ? name : `${path}.${name}`))
 }
 
 function arrow(before: unknown, after: unknown): string {

@@ -20,6 +20,7 @@ import { VERSION } from '../version.ts'
 import { loadConfig, saveConfig, type Config } from './config.ts'
 import { openEngine } from './engines.ts'
 import { forget, leave } from './leave.ts'
+import { nodeSet } from './seen.ts'
 
 /** A node that is in a mesh. */
 export interface Member {
@@ -189,7 +190,7 @@ async function introduce(mesh: Mesh, labels: Record<string, string>): Promise<In
   const warnings: string[] = []
   if (Object.keys(labels).length > 0) {
     if (me.role === 'admin' || me.role === 'operator') {
-      await mesh.append([{ type: 'node.set', node: me.id, labels, over: me.op, at: Date.now() }])
+      await mesh.append([await nodeSet(mesh, me, { labels })])
     } else {
       warnings.push(
         `the labels were not set: this node is a ${me.role}, and labels are an operator's to give`

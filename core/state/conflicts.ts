@@ -78,6 +78,19 @@ export async function stand(
   await save(context.view, edit.thing, aside, mine, rivals.filter(isUnseen))
 }
 
+/** The value is a fact now and nobody's to decide: whatever stood beside it is settled. */
+export async function overrule(context: ApplyContext, edit: Edit): Promise<void> {
+  await remember(context, edit)
+  const aside = await context.view.get<AsideRecord>(keys.aside(edit.thing))
+  if (aside !== null) await settle(context.view, aside)
+}
+
+/** Nothing is to be decided any more of things of a noun whose names begin with `name`, up to a `/`. */
+export async function withdraw(view: ViewBatch, { noun, name }: Thing): Promise<void> {
+  const found = await view.list<AsideRecord>(keys.aside({ noun, name }))
+  for (const { value } of found) await settle(view, value)
+}
+
 /**
  * The op came too late to stand, by no fault of its author: it is kept as a rival of what stands.
  *
@@ -184,6 +197,12 @@ async function before(
 function sideOfRecord({ op, by, at, value, content }: Value, aside: AsideRecord | null): Side {
   if (aside?.standing.op === op) return aside.standing
   return { op, by, at, ...kept(value, content) }
+}
+
+async function settle(view: ViewBatch, aside: AsideRecord): Promise<void> {
+  for (const { place } of aside.rivals) await release(view, RIVALS, place)
+  if (aside.removal !== null) await release(view, REMOVALS, aside.removal)
+  await view.del(keys.aside(aside))
 }
 
 async function save(

@@ -7,6 +7,7 @@ import { writerKeyOf } from '../writer-key.ts'
 import { fromId } from '../crypto.ts'
 import { declare, isAdmin, mayControl, type ApplyContext, type Verdict } from './apply.ts'
 import { keys } from './keys.ts'
+import { hasClaimed } from './lease.ts'
 import { nodeId } from './names.ts'
 import { bool, integer, literal, nullable, object, type Infer } from './shape.ts'
 import type { NodeRecord } from './state.ts'
@@ -69,7 +70,7 @@ async function mayChange(op: IndexerSet, context: ApplyContext): Promise<Verdict
   const { author, view } = context
   if (op.term === null) return isAdmin(context) ? null : 'only an admin does so without a lease'
   if (!mayControl(context) || author === null) return 'its author may not choose indexers'
-  if ((await view.get(keys.claim(author.id, op.term))) === null) {
+  if (!(await hasClaimed(view, author.id, op.term))) {
     return `its author has no claim of term ${op.term}`
   }
   return null

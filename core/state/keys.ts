@@ -38,7 +38,7 @@ export const keys = {
   recoveries: 'recovery/',
   recovery: (epoch: number, op: string) => `recovery/${slot(epoch)}/${op}`,
   lease: 'lease/current',
-  claim: (node: string, term: number) => `claim/${node}/${term}`,
+  claim: (node: string) => `claim/${node}`,
 
   /** What is read on demand only: `readState` ends before it. */
   onDemand: '~',

@@ -1,8 +1,9 @@
 /**
  * The lease: who leads. Claimed, never renewed; of concurrent claims of one term the first in the
- * order wins. Every claim is kept under its writer, because placements made under a beaten one stand.
+ * order wins. Of each writer its newest claim is kept, beaten or not, because placements made under a
+ * beaten one stand; a writer that claims another term makes none under the one before any more.
  */
-import { declare, mayControl } from './apply.ts'
+import { declare, mayControl, type ViewReader } from './apply.ts'
 import { keys } from './keys.ts'
 import { integer, literal, object, type Infer } from './shape.ts'
 import type { LeaseRecord } from './state.ts'
@@ -22,7 +23,9 @@ export const leaseOps = {
       const lease = await context.view.get<LeaseRecord>(keys.lease)
       const term = lease?.term ?? 0
       if (op.term > term + 1) return 'its term is not the next one'
-      await context.view.put(keys.claim(context.author.id, op.term), true)
+      const key = keys.claim(context.author.id)
+      const newest = (await context.view.get<number>(key)) ?? 0
+      if (op.term > newest) await context.view.put(key, op.term)
       if (op.term === term + 1) {
         await context.view.put(keys.lease, { term: op.term, node: context.author.id })
       }
@@ -30,3 +33,7 @@ export const leaseOps = {
     }
   })
 }
+
+/** Whether a node may write what is a leader's of this term to write. */
+export const hasClaimed = async (view: ViewReader, node: string, term: number): Promise<boolean> =>
+  (await view.get<number>(keys.claim(node))) === term

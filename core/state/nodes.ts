@@ -6,24 +6,24 @@ import { admission, verifyAdmission, type Admission } from '../admission.ts'
 import { fromId } from '../crypto.ts'
 import { proof } from '../proof.ts'
 import { writerKeyOf } from '../writer-key.ts'
-import { declare, isAdmin, mayOperate, type ApplyContext, type ViewBatch } from './apply.ts'
+import {
+  declare,
+  isAdmin,
+  mayOperate,
+  written,
+  type ApplyContext,
+  type ViewBatch,
+  type ViewReader
+} from './apply.ts'
+import { overrule, seen, seenFields, stand, withdraw, type Seen, type Value } from './conflicts.ts'
+import { remember, type Edit, type Thing } from './history.ts'
 import { revokeInvitesOf } from './invites.ts'
 import { applyRotation, faultOf, rotation } from './join-keys.ts'
 import { demote } from './indexers.ts'
 import { keys } from './keys.ts'
 import { labelKey, name, nodeId } from './names.ts'
-import {
-  bool,
-  integer,
-  literal,
-  map,
-  nullable,
-  object,
-  optional,
-  text,
-  type Infer
-} from './shape.ts'
-import type { InviteRecord, MeshRecord, NodeRecord, Role } from './state.ts'
+import { bool, integer, list, literal, map, object, optional, text, type Infer } from './shape.ts'
+import type { InviteRecord, MeshRecord, NodeField, NodeRecord, Role } from './state.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
 
@@ -40,13 +40,15 @@ const set = object({
   controller: optional(bool),
   /** It will not come back; a node that does takes it back itself. */
   lost: optional(bool),
-  /** The op whose value the author saw. */
-  over: nullable(text(80)),
+  ...seenFields,
+  /** Of all fields it sets together, those that are not `over`. */
+  beside: optional(list(text(80), 64)),
   at
 })
 export type NodeSet = Infer<typeof set>
 
-const approve = object({ type: literal('node.approve'), node: nodeId, at })
+const { over } = seenFields
+const approve = object({ type: literal('node.approve'), node: nodeId, over, at })
 export type NodeApprove = Infer<typeof approve>
 
 const rm = object({
@@ -55,6 +57,7 @@ const rm = object({
   proof,
   /** The mesh key dies with the node; missing with `--keep-key`. */
   rotation: optional(rotation),
+  over,
   at
 })
 export type NodeRm = Infer<typeof rm>
@@ -95,11 +98,13 @@ export const nodeOps = {
     shape: set,
     audit: ({ node }) => node,
     async apply(op, context) {
-      const isBack = op.node === context.author?.id && isOnlyBack(op)
+      const { author, view } = context
+      const isBack = op.node === author?.id && isOnlyBack(op)
       if (!mayOperate(context) && !isBack) return 'its author may not set nodes'
       if (op.role !== undefined && !isAdmin(context)) return 'only an admin gives roles'
-      const node = await context.view.get<NodeRecord>(keys.node(op.node))
+      const node = await view.get<NodeRecord>(keys.node(op.node))
       if (node === null) return 'there is no such node'
+      if (node.state === 'removed') return 'the node was removed'
       const next: NodeRecord = {
         ...node,
         name: op.name ?? node.name,
@@ -110,10 +115,21 @@ export const nodeOps = {
         lost: op.lost ?? node.lost,
         op: context.op
       }
-      if (next.role !== 'admin' && (await isLastAdmin(node, context.view))) {
+      if (next.role !== 'admin' && (await isLastAdmin(node, view))) {
         return 'the last admin cannot be demoted'
       }
-      await context.view.put(keys.node(op.node), next)
+      if (isBack) {
+        await overrule(context, editOf(op, 'lost'))
+        await view.put(keys.node(op.node), { ...next, edits: { ...node.edits, lost: undefined } })
+        return null
+      }
+      const own = written(context, op.at)
+      const fields = fieldsOf(op)
+      for (const field of fields) {
+        await stand(context, editOf(op, field), standingOf(node, field))
+      }
+      const set = Object.fromEntries(fields.map((field) => [field, own]))
+      await view.put(keys.node(op.node), { ...next, edits: { ...node.edits, ...set } })
       return null
     }
   }),
@@ -125,6 +141,7 @@ export const nodeOps = {
       if (!isAdmin(context)) return 'only an admin approves nodes'
       const node = await context.view.get<NodeRecord>(keys.node(op.node))
       if (node?.state !== 'pending') return 'no such node waits for it'
+      await remember(context, membership(op, 'member'))
       await context.view.put(keys.node(op.node), { ...node, state: 'member', op: context.op })
       return null
     }
@@ -147,6 +164,11 @@ export const nodeOps = {
       const fault = faultOf(op.proof, 'removal', op.node, mesh.id, as)
       if (fault !== null) return fault
       await view.put(keys.node(author.id), author)
+      if (context.author?.state === 'removed') {
+        await remember(as, membership({ node: author.id, over: null, at: op.at }, 'member'))
+      }
+      await remember(as, membership(op, 'removed'))
+      await withdraw(view, nodeThings(op.node))
       await view.put(keys.node(op.node), {
         ...node,
         state: 'removed',
@@ -162,7 +184,7 @@ export const nodeOps = {
   'node.leave': declare<NodeLeave>({
     shape: leave,
     audit: (_, author) => author,
-    async apply(_, context) {
+    async apply(op, context) {
       const { author, view } = context
       if (author === null) return 'its author is not a member'
       const nodes = await view.list<NodeRecord>(keys.nodes)
@@ -170,6 +192,9 @@ export const nodeOps = {
       if (others && (await isLastAdmin(author, view))) return 'the last admin cannot leave'
       const stays = await demote(context.writer, context)
       if (others && stays !== null) return `it confirms the order: ${stays}`
+      const leaving = { node: author.id, over: author.op, at: op.at }
+      await remember(context, membership(leaving, 'removed'))
+      await withdraw(view, nodeThings(author.id))
       await view.put(keys.node(author.id), { ...author, state: 'removed', op: context.op })
       return null
     }
@@ -190,9 +215,64 @@ export function nodeRecord(paper: Admission, role: Role, ordinal: number, op: st
     lost: false,
     removal: null,
     ordinal,
+    edits: {},
     op
   }
 }
+
+/** What people set of a node, each by itself: edits of two fields are no conflict. */
+const FIELDS: readonly NodeField[] = ['name', 'labels', 'role', 'controller', 'lost']
+
+/**
+ * One field of a node; its value is an object of this one field. `state` is whether it is in, of
+ * which there is history but no conflict: a removal is for good, in any order.
+ */
+export const nodeThing = (node: string, field: NodeField | 'state'): Thing => ({
+  noun: 'node',
+  name: `${node}/${field}`
+})
+
+/** Begins the names of all things of a node. */
+export const nodeThings = (node: string): Thing => ({ noun: 'node', name: `${node}/` })
+
+/** What a `node.set` of these fields has to carry. */
+export async function seenOfNode(
+  view: ViewReader,
+  { id, edits }: NodeRecord,
+  fields: Partial<Record<NodeField, unknown>>
+): Promise<Seen> {
+  const ops: string[] = []
+  for (const field of fieldsOf(fields)) {
+    const { over, beside } = await seen(view, nodeThing(id, field), edits[field])
+    if (over !== null) ops.push(over, ...beside)
+  }
+  const [over = null, ...beside] = new Set(ops)
+  return { over, beside }
+}
+
+const fieldsOf = (set: Partial<Record<NodeField, unknown>>): NodeField[] =>
+  FIELDS.filter((field) => set[field] !== undefined)
+
+const editOf = (op: NodeSet, field: NodeField): Edit => ({
+  ...op,
+  thing: nodeThing(op.node, field),
+  value: { [field]: op[field] }
+})
+
+function standingOf(node: NodeRecord, field: NodeField): Value | null {
+  const edit = node.edits[field]
+  return edit === undefined ? null : { ...edit, value: { [field]: node[field] } }
+}
+
+const membership = (
+  { node, over, at }: Pick<NodeApprove, 'node' | 'over' | 'at'>,
+  state: 'member' | 'removed'
+): Edit => ({
+  thing: nodeThing(node, 'state'),
+  over,
+  at,
+  value: state === 'removed' ? null : { state }
+})
 
 /** Gives each node a name of its own: the later of two `pi` shows as `pi~2`; the removed have none. */
 export function withDisplayNames(nodes: NodeRecord[]): NodeRecord[] {

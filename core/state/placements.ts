@@ -1,6 +1,7 @@
 /** Placements: which node runs which slot. Written by whoever leads, under a stored claim. */
 import { declare, mayControl, written, type ApplyContext, type Verdict } from './apply.ts'
 import { keys } from './keys.ts'
+import { hasClaimed } from './lease.ts'
 import { name, nodeId } from './names.ts'
 import { integer, literal, object, pattern, type Infer } from './shape.ts'
 import type { MicroserviceRecord, NodeRecord, PlacementRecord } from './state.ts'
@@ -77,7 +78,7 @@ async function mayPlace(
 ): Promise<Verdict> {
   if (!mayControl({ view, author, ...context }) || author === null)
     return 'its author may not place'
-  if ((await view.get(keys.claim(author.id, op.term))) === null) {
+  if (!(await hasClaimed(view, author.id, op.term))) {
     return `its author has no claim of term ${op.term}`
   }
   const key = keys.placement(op.application, op.microservice, op.slot)

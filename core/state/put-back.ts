@@ -6,6 +6,7 @@ import { historyOf, type Side } from './history.ts'
 import type { Op } from './index.ts'
 import { keys } from './keys.ts'
 import type { MicroserviceSpec } from './microservices.ts'
+import type { NodeSet } from './nodes.ts'
 import type { OpId } from './records.ts'
 import type { ApplicationRecord } from './state.ts'
 
@@ -23,7 +24,8 @@ const WRITERS: Record<
   (name: string, value: unknown, decision: Decision, view: ViewReader) => Promise<Op[]>
 > = {
   application: putApplication,
-  microservice: putMicroservice
+  microservice: putMicroservice,
+  node: putNode
 }
 
 /**
@@ -63,6 +65,12 @@ async function putApplication(
   if (value !== null) return [{ type: 'application.set', name, ...decision }]
   const { under } = await seenOfAll(view, name, undefined)
   return [{ type: 'application.rm', name, ...decision, under }]
+}
+
+async function putNode(path: string, value: unknown, decision: Decision): Promise<Op[]> {
+  const [node = ''] = path.split('/')
+  const field = value as Pick<NodeSet, 'name' | 'labels' | 'role' | 'controller' | 'lost'>
+  return [{ type: 'node.set', node, ...field, ...decision }]
 }
 
 async function putMicroservice(

@@ -85,8 +85,13 @@ export interface NodeRecord {
   removal: Proof | null
   /** Order of admission in this view. */
   ordinal: number
+  /** Who set a field last, where somebody did since it was admitted. */
+  edits: Partial<Record<NodeField, Written>>
   op: string
 }
+
+/** What people set of a node. */
+export type NodeField = 'name' | 'labels' | 'role' | 'controller' | 'lost'
 
 export interface ApplicationRecord extends Written {
   name: string

@@ -29,6 +29,9 @@ const BEING_MADE_TRIES = 30
 /** What `exec` keeps of a command's output. */
 const OUTPUT_CHARS = 64 * 1024
 
+/** Where a container has the files of its bundle. */
+const FILES_AT = '/app'
+
 const LABEL = {
   mesh: 'brume.mesh',
   node: 'brume.node',
@@ -338,7 +341,7 @@ class DockerEngine implements Engine {
       Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       Labels: { ...spec.labels, ...labelsOf(this.owner, spec) },
       ExposedPorts: exposed,
-      ...(spec.filesDir !== null ? { WorkingDir: '/app' } : {}),
+      ...(spec.filesDir !== null ? { WorkingDir: FILES_AT } : {}),
       HostConfig: {
         // The Agent alone restarts.
         RestartPolicy: { Name: 'no' },
@@ -348,7 +351,7 @@ class DockerEngine implements Engine {
         ...(spec.filesDir !== null
           ? {
               Mounts: [
-                { Type: 'bind', Source: spec.filesDir, Target: '/app', ReadOnly: true } as const
+                { Type: 'bind', Source: spec.filesDir, Target: FILES_AT, ReadOnly: true } as const
               ]
             }
           : {}),
@@ -523,7 +526,7 @@ function labelsOf(owner: Owner, spec: ContainerSpec): Record<string, string> {
 }
 
 function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContainer {
-  const { Id, Config, State, NetworkSettings } = inspected
+  const { Id, Config, Mounts, State, NetworkSettings } = inspected
   const labels = Config.Labels
   const startedAt = Date.parse(State.StartedAt)
   // Docker says 0001-01-01 for never; a start that failed leaves the container `created`.
@@ -539,7 +542,8 @@ function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContai
     state,
     startedAt: ran ? startedAt : null,
     exitCode: state === 'exited' ? State.ExitCode : null,
-    ports: state === 'running' ? portsOf(NetworkSettings.Ports) : []
+    ports: state === 'running' ? portsOf(NetworkSettings.Ports) : [],
+    filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null
   }
 }
 

@@ -54,6 +54,8 @@ export interface EngineContainer {
   exitCode: number | null
   /** Empty unless it runs. */
   ports: PublishedPort[]
+  /** Directory of this machine that it has mounted; null where it has none, or a copy. */
+  filesDir: string | null
 }
 
 export interface EngineEvent {

@@ -413,7 +413,8 @@ class ProcessEngine implements Engine {
       state,
       startedAt,
       exitCode,
-      ports: running ? ports : []
+      ports: running ? ports : [],
+      filesDir: null
     }
   }
 

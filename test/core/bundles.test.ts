@@ -1,11 +1,14 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import test from 'brittle'
 import { pack } from 'tar-stream'
 import { MAX_BUNDLE_BYTES } from '../../core/bundles.ts'
 import { randomBytes } from '../../core/crypto.ts'
+import type { Bundle } from '../../core/state/microservices.ts'
+import { openStore } from '../../core/store.ts'
 import { createMesh, untilMesh, type MeshNode } from '../helpers/mesh.ts'
+import { Switchboard } from '../helpers/switchboard.ts'
 
 const NEVER = new AbortController().signal
 
@@ -76,6 +79,60 @@ test('bundles - a wait for files nobody has ends when it is called off', async (
   calledOff.abort()
   await t.exception(() => waiting, /no longer wanted/)
 })
+
+test('bundles - what is discarded leaves the disk, and is fetched again where it is asked for', async (t) => {
+  const { nodes } = await createMesh(2, t, { openSwarm: new Switchboard().open })
+  const [a, b] = nodes as [MeshNode, MeshNode]
+  await untilMesh(b, (mesh) => mesh.links.ids.length === 1)
+  const content = randomBytes(2_000_000)
+  const bundle = await a.mesh.bundles.put(await tarOf('sub/hello.bin', content))
+  const again = await a.mesh.bundles.put(await tarOf('sub/hello.bin', content))
+  const other = await a.mesh.bundles.put(await tarOf('x', Buffer.from('other')))
+  t.not(again.blockOffset, bundle.blockOffset)
+  const dir = await b.mesh.bundles.unpacked(bundle, NEVER)
+  await b.mesh.bundles.fetch(other)
+  t.alike(await b.mesh.bundles.onDisk(), {
+    unpacked: [bundle.digest],
+    blocks: sorted([bundle, other])
+  })
+  t.alike((await a.mesh.bundles.onDisk()).blocks, sorted([bundle, again, other]))
+  await a.mesh.bundles.discard({ unpacked: [], blocks: [again] })
+  t.ok(a.mesh.bundles.held.has(bundle.digest), 'it is in another place still')
+
+  await b.mesh.bundles.discard({ unpacked: [bundle.digest], blocks: [bundle] })
+  t.alike(await b.mesh.bundles.onDisk(), { unpacked: [], blocks: [other] })
+  t.alike(await readdir(join(b.dir, 'bundles')), [`${other.digest}.json`])
+  t.absent(b.mesh.bundles.held.has(bundle.digest))
+  await untilMesh(a, ({ gossip }) => {
+    const holds = gossip.get(b.mesh.self, 'holds')?.body.digests
+    return holds?.includes(bundle.digest) === false
+  })
+  await b.stop()
+  t.alike([await hasBlocks(b, bundle), await hasBlocks(b, other)], [false, true])
+  await b.restart()
+  const core = b.mesh.bundles.read(bundle)
+  let bytes = 0
+  for await (const chunk of core) bytes += chunk.length
+  t.is(bytes, bundle.bytes, 'from its author')
+  t.is(await b.mesh.bundles.unpacked(bundle, NEVER), dir)
+  t.ok((await readFile(join(dir, 'sub/hello.bin'))).equals(content))
+
+  await b.restart()
+  t.alike((await b.mesh.bundles.onDisk()).blocks.length, 2, 'a restart forgets none')
+})
+
+/** Of a node that is stopped: whether its store has them. */
+async function hasBlocks(node: MeshNode, bundle: Bundle): Promise<boolean> {
+  const store = await openStore(node.dir)
+  const core = store.get({ key: Buffer.from(bundle.core, 'hex') })
+  await core.ready()
+  const has = await core.has(bundle.blockOffset, bundle.blockOffset + bundle.blockLength)
+  await store.close()
+  return has
+}
+
+const sorted = (bundles: Bundle[]): Bundle[] =>
+  bundles.toSorted((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
 
 async function tarOf(name: string, content: Buffer): Promise<Readable> {
   const tar = pack()

@@ -202,7 +202,7 @@ test(
     await late.restart()
     await waitUntil(() => late.mesh.refusal?.code === 'NODE_PENDING', 40_000)
     t.is(a.mesh.links.get(id), null)
-    await a.mesh.append([{ type: 'node.approve', node: id, at: 0 }])
+    await a.mesh.append([{ type: 'node.approve', node: id, over: null, at: 0 }])
     await untilMesh(late, (m) => m.alive().size === 3, 40_000)
     await late.mesh.append([{ type: 'application.set', name: 'mine', over: null, at: 0 }])
     await untilState(a, (state) => state.applications.has('mine'))

@@ -51,7 +51,7 @@ export interface Order {
   /** Writer keys of the indexers, hex. */
   confirming: string[]
   /** Applies a block as the oplog does; null or why it was refused. */
-  apply(writer: Buffer, block: Buffer | Op): Promise<string | null>
+  apply(writer: Buffer, block: Buffer | Op, id?: string): Promise<string | null>
 }
 
 /** One order of ops over an empty view. `meshKey` is the first writer's. */
@@ -62,16 +62,16 @@ export function order(meshKey: Buffer): Order {
   return {
     view,
     confirming,
-    async apply(writer, block) {
+    async apply(writer, block, id) {
       const from = writer.toString('hex').slice(0, 8)
       const length = (lengths.get(from) ?? 0) + 1
       lengths.set(from, length)
-      const op = `${from}.${length}`
+      const op = id ?? `${from}.${length}`
       const bytes = Buffer.isBuffer(block) ? block : Buffer.from(JSON.stringify(block))
       const decoded = decodeOp(bytes)
       if (typeof decoded === 'string') return decoded
-      const id = await view.get<string>(keys.writer(writer))
-      const author = id === null ? null : await view.get<NodeRecord>(keys.node(id))
+      const node = await view.get<string>(keys.writer(writer))
+      const author = node === null ? null : await view.get<NodeRecord>(keys.node(node))
       const addWriter = async (): Promise<void> => {}
       const format = (await view.get<number>(keys.format)) ?? 1
       const context: ApplyContext = {

@@ -141,7 +141,8 @@ export class FakeEngine implements Engine {
       microservice: container.microservice,
       slot: container.slot,
       revision: container.revision,
-      ports: []
+      ports: [],
+      filesDir: null
     })
   }
 

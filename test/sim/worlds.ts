@@ -31,6 +31,7 @@ export function node(id: string, over: Partial<NodeRecord> = {}): NodeRecord {
     lost: false,
     removal: null,
     ordinal: 0,
+    edits: {},
     op: `${id}.0`,
     ...over
   }

@@ -1,19 +1,15 @@
 /** `brume service …`: the daemon as a unit of systemd, root's or a user's own. */
-import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir, userInfo } from 'node:os'
-import { dirname, join } from 'node:path'
+import { userInfo } from 'node:os'
+import { dirname } from 'node:path'
 import { BrumeError, sentenceOf } from '../../../core/errors.ts'
-import { dataDir as defaultDataDir, makeDataDir, userId, type Env } from '../../paths.ts'
+import { makeDataDir } from '../../paths.ts'
 import { commandFor } from '../../client.ts'
-import { unitName, unitText } from '../unit.ts'
+import { activeOf, hasSystemd, systemctl, whereFor, type Place } from '../systemd.ts'
+import { unitText } from '../unit.ts'
 import type { Context, Verb } from '../verb.ts'
 
-interface Service {
-  unit: string
-  /** Where the unit is, or would be. */
-  path: string
-  scope: 'system' | 'user'
+interface Service extends Place {
   installed: boolean
   /** As systemd says: `active`, `inactive`, `failed`; null where it is not asked. */
   active: string | null
@@ -121,23 +117,6 @@ export const serviceStatus: Verb<null, Service> = {
 const textFor = ({ dataDir, daemon: { command, env } }: Context, scope: Service['scope']): string =>
   unitText({ dataDir, command, env, scope })
 
-/** BRUME_SERVICE_ROOT stands for `/`: to build an image of a disk, and in tests. */
-function whereFor({ dataDir, env }: Context): Pick<Service, 'unit' | 'path' | 'scope'> {
-  const scope = userId() === 0 ? 'system' : 'user'
-  const own = defaultDataDir(undefined, { ...env, BRUME_DATA: undefined })
-  const unit = unitName(dataDir, own)
-  const config = env.XDG_CONFIG_HOME?.startsWith('/')
-    ? env.XDG_CONFIG_HOME
-    : join(env.HOME || homedir(), '.config')
-  const dir = scope === 'system' ? '/etc/systemd/system' : join(config, 'systemd/user')
-  return { unit, scope, path: join(rootOf(env), dir, unit) }
-}
-
-const rootOf = (env: Env): string => env.BRUME_SERVICE_ROOT ?? '/'
-
-/** The directory is there exactly while systemd is what started this machine. */
-const hasSystemd = (env: Env): boolean => existsSync(join(rootOf(env), '/run/systemd/system'))
-
 async function mustHaveSystemd({ env }: Context): Promise<void> {
   if (hasSystemd(env)) return Promise.resolve()
   throw new BrumeError('NO_SYSTEMD', 'systemd does not run on this machine', {
@@ -159,44 +138,6 @@ function hintsFor(scope: Service['scope']): string[] {
   return [
     `sudo loginctl enable-linger ${userInfo().username}, else the daemon ends when you log out and starts only when you log in`
   ]
-}
-
-async function activeOf(unit: string, context: Context): Promise<string> {
-  const { stdout } = await call(context, ['is-active', unit])
-  return stdout.trim() || 'unknown'
-}
-
-async function systemctl(context: Context, ...args: string[]): Promise<void> {
-  const { code, stderr } = await call(context, args)
-  if (code === 0) return
-  throw new BrumeError(
-    'SERVICE_FAILED',
-    `systemctl ${args.join(' ')} failed: ${stderr.trim().split('\n')[0] || `exit code ${code}`}`,
-    { next: `journalctl ${userId() === 0 ? '' : '--user '}-u ${args.at(-1)} shows why` }
-  )
-}
-
-function call(
-  { env }: Context,
-  args: string[]
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const scope = userId() === 0 ? [] : ['--user']
-  return new Promise((resolve, reject) => {
-    execFile(
-      'systemctl',
-      [...scope, ...args],
-      { env, timeout: 60_000 },
-      (error, stdout, stderr) => {
-        if (error !== null && typeof error.code !== 'number') {
-          reject(
-            new BrumeError('SERVICE_FAILED', `systemctl cannot be run: ${error.message}`, {
-              cause: error
-            })
-          )
-        } else resolve({ code: Number(error?.code ?? 0), stdout, stderr })
-      }
-    )
-  })
 }
 
 const notInstalled = (unit: string, path: string): BrumeError =>

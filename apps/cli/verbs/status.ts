@@ -44,7 +44,7 @@ const indexer = ({ name, alive }: StatusJson['indexers'][number]): string =>
 /** Changes cost memory while they are not confirmed: so many are worth a word. */
 const MANY_CHANGES = 5_000
 
-function waits({ stalled, fork, format }: StatusJson): [string, string][] {
+function waits({ stalled, fork, format, conflicts }: StatusJson): [string, string][] {
   const lines: [string, string][] = []
   if (stalled !== null) {
     const { changes, missing } = stalled
@@ -54,6 +54,7 @@ function waits({ stalled, fork, format }: StatusJson): [string, string][] {
     const much = changes < MANY_CHANGES ? '' : ' (and take memory until then)'
     lines.push(['waits', `${wait} for confirmation${much}: ${who}`])
   }
+  if (conflicts > 0) lines.push(['conflicts', `${conflicts}: brume conflicts`])
   if (fork.ahead)
     lines.push(['order', 'members have recovered the mesh; this node goes over to them'])
   if (format.active > format.known) {

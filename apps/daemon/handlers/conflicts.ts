@@ -1,13 +1,22 @@
 /** Concurrent edits: the list, and the word that ends one. */
+import { contentHash } from '../../../core/crypto.ts'
 import { BrumeError } from '../../../core/errors.ts'
+import type { Mesh } from '../../../core/mesh.ts'
 import { conflictsOf, type Conflict } from '../../../core/state/conflicts.ts'
 import { putBack } from '../../../core/state/put-back.ts'
 import type { State } from '../../../core/state/state.ts'
-import type { ConflictJson, ConflictsJson, KeepRequest, KeepResult } from '../../api.ts'
+import type {
+  ConflictJson,
+  ConflictsJson,
+  KeepRequest,
+  KeepResult,
+  OverspentJson
+} from '../../api.ts'
 import { contrast } from '../changes.ts'
 import type { Daemon } from '../daemon.ts'
+import { inviteId } from './invites.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, nodeName, offlineNodes } from '../world.ts'
+import { mustBeAdmin, mustOperate, nodeName, offlineNodes } from '../world.ts'
 
 const SHORTEST_ID = 6
 
@@ -20,6 +29,7 @@ export const conflicts = (daemon: Daemon): Route[] => [
       const found = await mesh.oplog.look(conflictsOf)
       return {
         conflicts: found.conflicts.map((conflict) => toJson(conflict, mesh.state)),
+        overspent: overspent(mesh.state),
         dropped: found.dropped
       }
     }
@@ -35,6 +45,8 @@ export const conflicts = (daemon: Daemon): Route[] => [
         throw new BrumeError('BAD_REQUEST', '`which` is neither "lost" nor "standing"')
       }
       const asked = request.params['conflict'] ?? ''
+      const invite = overspent(mesh.state).find(({ id }) => isNamed(id, asked))
+      if (invite !== undefined) throw nothingToKeep(invite)
       const { conflict, ops } = await mesh.oplog.look(async (view) => {
         const conflict = find((await conflictsOf(view)).conflicts, asked)
         const side = which === 'lost' ? 'rival' : 'standing'
@@ -42,6 +54,7 @@ export const conflicts = (daemon: Daemon): Route[] => [
       })
       const json = toJson(conflict, mesh.state)
       if (typeof ops === 'string') throw impossible(json, which, ops)
+      if (ops.some((op) => op.type === 'node.set' && op.role !== undefined)) mustBeAdmin(mesh)
       await mesh.append(ops)
       const { noun, name } = json
       return { noun, name, kept: json[which], offline: offlineNodes(mesh) }
@@ -49,8 +62,14 @@ export const conflicts = (daemon: Daemon): Route[] => [
   }
 ]
 
+/** As many as are listed. */
+export async function conflictCount({ oplog, state }: Mesh): Promise<number> {
+  const { conflicts } = await oplog.look(conflictsOf)
+  return conflicts.length + overspent(state).length
+}
+
 function find(conflicts: Conflict[], asked: string): Conflict {
-  const found = asked.length < SHORTEST_ID ? [] : conflicts.filter(({ id }) => id.startsWith(asked))
+  const found = conflicts.filter(({ id }) => isNamed(id, asked))
   const [first, second] = found
   if (first !== undefined && second === undefined) return first
   throw new BrumeError(
@@ -59,6 +78,37 @@ function find(conflicts: Conflict[], asked: string): Conflict {
       ? `there is no conflict "${asked}": it may have been decided, or be another one since a side went on`
       : `more than one conflict has an id that begins ${asked}`,
     { next: 'brume conflicts' }
+  )
+}
+
+const isNamed = (id: string, asked: string): boolean =>
+  asked.length >= SHORTEST_ID && id.startsWith(asked)
+
+/** Not those an admin revoked: somebody has looked at them. */
+function overspent({ invites, nodes }: State): OverspentJson[] {
+  return [...invites.values()]
+    .filter(({ revoked }) => !revoked)
+    .map(({ publicKey, uses, used }) => ({
+      id: contentHash(['invite', publicKey]),
+      invite: inviteId({ publicKey }),
+      uses,
+      nodes: used.flatMap((id) => {
+        const node = nodes.get(id)
+        if (node === undefined || node.state === 'removed') return []
+        return [{ name: node.displayName, state: node.state }]
+      })
+    }))
+    .filter(({ uses, nodes }) => nodes.length > uses)
+}
+
+function nothingToKeep({ invite, uses, nodes }: OverspentJson): BrumeError {
+  const names = nodes.map(({ name }) => name).join(', ')
+  return new BrumeError(
+    'CANNOT_KEEP',
+    `invite ${invite} let ${names} in, ${nodes.length} instead of ${uses}: all of them stay, there is nothing to choose between`,
+    {
+      next: `brume node rm NODE takes one out again; brume invite rm ${invite} says that all of them are fine`
+    }
   )
 }
 
@@ -71,15 +121,16 @@ function toJson({ id, noun, name, standing, rival }: Conflict, state: State): Co
     removed: of.value === null,
     has
   })
-  const shown = noun === 'node' ? nodeName(state, name) : name
   return {
     id,
     noun,
-    name: shown,
+    name: noun === 'node' ? nodeName(state, nodeOf(name)) : name,
     standing: side(standing, standingHas),
     lost: side(rival, rivalHas)
   }
 }
+
+const nodeOf = (thing: string): string => thing.slice(0, thing.indexOf('/'))
 
 function impossible(
   { noun, name, ...sides }: ConflictJson,

@@ -6,6 +6,7 @@ import { applicationThing } from '../../../core/state/applications.ts'
 import { auditOf, MAX_AUDIT } from '../../../core/state/audit.ts'
 import { historyOf, thingsUnder, type Revision, type Thing } from '../../../core/state/history.ts'
 import { microserviceThing } from '../../../core/state/microservices.ts'
+import { nodeThing, nodeThings } from '../../../core/state/nodes.ts'
 import type { State } from '../../../core/state/state.ts'
 import type { AuditJson, HistoryJson, RevisionJson } from '../../api.ts'
 import { changeLine } from '../changes.ts'
@@ -46,19 +47,19 @@ export const history = (daemon: Daemon): Route[] => [
 
 interface Target {
   thing: Thing
-  /** Whose microservices belong to it. */
+  /** What belongs to it: things whose names begin so. */
+  under: Thing | null
   application: string | null
-  isWhole: boolean
   shown: string
   /** Why it names nothing that is there; it may have a history all the same. */
   error: BrumeError | null
 }
 
 function targetOf(state: State, noun: string | null, ref: string): Target {
-  const plain = { application: null, isWhole: false, error: null }
+  const plain = { application: null, under: null, error: null }
   if (noun === 'node') {
     const { id, displayName } = resolveNode(state, ref)
-    return { ...plain, thing: { noun, name: id }, shown: displayName }
+    return { ...plain, thing: nodeThing(id, 'state'), under: nodeThings(id), shown: displayName }
   }
   if (noun !== null && noun !== 'application' && noun !== 'microservice') {
     return { ...plain, thing: { noun, name: ref }, shown: ref, error: unknown(noun, ref) }
@@ -68,7 +69,8 @@ function targetOf(state: State, noun: string | null, ref: string): Target {
   const thing = isWhole
     ? applicationThing({ name: application })
     : microserviceThing({ application, name: microservice })
-  return { thing, application, isWhole, shown: thing.name, error }
+  const under = isWhole ? microserviceThing({ application, name: '' }) : null
+  return { thing, under, application, shown: thing.name, error }
 }
 
 /** As `describe` understands it; what is not there is taken by its form. */
@@ -95,12 +97,13 @@ const unknown = (noun: string, ref: string): BrumeError =>
 /** Of more than one thing they are in the order of time; of one thing always in its own order. */
 async function read(
   view: ViewReader,
-  { thing, application, isWhole }: Target,
+  { thing, under }: Target,
   state: State
 ): Promise<RevisionJson[]> {
-  const under = isWhole ? await thingsUnder(view, 'microservice', `${application}/`) : []
+  const found = under === null ? [] : await thingsUnder(view, under.noun, under.name)
+  const others = found.filter(({ noun, name }) => noun !== thing.noun || name !== thing.name)
   const dated: { at: number; revision: RevisionJson }[] = []
-  for (const one of [thing, ...under]) {
+  for (const one of [thing, ...others]) {
     const revisions = await historyOf(view, one)
     let at = 0
     for (const [i, revision] of revisions.entries()) {
@@ -121,10 +124,10 @@ function toJson(
   const change =
     before === undefined && n > 1 && version.value !== null
       ? 'what was before is not kept any more'
-      : changeLine(before ?? null, version)
+      : changeLine(before ?? (noun === 'node' ? 'given' : null), version)
   return {
     noun,
-    name: noun === 'node' ? nodeName(state, name) : name,
+    name: noun === 'node' ? fieldName(state, name) : name,
     n,
     op,
     by: nodeName(state, by),
@@ -135,6 +138,12 @@ function toJson(
     removed: version.value === null,
     change: keeps === null ? change : `kept, in a conflict: ${change}`
   }
+}
+
+/** `pi-1/labels` */
+function fieldName(state: State, thing: string): string {
+  const slash = thing.indexOf('/')
+  return `${nodeName(state, thing.slice(0, slash))}${thing.slice(slash)}`
 }
 
 async function audit(mesh: Mesh, tail: number, by: string | null): Promise<AuditJson[]> {

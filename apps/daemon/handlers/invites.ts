@@ -55,11 +55,15 @@ function find({ state }: Mesh, text: string): InviteRecord {
   throw new BrumeError('UNKNOWN_INVITE', `${what} "${text}"`, { next: 'brume invite ls' })
 }
 
+/** As people are shown it. */
+export const inviteId = ({ publicKey }: Pick<InviteRecord, 'publicKey'>): string =>
+  publicKey.slice(0, 12)
+
 function inviteJson({ state }: Mesh, invite: InviteRecord): InviteJson {
   const nameOf = (id: string): string => state.nodes.get(id)?.displayName ?? id.slice(0, 8)
-  const { publicKey, role, labels, uses, used, expiresAt, by } = invite
+  const { role, labels, uses, used, expiresAt, by } = invite
   return {
-    id: publicKey.slice(0, 12),
+    id: inviteId(invite),
     role,
     labels,
     state: stateOf(invite, Date.now()),

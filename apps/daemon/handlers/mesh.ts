@@ -4,6 +4,7 @@ import { quorumOf } from '../../../core/state/recover.ts'
 import type { InitRequest, JoinRequest, LeaveRequest, StatusJson, StopResult } from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
+import { conflictCount } from './conflicts.ts'
 import { withProgress, type Route } from '../socket.ts'
 
 export const mesh = (daemon: Daemon): Route[] => [
@@ -66,6 +67,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     dataDir: daemon.dir,
     actors: node.actors(),
     refusedOps: mesh.oplog.refused.size,
+    conflicts: await conflictCount(mesh),
     droppedOps: [...mesh.state.dropped.values()].reduce((sum, n) => sum + n, 0),
     locked: mesh.state.mesh?.locked ?? false,
     refusal: mesh.refusal?.message ?? null,

@@ -7,6 +7,7 @@ import { LOST_AFTER_MS } from '../../../roles/node.ts'
 import type { DroppedJson, NodeChange, NodeJson, NodeRemoved, NodeResult } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
 import { resolveNode } from '../references.ts'
+import { nodeSet } from '../seen.ts'
 import type { Route } from '../socket.ts'
 import { mustBeAdmin, mustOperate, offlineNodes } from '../world.ts'
 
@@ -32,8 +33,7 @@ export const nodes = (daemon: Daemon): Route[] => [
       if (change.name !== undefined) mustBeFree(mesh, change.name, node)
       const { labels, ...fields } = change
       const next = labels === undefined ? {} : { labels: relabelled(node, labels) }
-      const set = { ...fields, ...next, node: node.id, over: node.op, at: Date.now() }
-      await mesh.append([{ type: 'node.set', ...set }])
+      await mesh.append([await nodeSet(mesh, node, { ...fields, ...next })])
       return result(mesh, node.id)
     }
   },
@@ -49,7 +49,8 @@ export const nodes = (daemon: Daemon): Route[] => [
           next: 'brume nodes'
         })
       }
-      await mesh.append([{ type: 'node.approve', node: node.id, at: Date.now() }])
+      const over = node.op
+      await mesh.append([{ type: 'node.approve', node: node.id, over, at: Date.now() }])
       return result(mesh, node.id)
     }
   },

@@ -6,13 +6,17 @@ import type {
   DeployResult,
   DescribeJson,
   HistoryJson,
-  KeepResult
+  InviteMade,
+  KeepResult,
+  NodeResult
 } from '../../../apps/api.ts'
 import type { Daemon, Member } from '../../../apps/daemon/daemon.ts'
+import { conflictCount } from '../../../apps/daemon/handlers/conflicts.ts'
 import { routes } from '../../../apps/daemon/handlers/index.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import { createMesh, untilState, type MeshNode } from '../../helpers/mesh.ts'
+import { Switchboard } from '../../helpers/switchboard.ts'
 
 const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec => ({
   image: 'local/web:1',
@@ -86,16 +90,15 @@ async function failure(work: Promise<unknown>): Promise<BrumeError> {
 }
 
 test('records - two nodes that edit while the other is away both list it, and either ends it', async (t) => {
-  const { nodes } = await createMesh(2, t)
+  const board = new Switchboard()
+  const { nodes } = await createMesh(2, t, { openSwarm: board.open })
   const [a, b] = nodes as [MeshNode, MeshNode]
   await deploy(a, {})
   await untilState(b, ({ microservices }) => microservices.size === 1)
-  await b.stop()
+  board.split((id) => id)
   await deploy(a, { replicas: 3 })
-  await a.stop()
-  await b.restart()
   await deploy(b, { replicas: 5, image: 'local/web:2' })
-  await a.restart()
+  board.heal()
   const one = await untilConflict(a)
   const other = await untilConflict(b)
   t.is(one.id, other.id)
@@ -142,6 +145,75 @@ test('records - two nodes that edit while the other is away both list it, and ei
     audit.map(({ type, subject, by }) => `${by} ${type} ${subject}`),
     ['n0 microservice.set hello/web', 'n1 application.rm hello']
   )
+})
+
+test('records - two operators label one node on two sides: listed, decided, and told by its history', async (t) => {
+  const board = new Switchboard()
+  const { nodes } = await createMesh(2, t, { openSwarm: board.open })
+  const [a, b] = nodes as [MeshNode, MeshNode]
+  const label = (node: MeshNode, zone: string): Promise<NodeResult> =>
+    ask(node, 'POST', '/nodes/n1', { labels: { set: { zone }, remove: [] } })
+  await untilState(b, ({ nodes }) => nodes.size === 2)
+  await label(a, 'hall')
+  await untilState(b, ({ nodes }) => nodes.get(b.mesh.self)?.labels['zone'] === 'hall')
+  board.split((id) => id)
+  await label(a, 'yard')
+  await label(b, 'harbour')
+  await ask(b, 'POST', '/nodes/n1', { role: 'operator' })
+  board.heal()
+  const conflict = await untilConflict(a)
+  t.alike([conflict.noun, conflict.name], ['node', 'n1'])
+  const sides = [conflict.standing, conflict.lost].map(({ by, has }) => `${by}: ${has}`).sort()
+  t.alike(sides, ['n0: labels.zone yard', 'n1: labels.zone harbour'])
+  const kept = await ask<KeepResult>(a, 'POST', `/conflicts/${conflict.id}/keep`, {
+    which: conflict.lost.by === 'n0' ? 'lost' : 'standing'
+  })
+  t.is(kept.kept.has, 'labels.zone yard')
+  t.is(a.mesh.state.nodes.get(b.mesh.self)?.labels['zone'], 'yard')
+  t.is(a.mesh.state.nodes.get(b.mesh.self)?.role, 'operator', 'what nobody else set stays')
+  await untilState(b, ({ nodes }) => nodes.get(b.mesh.self)?.labels['zone'] === 'yard')
+  t.alike((await conflictsOf(b)).conflicts, [])
+  const { name, rev, revisions } = await historyOf(b, 'noun=node&ref=n1')
+  t.alike([name, rev], ['n1', null])
+  const changes = revisions.map(({ name, by, change }) => `${name} by ${by}: ${change}`)
+  t.is(changes[0], 'n1/labels by n0: labels.zone hall')
+  t.ok(changes.includes('n1/role by n1: role operator'))
+  t.ok(/^n1\/labels by n0: kept, in a conflict: /.test(changes.at(-1) ?? ''), changes.at(-1))
+})
+
+test('records - an invite whose last use both sides of a split gave away is listed until somebody looked', async (t) => {
+  const board = new Switchboard()
+  const made = await createMesh(2, t, { openSwarm: board.open })
+  const [a, b] = made.nodes as [MeshNode, MeshNode]
+  const terms = { role: 'node', labels: {}, uses: 1, expiresInMs: 3_600_000 }
+  const { id, invite: key } = await ask<InviteMade>(a, 'POST', '/invites', terms)
+  await untilState(b, ({ invites, nodes }) => invites.size === 1 && nodes.size === 2)
+  const own = new Set([a.mesh.self])
+  board.split((node) => own.has(node))
+  const far = await made.join('far', { key })
+  t.alike((await conflictsOf(b)).overspent, [])
+  board.split((node) => node === b.mesh.self || node === far.mesh.self)
+  await made.join('near', { key })
+  board.heal()
+  await untilState(a, ({ nodes }) => nodes.size === 4)
+  await untilState(b, ({ nodes }) => nodes.size === 4)
+  const found = await conflictsOf(a)
+  t.alike(found.conflicts, [])
+  const [row, ...more] = found.overspent
+  t.is(more.length, 0)
+  t.alike([row?.invite, row?.uses], [id, 1])
+  t.alike(row?.nodes.map(({ name, state }) => `${name} ${state}`).sort(), [
+    'far member',
+    'near member'
+  ])
+  t.alike((await conflictsOf(b)).overspent, found.overspent, 'the same on both sides')
+  t.is(await conflictCount(b.mesh), 1, 'and counted')
+  const kept = await failure(ask(b, 'POST', `/conflicts/${row?.id}/keep`, { which: 'lost' }))
+  t.is(kept.code, 'CANNOT_KEEP')
+  t.ok(/^invite \w+ let \w+, \w+ in, 2 instead of 1: all of them stay/.test(kept.message))
+  t.ok(kept.next?.includes(`brume invite rm ${id}`))
+  await ask(b, 'DELETE', `/invites/${id}`)
+  t.alike((await conflictsOf(b)).overspent, [])
 })
 
 test('records - a deploy over a revision that is no more fails in one sentence', async (t) => {

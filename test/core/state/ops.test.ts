@@ -239,6 +239,19 @@ test('placements - made under a stored claim, beaten or not; the later by slot s
   t.ok(/no such node/.test(String(await it.apply(third.writer, place(1, nobody, 2)))))
 })
 
+test('leases - of each that claims one claim is kept, and what it wrote under an older one counts no more', async (t) => {
+  const { it, who } = await mesh('admin')
+  const [first, second] = who
+  for (let term = 2; term < 50; term++) {
+    t.is(await it.apply((term % 2 === 0 ? second : first).writer, claim(term)), null)
+  }
+  t.is((await it.view.list('claim/')).length, 2)
+  t.is(await it.apply(first.writer, claim(3)), null, 'late and beaten: no fault, and no step back')
+  t.is(await it.apply(first.writer, place(0, second.id, 49)), null)
+  t.ok(/no claim of term 3/.test(String(await it.apply(first.writer, place(1, first.id, 3)))))
+  t.is(await it.apply(second.writer, place(1, second.id, 48)), null, 'a beaten claim is kept')
+})
+
 test('microservices - fewer replicas drop placements, rm drops all, revision is content', async (t) => {
   const { it, who } = await mesh('admin')
   const [first] = who

@@ -64,10 +64,14 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
       over: null
     })
   },
-  'node.approve': { by: ['admin'], op: ({ waiting }) => ({ node: waiting.id }) },
+  'node.approve': { by: ['admin'], op: ({ waiting }) => ({ node: waiting.id, over: null }) },
   'node.rm': {
     by: ['admin'],
-    op: (w, author) => ({ node: w.other.id, proof: prove(w, author, 'removal', w.other.id) })
+    op: (w, author) => ({
+      node: w.other.id,
+      proof: prove(w, author, 'removal', w.other.id),
+      over: null
+    })
   },
   'node.leave': { by: ['admin', 'operator', 'leading node', 'node', 'viewer'], op: () => ({}) },
   'application.set': { by: ['admin', 'operator'], op: () => ({ name: 'other', over: null }) },
@@ -174,6 +178,7 @@ test('removal - of two admins who remove each other the older stays, whoever com
       type: 'node.rm',
       node: of.id,
       proof: writeProof(by.identity, mesh, 'removal', of.id),
+      over: null,
       at
     })
     const both: [Member, Op][] = [
@@ -209,7 +214,8 @@ test('removal - an admin’s open invites die with it', async (t) => {
   const made = invite(world, other, OTHER_INVITE)
   t.is(await it.apply(other.writer, { type: 'invite.set', at, ...made } as Op), null)
   const proof = writeProof(who.admin.identity, mesh, 'removal', other.id)
-  t.is(await it.apply(who.admin.writer, { type: 'node.rm', node: other.id, proof, at }), null)
+  const rm: Op = { type: 'node.rm', node: other.id, proof, over: null, at }
+  t.is(await it.apply(who.admin.writer, rm), null)
   const { invites } = await it.view.state()
   t.is(invites.get(OTHER_INVITE)?.revoked, true)
   t.is(invites.get(INVITE)?.revoked, false, 'those of others live on')
@@ -278,14 +284,15 @@ async function createWorld(): Promise<World> {
     mesh: admin.paper.mesh
   }
   await must({ type: 'invite.set', ...invite(world, admin, INVITE) })
-  await must({ type: 'node.rm', node: gone.id, proof: prove(world, admin, 'removal', gone.id) })
+  const removal = prove(world, admin, 'removal', gone.id)
+  await must({ type: 'node.rm', node: gone.id, proof: removal, over: null })
   for (const of of [pending, waiting]) {
     const record = await it.view.get<NodeRecord>(keys.node(of.id))
     await it.view.put(keys.node(of.id), { ...record, state: 'pending' })
   }
   // Everyone has a claim, so that only rights decide.
   await it.view.put(keys.lease, { term: 1, node: admin.id })
-  for (const { id } of made) await it.view.put(keys.claim(id, 1), true)
+  for (const { id } of made) await it.view.put(keys.claim(id), 1)
   return world
 }
 

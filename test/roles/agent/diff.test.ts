@@ -104,7 +104,8 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
     state: 'running',
     startedAt: 1,
     exitCode: null,
-    ports: []
+    ports: [],
+    filesDir: null
   }
   let w: World = {
     self: SELF,
@@ -167,7 +168,8 @@ function take(step: Step, w: World): World {
       const id = `${step.slot}@${step.revision}`
       const state = step.start ? 'running' : 'created'
       const made = { ...step.ref, id, revision: step.revision, image: null, state } as const
-      containers = [...containers, { ...made, startedAt: 1, exitCode: null, ports: [] }]
+      const rest = { startedAt: 1, exitCode: null, ports: [], filesDir: null }
+      containers = [...containers, { ...made, ...rest }]
       if (step.start) started = id
       break
     }

@@ -309,15 +309,15 @@ export function conformance(name: string, subjectOf: (t: Assert) => Promise<Subj
       'echo $BRUME_APPLICATION $BRUME_MICROSERVICE $BRUME_SLOT $BRUME_NODE'
     process.env['BRUME_TEST_SECRET'] = 'secret'
     t.teardown(() => delete process.env['BRUME_TEST_SECRET'])
-    const id = await engine.create({
-      ...shell(`${script}; env`),
-      env: { A: 'a value' },
-      filesDir: await files({ 'greeting.txt': 'hello\n', 'sub/more.txt': 'more\n' })
-    })
+    const filesDir = await files({ 'greeting.txt': 'hello\n', 'sub/more.txt': 'more\n' })
+    const spec = { ...shell(`${script}; env`), env: { A: 'a value' }, filesDir }
+    const id = await engine.create(spec)
     await engine.start(id)
     await until(engine, 'exited')
     const lines = await linesOf(engine, id)
     t.alike(lines.slice(0, 4), ['hello', 'more', 'a value', `app ms 0 ${owner.node}`])
+    const [listed] = await engine.list()
+    t.is(listed?.filesDir, engine.kind === 'docker' ? filesDir : null, 'mounted, or copied')
     t.absent(lines.some((line) => line.includes('BRUME_TEST_SECRET')))
   })
 

@@ -92,6 +92,7 @@ export function nodeRecord(id: string, ordinal = 0): NodeRecord {
     lost: false,
     removal: null,
     ordinal,
+    edits: {},
     op: `admit-${id}`
   }
 }

@@ -69,7 +69,8 @@ const containers: fc.Arbitrary<EngineContainer[]> = fc
       state,
       startedAt: state === 'created' ? null : 1,
       exitCode: state === 'exited' ? exitCode : null,
-      ports: []
+      ports: [],
+      filesDir: null
     }))
   )
 

@@ -1,5 +1,6 @@
 /** What administrators do, on any side of a split. One more is one entry. */
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
+import type { NodeField, NodeRecord } from '../../../core/state/state.ts'
 import type { Random } from '../../soak/random.ts'
 import type { Host } from './host.ts'
 import type { World } from './world.ts'
@@ -101,7 +102,7 @@ export const OPERATIONS: Operation[] = [
       const node = random.pick([...host.mesh.state.nodes.values()])
       const labels: Record<string, string> = random.chance(0.7) ? { zone: random.pick(ZONES) } : {}
       world.administer(host, `label ${node.name} ${JSON.stringify(labels)}`, [
-        { type: 'node.set', node: node.id, labels, over: node.op, at: at() }
+        { type: 'node.set', node: node.id, labels, ...seen(node, 'labels'), at: at() }
       ])
       return true
     }
@@ -114,7 +115,14 @@ export const OPERATIONS: Operation[] = [
       const role = random.pick(['admin', 'admin', 'operator', 'node'] as const)
       const controller = random.chance(0.8)
       world.administer(host, `${node.name} is ${role}${controller ? ', may lead' : ''}`, [
-        { type: 'node.set', node: node.id, role, controller, over: node.op, at: at() }
+        {
+          type: 'node.set',
+          node: node.id,
+          role,
+          controller,
+          ...seen(node, 'role', 'controller'),
+          at: at()
+        }
       ])
       return true
     }
@@ -131,7 +139,7 @@ export const OPERATIONS: Operation[] = [
       if (silent.length === 0) return false
       const node = random.pick(silent)
       world.administer(host, `${node.name} is lost`, [
-        { type: 'node.set', node: node.id, lost: true, over: node.op, at: at() }
+        { type: 'node.set', node: node.id, lost: true, ...seen(node, 'lost'), at: at() }
       ])
       return true
     }
@@ -200,8 +208,10 @@ export const OPERATIONS: Operation[] = [
     act(world, host, random) {
       const pending = [...host.mesh.state.nodes.values()].filter((n) => n.state === 'pending')
       if (pending.length === 0) return false
-      const { id, name } = random.pick(pending)
-      world.administer(host, `approve ${name}`, [{ type: 'node.approve', node: id, at: at() }])
+      const { id, name, op } = random.pick(pending)
+      world.administer(host, `approve ${name}`, [
+        { type: 'node.approve', node: id, over: op, at: at() }
+      ])
       return true
     }
   },
@@ -238,6 +248,15 @@ export const OPERATIONS: Operation[] = [
     }
   }
 ]
+
+/** Without rivals: nobody here looks at conflicts before an order. */
+function seen(
+  { edits }: NodeRecord,
+  ...fields: NodeField[]
+): { over: string | null; beside: string[] } {
+  const [over = null, ...beside] = fields.flatMap((field) => edits[field]?.op ?? [])
+  return { over, beside }
+}
 
 function randomSpec(random: Random): MicroserviceSpec {
   return {

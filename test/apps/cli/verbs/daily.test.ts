@@ -86,6 +86,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     dataDir: '/d',
     actors: [{ name: 'agent', state: 'watching', sinceMs: 4_000 }],
     refusedOps: 1,
+    conflicts: 3,
     droppedOps: 0,
     locked: false,
     refusal: null,
@@ -108,6 +109,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
       'oplog:         4 confirmed, 6 tentative, 1 refused\n' +
       'confirmed by:  pi-1, pi-3 (silent)\n' +
       'waits:         2 changes wait for confirmation: pi-3 is silent; if it is lost for good: brume recover\n' +
+      'conflicts:     3: brume conflicts\n' +
       'leader:        pi-2 (term 3)\n' +
       'daemon:        brume 0.1.0, process 12, up 5 seconds\ndata:          /d\n' +
       '\nACTOR   STATE      SINCE\nagent   watching   4 seconds\n'

@@ -25,6 +25,17 @@ test('conflicts - both sides, a line each, and the command that ends it', async 
         lost: side({ by: 'gate\u001b[2J', has: 'removed', at: ago(60_500) })
       }
     ],
+    overspent: [
+      {
+        id: 'fedcba9876543210',
+        invite: 'ybndrfg8ejkm',
+        uses: 1,
+        nodes: [
+          { name: 'gate', state: 'member' },
+          { name: 'van\u001b', state: 'pending' }
+        ]
+      }
+    ],
     dropped: 2
   }
   const dir = await fakeDaemon(t, { 'GET /conflicts': () => answer })
@@ -34,7 +45,11 @@ test('conflicts - both sides, a line each, and the command that ends it', async 
     'microservice hello/web\n' +
       '  stands  office, 5 minutes ago: replicas 3\n' +
       '  lost    gate [2J, 60 seconds ago: removed\n' +
-      '  next: brume conflict keep 01234567 puts back what lost, with --standing it stays as it is\n'
+      '  next: brume conflict keep 01234567 puts back what lost, with --standing it stays as it is\n' +
+      '\n' +
+      'invite ybndrfg8ejkm\n' +
+      '  for 1 node, let 2 in, on two sides of a split: gate, van (pending)\n' +
+      '  next: brume node rm NODE takes one out again, brume invite rm ybndrfg8ejkm says that all are fine\n'
   )
   t.is(err, '2 older ones are not kept any more\n')
   t.is(code, 0)

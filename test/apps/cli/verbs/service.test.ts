@@ -1,6 +1,6 @@
 import test from 'brittle'
 import { chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { unitName, unitText } from '../../../../apps/cli/unit.ts'
 import { userId } from '../../../../apps/paths.ts'
 import { cli, fakeDaemon, tempDir } from '../fake-daemon.ts'
@@ -93,6 +93,29 @@ test('service - a daemon started by hand is not fought with; what systemctl says
   const bad = await systemd(t, 'echo "Failed to connect to bus" >&2; exit 1')
   const failed = await cli(['service', 'install', '--data', await tempDir(t)], { env: bad.env })
   t.ok(failed.err.includes('daemon-reload failed: Failed to connect to bus'), failed.err)
+})
+
+test('down - a daemon that systemd keeps running is not stopped, and how it is is said', async (t) => {
+  const { env } = await systemd(t, 'echo active')
+  let stopped = false
+  const dir = await fakeDaemon(t, { 'POST /stop': () => ((stopped = true), {}) })
+  const unit = unitName(dir, '')
+  const path = join(env.BRUME_SERVICE_ROOT ?? '', UNITS, unit)
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, '')
+  const ran = await cli(['down', '--data', dir], { env })
+  t.is(ran.code, 1)
+  t.absent(stopped)
+  t.ok(ran.err.includes(`keeps this daemon running as ${unit}, and would start it again`), ran.err)
+  t.ok(ran.err.includes(`next: systemctl ${USER}stop ${unit} stops it until`), ran.err)
+  const by = await systemd(t, 'echo inactive; exit 3')
+  const idle = join(by.root, UNITS, unit)
+  await mkdir(dirname(idle), { recursive: true })
+  await writeFile(idle, '')
+  const none = await tempDir(t)
+  t.is((await cli(['down', '--data', none], { env })).code, 0, 'no unit, nobody is asked')
+  t.not((await cli(['down', '--data', dir], { env: by.env })).err.includes('systemd keeps'), true)
+  t.ok(stopped)
 })
 
 /** A root directory with a systemd of ours: it writes down what it is asked, and says `says`. */
