@@ -9,12 +9,6 @@ export interface Fault {
   act(world: World, random: Random): boolean
 }
 
-/**
- * Off until a node that lost the end of its own core asks its peers for it before it appends: till
- * then a power cut may fork a core, which no invariant survives. `BRUME_SIM_POWER_CUTS=1` tries it.
- */
-const POWER_CUTS = process.env['BRUME_SIM_POWER_CUTS'] === '1'
-
 export const FAULTS: Fault[] = [
   {
     name: 'split',
@@ -81,7 +75,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'power cut',
-    weight: POWER_CUTS ? 2 : 0,
+    weight: 2,
     act(world, random) {
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)

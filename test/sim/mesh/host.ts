@@ -52,6 +52,8 @@ export class Host {
   readonly #options: HostOptions
   #run: Run | null = null
   #runs = 0
+  /** Power cuts till now: each is followed by another boot. */
+  #boots = 0
   #dir: string
 
   constructor(name: string, options: HostOptions) {
@@ -159,7 +161,10 @@ export class Host {
     const next = join(this.#options.root, `${this.name}.${++this.#runs}`)
     const { disk } = this.#options
     if (kept === 'all') disk.copy(run.dir, next)
-    else disk.copyDurable(run.dir, next, kept)
+    else {
+      this.#boots++
+      disk.copyDurable(run.dir, next, kept)
+    }
     await copyDir(run.dir, next)
     this.#dir = next
     await this.#bury(run)
@@ -187,7 +192,8 @@ export class Host {
         await forgetCreation(dir)
         const identity = await loadIdentity(dir)
         const openSwarm: MeshComponents['openSwarm'] = (options) => network.open(life, options)
-        const components = { dir, store, identity, openSwarm, log: log(life) }
+        const boot = `boot ${this.#boots}`
+        const components = { dir, store, identity, openSwarm, boot, log: log(life) }
         const mesh = await enter(components).catch(async (error: unknown) => {
           await store.close()
           throw error

@@ -12,7 +12,7 @@ import { complaints } from './invariants.ts'
 import { SimNetwork } from './network.ts'
 import { OPERATIONS } from './operations.ts'
 import { World } from './world.ts'
-import { realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
+import { realNow, realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
 
 export interface SimResult {
   seed: number
@@ -47,7 +47,7 @@ const LOOK_REAL_MS = 5_000
 
 export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
   const { time, disk } = options
-  const began = performance.now()
+  const began = realNow()
   const root = await mkdtemp(join(await scratch(), 'brume-sim-'))
   time.reset()
   disk.reset()
@@ -96,7 +96,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
     nodes: world.hosts.length,
     acknowledged: world.acknowledged.length,
     virtualMs: Math.round(virtualMs),
-    realMs: Math.round(performance.now() - began),
+    realMs: Math.round(realNow() - began),
     healMs
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Virtual time for one process: timers, `Date.now` and the boot clock are the simulation's, and time
+ * Virtual time for one process: timers, `Date.now`, `performance.now` and the boot clock are the simulation's, and time
  * goes on only when nothing is left to do at the present moment. Which node a timer belongs to is
  * known from the asynchronous context it was set in, so that one node can stand still, or be dead,
  * while the others go on.
@@ -33,10 +33,14 @@ const BUSY = new Set([
 const QUIET_TURNS = 2
 
 const real = {
+  now: performance.now.bind(performance),
   setTimeout: globalThis.setTimeout,
   clearTimeout: globalThis.clearTimeout,
   setImmediate: globalThis.setImmediate
 }
+
+/** ms of the world outside. */
+export const realNow = (): number => real.now()
 
 /** Of the world outside: for deadlines of the simulation itself. */
 export const realTimeout = (ms: number, act: () => void): (() => void) => {
@@ -199,6 +203,7 @@ export class VirtualTime {
     const timers = { setTimeout: set(false), setInterval: set(true) }
     Object.assign(globalThis, timers, { clearTimeout: clear, clearInterval: clear })
     Date.now = () => FIRST_WALL_MS + Math.floor(this.#now) + (this.life?.skewMs ?? 0)
+    performance.now = () => this.#now
     os.uptime = () => (FIRST_BOOT_MS + this.#now) / 1000
     syncBuiltinESMExports()
     AbortSignal.timeout = (ms) => {

@@ -15,7 +15,7 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`)
 const verbose = args.includes('--log')
 const time = new VirtualTime()
 const disk = new SimDisk(time)
-installFiles()
+installFiles((path) => disk.synced(path))
 time.install()
 disk.install()
 for (const seed of args.filter((arg) => arg !== '--log').map(Number)) {
