@@ -138,6 +138,12 @@ export async function mend(world: World): Promise<void> {
   world.network.heal()
   world.network.conditions = { delayMs: 5, jitterMs: 2, loss: 0 }
   await wake(world)
+  // Whoever said goodbye and was not heard says it again.
+  for (const host of world.hosts) {
+    const me = host.up ? host.mesh.me : null
+    if (me?.state === 'removed' && me.removal === null) world.leave(host, false)
+  }
+  await world.finish()
 }
 
 /** Everyone is up and awake; the network stays as it is. */

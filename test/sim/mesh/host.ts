@@ -11,6 +11,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { decodeMeshKey } from '../../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../../core/mesh.ts'
 import { openStore, type Store } from '../../../core/store.ts'
+import { leave } from '../../../apps/daemon/leave.ts'
 import { startNode, type RunningNode } from '../../../roles/node.ts'
 import { FakeEngine } from '../fake-engine.ts'
 import type { SimDisk } from './disk.ts'
@@ -24,6 +25,8 @@ export interface HostOptions {
   /** Of the whole simulation; each run of the node gets a directory of its own below. */
   root: string
   seed: number
+  /** How long a node must be alive to confirm the order. */
+  stableMs: number
   log: (life: Life) => Logger
   onFailed: (host: Host, error: unknown) => void
 }
@@ -48,6 +51,8 @@ export class Host {
   inside = false
   /** Between two runs. */
   changing = false
+  /** Says goodbye, or ends what it runs. */
+  leaving = false
   skewMs = 0
   readonly #options: HostOptions
   #run: Run | null = null
@@ -129,6 +134,28 @@ export class Host {
     this.changing = false
   }
 
+  /**
+   * As `brume leave` does: says so, ends what runs here, forgets. @throws BrumeError as
+   * `apps/daemon/leave.ts`; it stays then.
+   */
+  async leave(force: boolean): Promise<void> {
+    const run = this.#run
+    if (run === null || run.life.paused || this.leaving) return
+    this.leaving = true
+    try {
+      const member = { mesh: run.mesh, node: run.roles }
+      await this.#options.time.as(run.life, () => leave(member, { force }, () => {}))
+      // It may have been killed amid it.
+      if (this.#run !== run) return
+      this.#run = null
+      this.inside = false
+      await this.#options.time.as(run.life, () => run.store.close())
+      run.life.dead = true
+    } finally {
+      this.leaving = false
+    }
+  }
+
   /** The wall clock jumps to so many ms off. */
   setClock(skewMs: number): void {
     this.skewMs = skewMs
@@ -182,7 +209,7 @@ export class Host {
   }
 
   async #start(enter: (components: MeshComponents) => Promise<Mesh>): Promise<void> {
-    const { time, network, log } = this.#options
+    const { time, network, stableMs, log } = this.#options
     const life: Life = { name: this.name, skewMs: this.skewMs, paused: false, dead: false }
     const dir = this.#dir
     this.changing = true
@@ -200,7 +227,8 @@ export class Host {
         })
         mesh.on('failed', (error) => this.#options.onFailed(this, error))
         const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
-        const roles = startNode({ mesh, dir, openEngine, log: log(life), version: '0.1.0' })
+        const about = { version: '0.1.0', stableMs }
+        const roles = startNode({ mesh, dir, openEngine, log: log(life), ...about })
         this.#run = { life, dir, store, mesh, roles }
         this.inside = true
       })

@@ -8,9 +8,9 @@ import type { Logger } from '../../../core/logger.ts'
 import { random, type Random } from '../../soak/random.ts'
 import type { SimDisk } from './disk.ts'
 import { FAULTS, mend, wake } from './faults.ts'
-import { complaints } from './invariants.ts'
+import { complaints } from './invariants/index.ts'
 import { SimNetwork } from './network.ts'
-import { OPERATIONS } from './operations.ts'
+import { OPERATIONS } from './operations/index.ts'
 import { World } from './world.ts'
 import { realNow, realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
 
@@ -37,6 +37,8 @@ export interface SimOptions {
 /** From a heal, or the last change, until all must hold, in virtual ms. */
 const SETTLE_MS = 45_000
 const LOOK_EVERY_MS = 250
+/** In half of the worlds nobody comes to confirm beside the first node, as in the first minute. */
+const STABLE_MS = [60_000, 60_000, 4_000, 1_500]
 /** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
 const CALM_MS = 2_000
 /** And now and then longer than a handover waits. */
@@ -61,6 +63,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
     disk,
     root,
     seed,
+    stableMs: random(seed ^ 0x57ab).pick(STABLE_MS),
     log: (life) => logger(life, world, options),
     onFailed: (host, error) => world.broken.push(`${host.name} failed: ${sentenceOf(error)}`)
   })
@@ -130,6 +133,7 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
   }
   await world.finish()
   await settle(world)
+  world.founders = new Set(world.hosts.map(({ id }) => id))
 
   const rounds = choices.chance(0.3) ? 2 : 1
   for (let round = 0; round < rounds && world.broken.length === 0; round++) {

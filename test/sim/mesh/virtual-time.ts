@@ -9,6 +9,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
+import timers from 'node:timers/promises'
 
 /** One run of one node's process: what is set within it waits when it pauses, and ends when it dies. */
 export interface Life {
@@ -200,11 +201,14 @@ export class VirtualTime {
     const clear = (timer: unknown): void => {
       if (timer instanceof Timer) timer.cancelled = true
     }
-    const timers = { setTimeout: set(false), setInterval: set(true) }
-    Object.assign(globalThis, timers, { clearTimeout: clear, clearInterval: clear })
+    const setting = { setTimeout: set(false), setInterval: set(true) }
+    Object.assign(globalThis, setting, { clearTimeout: clear, clearInterval: clear })
     Date.now = () => FIRST_WALL_MS + Math.floor(this.#now) + (this.life?.skewMs ?? 0)
     performance.now = () => this.#now
     os.uptime = () => (FIRST_BOOT_MS + this.#now) / 1000
+    // Without options, which nobody gives here.
+    timers.setTimeout = (ms, value) =>
+      new Promise((resolve) => setTimeout(() => resolve(value as never), ms))
     syncBuiltinESMExports()
     AbortSignal.timeout = (ms) => {
       const controller = new AbortController()

@@ -1,9 +1,10 @@
 /** What must hold in each connected part once it had time to settle, as complaints where it does not. */
 import { isDeepStrictEqual } from 'node:util'
-import { microserviceKey, slotKey } from '../../../core/state/state.ts'
-import { mayLead } from '../../../roles/controller/election.ts'
-import type { Host } from './host.ts'
-import type { World } from './world.ts'
+import { microserviceKey, slotKey } from '../../../../core/state/state.ts'
+import type { OpId } from '../../../../core/state/records.ts'
+import { mayLead } from '../../../../roles/controller/election.ts'
+import type { Host } from '../host.ts'
+import type { World } from '../world.ts'
 
 const KINDS = ['links', 'net', 'facts', 'status', 'holds'] as const
 
@@ -90,16 +91,20 @@ async function dumpOf(host: Host): Promise<{ text: string; records: Map<string, 
 async function ordered(world: World, part: Host[]): Promise<string[]> {
   const orders = await Promise.all(part.map((host) => host.mesh.oplog.order()))
   const found: string[] = []
-  for (const { op, author, what } of world.acknowledged) {
+  for (const { id, author, what } of world.acknowledged) {
     if (!part.includes(author)) continue
-    const dot = op.lastIndexOf('.')
-    const length = Number(op.slice(dot + 1))
     orders.forEach((order, i) => {
-      if ((order.get(op.slice(0, dot)) ?? 0) >= length) return
+      if (isIn(order, id)) return
       found.push(`${part[i]?.name} lacks what ${author.name} acknowledged: ${what}`)
     })
   }
   return found
+}
+
+/** Whether an op is in an order, as lengths by writer. */
+export function isIn(order: ReadonlyMap<string, number>, op: OpId): boolean {
+  const dot = op.lastIndexOf('.')
+  return (order.get(op.slice(0, dot)) ?? 0) >= Number(op.slice(dot + 1))
 }
 
 /**

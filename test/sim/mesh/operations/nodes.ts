@@ -1,0 +1,86 @@
+/** Who belongs to the mesh, and what each may do. */
+import { at, ZONES, type Operation } from './operation.ts'
+
+export const nodes: Operation[] = [
+  {
+    name: 'label',
+    weight: 2,
+    act(world, host, random) {
+      const node = random.pick([...host.mesh.state.nodes.values()])
+      const labels: Record<string, string> = random.chance(0.7) ? { zone: random.pick(ZONES) } : {}
+      world.administer(host, `label ${node.name} ${JSON.stringify(labels)}`, [
+        { type: 'node.set', node: node.id, labels, over: node.op, at: at() }
+      ])
+      return true
+    }
+  },
+  {
+    name: 'role',
+    weight: 1,
+    act(world, host, random) {
+      const node = random.pick([...host.mesh.state.nodes.values()])
+      const role = random.pick(['admin', 'admin', 'operator', 'node'] as const)
+      const controller = random.chance(0.8)
+      world.administer(host, `${node.name} is ${role}${controller ? ', may lead' : ''}`, [
+        { type: 'node.set', node: node.id, role, controller, over: node.op, at: at() }
+      ])
+      return true
+    }
+  },
+  {
+    name: 'lost',
+    weight: 1,
+    act(world, host, random) {
+      const { mesh } = host
+      const alive = mesh.alive()
+      const silent = [...mesh.state.nodes.values()].filter(
+        ({ id, state, lost }) => state === 'member' && !lost && !alive.has(id)
+      )
+      if (silent.length === 0) return false
+      const node = random.pick(silent)
+      world.administer(host, `${node.name} is lost`, [
+        { type: 'node.set', node: node.id, lost: true, over: node.op, at: at() }
+      ])
+      return true
+    }
+  },
+  {
+    name: 'approve',
+    weight: 3,
+    act(world, host, random) {
+      const pending = [...host.mesh.state.nodes.values()].filter((n) => n.state === 'pending')
+      if (pending.length === 0) return false
+      const { id, name } = random.pick(pending)
+      world.administer(host, `approve ${name}`, [{ type: 'node.approve', node: id, at: at() }])
+      return true
+    }
+  },
+  {
+    name: 'rm node',
+    weight: 1,
+    act(world, host, random) {
+      const { mesh } = host
+      if (mesh.me?.role !== 'admin') return false
+      const others = [...mesh.state.nodes.values()].filter(
+        ({ id, state }) => id !== host.id && state === 'member'
+      )
+      // Two at the least are left on every side.
+      if (others.length < 3) return false
+      const { id, name } = random.pick(others)
+      const keepKey = random.chance(0.3)
+      const ops = host.as(() => mesh.removal(id, keepKey))
+      world.administer(host, `rm node ${name}${keepKey ? ', keeping the key' : ''}`, ops)
+      return true
+    }
+  },
+  {
+    name: 'leave',
+    weight: 1,
+    act(world, host) {
+      const members = [...host.mesh.state.nodes.values()].filter(({ state }) => state === 'member')
+      if (members.length < 4 || host.leaving) return false
+      world.leave(host, false)
+      return true
+    }
+  }
+]
