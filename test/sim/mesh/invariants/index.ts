@@ -4,6 +4,8 @@ import { microserviceKey, slotKey } from '../../../../core/state/state.ts'
 import type { OpId } from '../../../../core/state/records.ts'
 import { mayLead } from '../../../../roles/controller/election.ts'
 import type { Host } from '../host.ts'
+import { edits } from './edits.ts'
+import { oneOrder } from './order.ts'
 import type { World } from '../world.ts'
 
 const KINDS = ['links', 'net', 'facts', 'status', 'holds'] as const
@@ -17,7 +19,8 @@ export async function complaints(world: World): Promise<string[]> {
   for (const part of parts) {
     // Nobody sends it any more what its view may lack.
     if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
-    late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(world, part))
+    late.push(...(await views(part)), ...(await ordered(world, part)), ...oneOrder(part))
+    if (late.length === 0) late.push(...runs(world, part), ...(await edits(world, part)))
   }
   return [...late, ...removed(world, parts)]
 }
