@@ -204,7 +204,7 @@ function choose<T extends { weight: number }>(table: readonly T[], own: Random):
 
 function logger(life: Life, world: World, { say }: SimOptions): Logger {
   const write = (level: string, fields: object, message?: string): void => {
-    const line = `${(world.time.now / 1000).toFixed(3)} ${life.name} ${level} ${message} ${JSON.stringify(fields)}`
+    const line = `${(world.time.now / 1000).toFixed(3)} ${life.name} ${level} ${message} ${JSON.stringify(fields, inWords)}`
     if (life.dead) return
     say?.(line)
     // An error in the log is one thing that an operator must see to: in a simulation none may be.
@@ -217,6 +217,9 @@ function logger(life: Life, world: World, { say }: SimOptions): Logger {
     error: (fields, message) => write('error', fields, message)
   }
 }
+
+const inWords = (_: string, value: unknown): unknown =>
+  value instanceof Error ? value.stack : value
 
 /** In memory where that is offered: what is on trial is not the disk. */
 async function scratch(): Promise<string> {

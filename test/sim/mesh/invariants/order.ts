@@ -15,8 +15,12 @@ export function oneOrder(part: Host[]): string[] {
     if (mesh.state.indexers.length === 0) found.push(`${name} knows nobody who confirms the order`)
     const theirs = [...mesh.state.indexers].sort()
     if (!isDeepStrictEqual(theirs, [...first.mesh.state.indexers].sort())) {
-      found.push(`${name} and ${first.name} do not agree on who confirms the order`)
+      const said = [theirs, first.mesh.state.indexers].map((ids) => namesOf(ids, first).join(' '))
+      found.push(`${name} and ${first.name} differ on who confirms the order: ${said.join(' | ')}`)
     }
   }
   return found
 }
+
+const namesOf = (ids: string[], { mesh }: Host): string[] =>
+  ids.map((id) => mesh.state.nodes.get(id)?.name ?? id.slice(0, 6)).sort()
