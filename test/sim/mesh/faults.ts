@@ -1,5 +1,6 @@
 /** What befalls nodes and the paths between them. One more is one entry. */
 import { random as seeded, type Random } from '../../soak/random.ts'
+import { isTried } from './unsettled.ts'
 import type { World } from './world.ts'
 
 export interface Fault {
@@ -75,7 +76,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'power cut',
-    weight: 2,
+    weight: isTried('power') ? 2 : 0,
     act(world, random) {
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)

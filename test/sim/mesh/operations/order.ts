@@ -1,11 +1,12 @@
 /** Who confirms the order of ops, where those who do are lost. */
 import { survey } from '../../../../core/state/recover.ts'
+import { isTried } from '../unsettled.ts'
 import type { Operation } from './operation.ts'
 
 export const order: Operation[] = [
   {
     name: 'recover',
-    weight: 4,
+    weight: isTried('recover') ? 4 : 0,
     act(world, host, random) {
       const { mesh } = host
       if (mesh.me?.role !== 'admin' || mesh.me.state !== 'member') return false
