@@ -40,6 +40,9 @@ interface Run {
   store: Store
   mesh: Mesh
   roles: RunningNode
+  /** Resolves when the process is gone: what it was about will not come to an end. */
+  gone: Promise<void>
+  end(): void
 }
 
 export class Host {
@@ -95,6 +98,13 @@ export class Host {
     return this.#options.time.as(this.#run?.life ?? null, act)
   }
 
+  /** As `as`; resolves with nothing where this run of the node is killed amid it. */
+  async orGone<T>(act: () => Promise<T>): Promise<T | void> {
+    const run = this.#run
+    if (run === null) throw new Error(`${this.name} is down`)
+    return Promise.race([this.as(act), run.gone])
+  }
+
   async make(): Promise<void> {
     await this.#prepare()
     const options = { name: this.name, bootstrap: [], peers: [], defaultRole: 'admin' as const }
@@ -144,7 +154,7 @@ export class Host {
     this.leaving = true
     try {
       const member = { mesh: run.mesh, node: run.roles }
-      await this.#options.time.as(run.life, () => leave(member, { force }, () => {}))
+      await this.orGone(() => leave(member, { force }, () => {}))
       // It may have been killed amid it.
       if (this.#run !== run) return
       this.#run = null
@@ -185,6 +195,7 @@ export class Host {
     this.#run = null
     this.changing = true
     run.life.dead = true
+    run.end()
     const next = join(this.#options.root, `${this.name}.${++this.#runs}`)
     const { disk } = this.#options
     if (kept === 'all') disk.copy(run.dir, next)
@@ -229,7 +240,9 @@ export class Host {
         const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
         const about = { version: '0.1.0', stableMs }
         const roles = startNode({ mesh, dir, openEngine, log: log(life), ...about })
-        this.#run = { life, dir, store, mesh, roles }
+        let end = (): void => {}
+        const gone = new Promise<void>((resolve) => (end = resolve))
+        this.#run = { life, dir, store, mesh, roles, gone, end }
         this.inside = true
       })
     } catch (error) {

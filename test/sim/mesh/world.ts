@@ -149,7 +149,7 @@ export class World {
     const { mesh } = host
     this.begin(`${host.name}: ${what}`, async () => {
       try {
-        await host.as(() => mesh.recover())
+        await host.orGone(() => mesh.recover())
       } catch (error) {
         if (isOneOf(error, NOT_RECOVERED)) this.say(`${host.name} does not recover: ${error.code}`)
         else if (host.up && host.mesh === mesh) throw error
