@@ -250,7 +250,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   #onRecord(from: GossipPeer | null, wire: Wire): void {
     const node = toId(wire.node)
     const known = this.#book.get(node, wire.kind)
-    if (!isNews(known, wire.seq)) return
+    if (!isNews(known, wire.seq, () => bodyHash(wire.body))) return
     if (!this.#options.isMember(node)) return this.#wait(wire, from)
     if (!this.#book.hasRoom(node, wire.kind, wire.body.length)) return
     if (!this.#mayStore(node, wire.body.length)) {
@@ -301,8 +301,8 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     for (const { prefix, kind, seq, mark } of list) {
       const node = this.#book.nodeOf(prefix)
       const known = node === null ? null : this.#book.get(node, kind)
-      if (known !== null && !isNews(known, seq)) {
-        if (known.seq === seq) from.has.add(keyOf(known.node, kind))
+      if (known !== null && !isNews(known, seq, () => mark)) {
+        if (known.seq === seq && isMarked(known, mark)) from.has.add(keyOf(known.node, kind))
         continue
       }
       const key = `${prefix.toString('hex')}/${kind}`
@@ -312,7 +312,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
         continue
       }
       if (this.#asked.size >= MAX_ASKED) continue
-      const whole = known === null || !known.bodyHash.subarray(0, MARK_BYTES).equals(mark)
+      const whole = known === null || !isMarked(known, mark)
       const want = { prefix, kind, whole }
       this.#asked.set(key, { at: this.#now(), others: new Set(), want })
       asks.push(want)
@@ -329,8 +329,8 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     const refreshed: Refreshed[] = []
     for (const entry of this.#book.all()) {
       const has = theirs.get(wireKeyOf(entry))
-      if (has !== undefined && has.seq >= entry.seq) continue
-      const same = has?.mark.equals(entry.bodyHash.subarray(0, MARK_BYTES)) === true
+      if (has !== undefined && !isNewer(entry.seq, entry.bodyHash, has.seq, has.mark)) continue
+      const same = has !== undefined && isMarked(entry, has.mark)
       if (same && has.seq > 0) refreshed.push(refreshedOf(entry))
       else records.push(entry.wire)
     }
@@ -507,9 +507,30 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   }
 }
 
-/** A record off the disk is also news when it comes as it is: somebody carries it on. */
-const isNews = (known: Entry | null, seq: number): boolean =>
-  known === null || seq > known.seq || (seq === known.seq && known.receivedAt === -Infinity)
+/**
+ * A record off the disk is also news when it comes as it is: somebody carries it on.
+ *
+ * @param digest Hash of its body or the beginning of it; missing where only the number is known.
+ */
+const isNews = (known: Entry | null, seq: number, digest?: () => Buffer): boolean => {
+  if (known === null || seq > known.seq) return true
+  if (seq < known.seq) return false
+  if (known.receivedAt === -Infinity) return true
+  return digest !== undefined && isNewer(seq, digest(), known.seq, known.bodyHash)
+}
+
+/**
+ * The higher number is newer. One number for two bodies is what is left where an author lost the end
+ * of its disk: all keep the same one of the two, and so the author hears of it and goes past both.
+ */
+function isNewer(seq: number, digest: Buffer, than: number, thanDigest: Buffer): boolean {
+  if (seq !== than) return seq > than
+  return Buffer.compare(markOf(digest), markOf(thanDigest)) > 0
+}
+
+const isMarked = ({ bodyHash: digest }: Entry, mark: Buffer): boolean => markOf(digest).equals(mark)
+
+const markOf = (digest: Buffer): Buffer => digest.subarray(0, MARK_BYTES)
 
 const keyOf = (node: string, kind: string): string => `${node}/${kind}`
 const prefixOfKey = (key: Buffer): Buffer => key.subarray(0, PREFIX_BYTES)
@@ -520,7 +541,7 @@ const digestOf = ({ wire, seq, bodyHash: digest }: Entry): Digest => ({
   prefix: prefixOfKey(wire.node),
   kind: wire.kind,
   seq,
-  mark: digest.subarray(0, MARK_BYTES)
+  mark: markOf(digest)
 })
 
 const refreshedOf = ({ wire, seq }: Entry): Refreshed => ({

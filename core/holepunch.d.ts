@@ -55,6 +55,7 @@ declare module 'hypercore' {
     signers: { publicKey: Buffer }[]
   }
   export default class Hypercore extends EventEmitter {
+    truncate(length: number): Promise<void>
     static key(manifest: HypercoreManifest): Buffer
     readonly key: Buffer
     readonly discoveryKey: Buffer
@@ -243,9 +244,11 @@ declare module 'autobase' {
     readonly _preopen: Promise<void> | null
     fastForwardTo: FastForwardTo | null
     readonly _viewStore: {
-      readonly byName: Map<string, unknown>
+      /** `moveTo` while it changes over: what is there, and its core. */
+      readonly byName: Map<string, { batch: Hypercore; moveTo: [Hypercore, Hypercore] | null }>
       findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
     }
+    _moveTo(): Promise<void>
   }
 }
 

@@ -36,6 +36,7 @@ import type { OpId } from './state/records.ts'
 import { survey } from './state/recover.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
+import { Strangers } from './strangers.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
 import { verifyProof, writeProof, type Proof } from './proof.ts'
 import type { InviteSet } from './state/invites.ts'
@@ -110,6 +111,7 @@ export class Mesh extends EventEmitter<{
   readonly #startedAt = bootNow()
   readonly #ended = new Map<string, { silentMs: number; at: number }>()
   readonly #observer: Observer
+  readonly #strangers = new Strangers()
   /** Who is a member and who no longer, as gossip was told. */
   #reviewed = ''
   #run: Run = { last: 'ended', era: '' }
@@ -704,6 +706,11 @@ export class Mesh extends EventEmitter<{
 
   #onTick(): void {
     if (++this.#ticks % ASK_TICKS === 0) this.oplog.ask()
+    // Who does not find itself in its view is no judge of others.
+    if (this.me !== null) {
+      const overdue = this.#strangers.overdue(this.links.all, this.#state.nodes, bootNow())
+      for (const { connection } of overdue) connection.destroy()
+    }
     this.#tellLinks()
     this.#checkAlive()
     this.#lookAround()

@@ -3,6 +3,7 @@
  * itself. Whoever appended then would write another op at a place that is taken, which no peer
  * forgives: its core would be forked for good. So it asks first, and takes its own ops back.
  */
+import { bootNow } from './clock.ts'
 import { sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 
@@ -31,7 +32,7 @@ const RETRY_MS = 2_000
 
 /** Resolves when this node may append: `alone` where nobody was met. */
 export async function untilOwnEnd(end: OwnEnd, signal: AbortSignal): Promise<'asked' | 'alone'> {
-  const started = performance.now()
+  const started = bootNow()
   while (!signal.aborted) {
     const known = await askAll(end)
     if (known.length > 0) {
@@ -39,7 +40,7 @@ export async function untilOwnEnd(end: OwnEnd, signal: AbortSignal): Promise<'as
       await takeBack(end, Math.max(...known, ...(await askAll(end))), signal)
       return 'asked'
     }
-    const left = ALONE_MS - (performance.now() - started)
+    const left = ALONE_MS - (bootNow() - started)
     if (left <= 0) break
     await nextLink(end, Math.min(left, RETRY_MS), signal)
   }

@@ -84,7 +84,7 @@ export async function isWhole(base: Base, timeoutMs: number): Promise<boolean> {
 }
 
 /**
- * Mends two things Autobase gets wrong once an order was forked, before the base is used.
+ * Mends three things Autobase gets wrong once an order was forked, before the base is used.
  *
  * Views are encrypted with keys that are numbered, and two forks give one number to different keys.
  * Autobase remembers keys by number only: a base that changed over would read and write with those
@@ -93,6 +93,9 @@ export async function isWhole(base: Base, timeoutMs: number): Promise<boolean> {
  * And a system core names the core of those keys as it was one change of indexers before, whose key
  * a base that fast-forwards over that change cannot derive: it would begin an empty one, and wait
  * for ever for what is not in it.
+ *
+ * And a view that is longer than the one it goes over to is cut while it moves: from then on it reads
+ * the new core's blocks from the old one. It is cut before.
  */
 export async function mend(base: Base): Promise<void> {
   const views = base._viewStore
@@ -102,6 +105,13 @@ export async function mend(base: Base): Promise<void> {
     const first = to !== null && to.manifestVersion >= 2 ? to.views[0] : undefined
     if (first?.key.equals(key) === true) return views.byName.get('_encryption') ?? null
     return find(key, ...rest)
+  }
+  const moveTo = base._moveTo.bind(base)
+  base._moveTo = async () => {
+    for (const { batch, moveTo: target } of views.byName.values()) {
+      if (target !== null && target[0].length < batch.length) await batch.truncate(target[0].length)
+    }
+    await moveTo()
   }
   await base._preopen
   const { encryption } = base
@@ -117,7 +127,7 @@ export async function mend(base: Base): Promise<void> {
 }
 
 /**
- * The third: a fork takes back the last entry of the system core to write it anew, which cannot be
+ * The fourth: a fork takes back the last entry of the system core to write it anew, which cannot be
  * where nothing was confirmed since the last change of indexers. Written after it, it says the same.
  */
 const { fork } = SystemView.prototype

@@ -161,6 +161,25 @@ test('gossip - after a lost disk a node goes on past what it said before', async
   t.is(at(again, 0).gossip.get(a.id, 'holds')?.body.digests.length, 1)
 })
 
+test('gossip - of two bodies under one number the author says which it means, whoever holds the other', async (t) => {
+  const bodies = [{ digests: [] }, { digests: [DIGEST] }]
+  for (const [now, before] of [bodies, [...bodies].reverse()]) {
+    const net = createGossipNet(3)
+    const a = at(net, 0)
+    const heard = net.stranger('stranger', 2)
+    await net.run(1000)
+    a.gossip.publish('holds', now as { digests: string[] })
+    // From before its disk lost that, heard by one who does not meet it.
+    const { seq = 0 } = a.gossip.get(a.id, 'holds') ?? {}
+    heard.send[0]?.(encode(wires, [record(a.keyPair, 'holds', seq, before)]))
+    await net.run(1000)
+    net.link(0, 1)
+    net.link(1, 2)
+    await net.run(3000)
+    for (const node of net.nodes) t.alike(node.gossip.get(a.id, 'holds')?.body, now)
+  }
+})
+
 test('gossip - two daemons with one key do not talk each other up', async (t) => {
   const net = createGossipNet(2)
   const [one] = createGossipNet(1).nodes as [GossipNode]

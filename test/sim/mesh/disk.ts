@@ -4,9 +4,9 @@
  * thread: so a seed gives the same run. It knows what was flushed: a power cut leaves that, and of
  * what was written since, a beginning.
  */
-import { closeSync, mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
 /** What the package's JavaScript asks of its native part. */
@@ -146,6 +146,13 @@ export class SimDisk {
     this.#databases.set(pathOf(to), fresh(tables, share(tables), []))
   }
 
+  /** A file was brought to the disk: where it is a store's log of writes, they are durable now. */
+  synced(path: string): void {
+    if (basename(path) !== LOG_FILE) return
+    const database = this.#databases.get(dirname(path))
+    if (database !== undefined) makeDurable(database)
+  }
+
   #native(): Native {
     const empty = Buffer.alloc(0)
     return {
@@ -164,8 +171,9 @@ export class SimDisk {
           if (!database.tables.has(name)) database.tables.set(name, new Table())
         }
         this.#databases.set(path, database)
-        // What is synced by path finds the directory, and nothing in it.
+        // What is synced by path finds the directory, and what it writes ahead in it.
         mkdirSync(path, { recursive: true })
+        writeFileSync(join(path, LOG_FILE), '')
         const life = this.#time.life
         database.slowMs = () => (life === null ? 0 : (this.#slow.get(life)?.() ?? 0))
         handle.database = database
@@ -180,8 +188,7 @@ export class SimDisk {
       flush: ({ database }: Handle, _family: string, request: unknown, done: Callback) => {
         if (database === null) return
         this.#answerWrite(database, () => {
-          database.durable = share(database.tables)
-          database.since = []
+          makeDurable(database)
           done.call(request, null)
         })
       },
@@ -315,6 +322,14 @@ export class SimDisk {
       for (const answer of answers) answer()
     })
   }
+}
+
+/** Where RocksDB writes ahead: empty here, there to be synced. */
+const LOG_FILE = '000001.log'
+
+function makeDurable(database: Database): void {
+  database.durable = share(database.tables)
+  database.since = []
 }
 
 const pathOf = (dir: string): string => join(dir, 'store', 'db')

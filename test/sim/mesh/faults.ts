@@ -1,5 +1,6 @@
 /** What befalls nodes and the paths between them. One more is one entry. */
 import { random as seeded, type Random } from '../../soak/random.ts'
+import { isTried } from './unsettled.ts'
 import type { World } from './world.ts'
 
 export interface Fault {
@@ -8,12 +9,6 @@ export interface Fault {
   /** Begins it; false where it cannot be now. All faults end at `mend`. */
   act(world: World, random: Random): boolean
 }
-
-/**
- * Off until a node that lost the end of its own core asks its peers for it before it appends: till
- * then a power cut may fork a core, which no invariant survives. `BRUME_SIM_POWER_CUTS=1` tries it.
- */
-const POWER_CUTS = process.env['BRUME_SIM_POWER_CUTS'] === '1'
 
 export const FAULTS: Fault[] = [
   {
@@ -81,7 +76,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'power cut',
-    weight: POWER_CUTS ? 2 : 0,
+    weight: isTried('power') ? 2 : 0,
     act(world, random) {
       if (world.awake.length < 2) return false
       const host = random.pick(world.awake)
@@ -144,6 +139,12 @@ export async function mend(world: World): Promise<void> {
   world.network.heal()
   world.network.conditions = { delayMs: 5, jitterMs: 2, loss: 0 }
   await wake(world)
+  // Whoever said goodbye and was not heard says it again.
+  for (const host of world.hosts) {
+    const me = host.up ? host.mesh.me : null
+    if (me?.state === 'removed' && me.removal === null) world.leave(host, false)
+  }
+  await world.finish()
 }
 
 /** Everyone is up and awake; the network stays as it is. */

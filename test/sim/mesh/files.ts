@@ -12,13 +12,14 @@ type Act = (...args: never[]) => unknown
 const PROMISED = ['readFile', 'writeFile', 'rename', 'mkdir', 'rm', 'cp', 'link', 'stat', 'readdir']
 const CALLED = ['open', 'close', 'read', 'write', 'fstat', 'stat', 'unlink', 'mkdir']
 
-export function installFiles(): void {
+/** `onSync` is told of every file whose data was brought to the disk. */
+export function installFiles(onSync: (path: string) => void): void {
   const sync = fs as unknown as Record<string, Act>
   const promises = fs.promises as unknown as Record<string, Act>
   const called = fs as unknown as Record<string, Act>
   for (const name of PROMISED) promises[name] = promised(sync[`${name}Sync`] as Act)
   promises['open'] = promised((path: string, flags: string, mode: number) =>
-    handleOf(fs.openSync(path, flags, mode))
+    handleOf(fs.openSync(path, flags, mode), () => onSync(path))
   )
   for (const name of CALLED) called[name] = withCallback(sync[`${name}Sync`] as Act)
   syncBuiltinESMExports()
@@ -58,11 +59,14 @@ const withCallback =
     })
   }
 
-const handleOf = (fd: number): object => ({
+const handleOf = (fd: number, onSync: () => void): object => ({
   fd,
   writeFile: promised((data: Buffer | string) => fs.writeFileSync(fd, data)),
   write: promised((data: Buffer) => ({ bytesWritten: fs.writeSync(fd, data) })),
   sync: promised(() => fs.fsyncSync(fd)),
-  datasync: promised(() => fs.fdatasyncSync(fd)),
+  datasync: promised(() => {
+    fs.fdatasyncSync(fd)
+    onSync()
+  }),
   close: promised(() => fs.closeSync(fd))
 })

@@ -11,6 +11,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { decodeMeshKey } from '../../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../../core/mesh.ts'
 import { openStore, type Store } from '../../../core/store.ts'
+import { leave } from '../../../apps/daemon/leave.ts'
 import { startNode, type RunningNode } from '../../../roles/node.ts'
 import { FakeEngine } from '../fake-engine.ts'
 import type { SimDisk } from './disk.ts'
@@ -24,6 +25,8 @@ export interface HostOptions {
   /** Of the whole simulation; each run of the node gets a directory of its own below. */
   root: string
   seed: number
+  /** How long a node must be alive to confirm the order. */
+  stableMs: number
   log: (life: Life) => Logger
   onFailed: (host: Host, error: unknown) => void
 }
@@ -37,6 +40,9 @@ interface Run {
   store: Store
   mesh: Mesh
   roles: RunningNode
+  /** Resolves when the process is gone: what it was about will not come to an end. */
+  gone: Promise<void>
+  end(): void
 }
 
 export class Host {
@@ -48,10 +54,14 @@ export class Host {
   inside = false
   /** Between two runs. */
   changing = false
+  /** Says goodbye, or ends what it runs. */
+  leaving = false
   skewMs = 0
   readonly #options: HostOptions
   #run: Run | null = null
   #runs = 0
+  /** Power cuts till now: each is followed by another boot. */
+  #boots = 0
   #dir: string
 
   constructor(name: string, options: HostOptions) {
@@ -86,6 +96,13 @@ export class Host {
   /** Runs `act` in this node's context: what it sets off belongs to this run of the node. */
   as<T>(act: () => T): T {
     return this.#options.time.as(this.#run?.life ?? null, act)
+  }
+
+  /** As `as`; resolves with nothing where this run of the node is killed amid it. */
+  async orGone<T>(act: () => Promise<T>): Promise<T | void> {
+    const run = this.#run
+    if (run === null) throw new Error(`${this.name} is down`)
+    return Promise.race([this.as(act), run.gone])
   }
 
   async make(): Promise<void> {
@@ -127,6 +144,28 @@ export class Host {
     this.changing = false
   }
 
+  /**
+   * As `brume leave` does: says so, ends what runs here, forgets. @throws BrumeError as
+   * `apps/daemon/leave.ts`; it stays then.
+   */
+  async leave(force: boolean): Promise<void> {
+    const run = this.#run
+    if (run === null || run.life.paused || this.leaving) return
+    this.leaving = true
+    try {
+      const member = { mesh: run.mesh, node: run.roles }
+      await this.orGone(() => leave(member, { force }, () => {}))
+      // It may have been killed amid it.
+      if (this.#run !== run) return
+      this.#run = null
+      this.inside = false
+      await this.#options.time.as(run.life, () => run.store.close())
+      run.life.dead = true
+    } finally {
+      this.leaving = false
+    }
+  }
+
   /** The wall clock jumps to so many ms off. */
   setClock(skewMs: number): void {
     this.skewMs = skewMs
@@ -156,10 +195,14 @@ export class Host {
     this.#run = null
     this.changing = true
     run.life.dead = true
+    run.end()
     const next = join(this.#options.root, `${this.name}.${++this.#runs}`)
     const { disk } = this.#options
     if (kept === 'all') disk.copy(run.dir, next)
-    else disk.copyDurable(run.dir, next, kept)
+    else {
+      this.#boots++
+      disk.copyDurable(run.dir, next, kept)
+    }
     await copyDir(run.dir, next)
     this.#dir = next
     await this.#bury(run)
@@ -177,7 +220,7 @@ export class Host {
   }
 
   async #start(enter: (components: MeshComponents) => Promise<Mesh>): Promise<void> {
-    const { time, network, log } = this.#options
+    const { time, network, stableMs, log } = this.#options
     const life: Life = { name: this.name, skewMs: this.skewMs, paused: false, dead: false }
     const dir = this.#dir
     this.changing = true
@@ -187,15 +230,19 @@ export class Host {
         await forgetCreation(dir)
         const identity = await loadIdentity(dir)
         const openSwarm: MeshComponents['openSwarm'] = (options) => network.open(life, options)
-        const components = { dir, store, identity, openSwarm, log: log(life) }
+        const boot = `boot ${this.#boots}`
+        const components = { dir, store, identity, openSwarm, boot, log: log(life) }
         const mesh = await enter(components).catch(async (error: unknown) => {
           await store.close()
           throw error
         })
         mesh.on('failed', (error) => this.#options.onFailed(this, error))
         const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
-        const roles = startNode({ mesh, dir, openEngine, log: log(life), version: '0.1.0' })
-        this.#run = { life, dir, store, mesh, roles }
+        const about = { version: '0.1.0', stableMs }
+        const roles = startNode({ mesh, dir, openEngine, log: log(life), ...about })
+        let end = (): void => {}
+        const gone = new Promise<void>((resolve) => (end = resolve))
+        this.#run = { life, dir, store, mesh, roles, gone, end }
         this.inside = true
       })
     } catch (error) {

@@ -8,11 +8,11 @@ import type { Logger } from '../../../core/logger.ts'
 import { random, type Random } from '../../soak/random.ts'
 import type { SimDisk } from './disk.ts'
 import { FAULTS, mend, wake } from './faults.ts'
-import { complaints } from './invariants.ts'
+import { complaints } from './invariants/index.ts'
 import { SimNetwork } from './network.ts'
-import { OPERATIONS } from './operations.ts'
+import { OPERATIONS } from './operations/index.ts'
 import { World } from './world.ts'
-import { realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
+import { realNow, realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
 
 export interface SimResult {
   seed: number
@@ -37,6 +37,8 @@ export interface SimOptions {
 /** From a heal, or the last change, until all must hold, in virtual ms. */
 const SETTLE_MS = 45_000
 const LOOK_EVERY_MS = 250
+/** In half of the worlds nobody comes to confirm beside the first node, as in the first minute. */
+const STABLE_MS = [60_000, 60_000, 4_000, 1_500]
 /** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
 const CALM_MS = 2_000
 /** And now and then longer than a handover waits. */
@@ -47,7 +49,7 @@ const LOOK_REAL_MS = 5_000
 
 export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
   const { time, disk } = options
-  const began = performance.now()
+  const began = realNow()
   const root = await mkdtemp(join(await scratch(), 'brume-sim-'))
   time.reset()
   disk.reset()
@@ -61,6 +63,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
     disk,
     root,
     seed,
+    stableMs: random(seed ^ 0x57ab).pick(STABLE_MS),
     log: (life) => logger(life, world, options),
     onFailed: (host, error) => world.broken.push(`${host.name} failed: ${sentenceOf(error)}`)
   })
@@ -96,7 +99,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
     nodes: world.hosts.length,
     acknowledged: world.acknowledged.length,
     virtualMs: Math.round(virtualMs),
-    realMs: Math.round(performance.now() - began),
+    realMs: Math.round(realNow() - began),
     healMs
   }
 }
@@ -130,6 +133,7 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
   }
   await world.finish()
   await settle(world)
+  world.founders = new Set(world.hosts.map(({ id }) => id))
 
   const rounds = choices.chance(0.3) ? 2 : 1
   for (let round = 0; round < rounds && world.broken.length === 0; round++) {
@@ -200,7 +204,7 @@ function choose<T extends { weight: number }>(table: readonly T[], own: Random):
 
 function logger(life: Life, world: World, { say }: SimOptions): Logger {
   const write = (level: string, fields: object, message?: string): void => {
-    const line = `${(world.time.now / 1000).toFixed(3)} ${life.name} ${level} ${message} ${JSON.stringify(fields)}`
+    const line = `${(world.time.now / 1000).toFixed(3)} ${life.name} ${level} ${message} ${JSON.stringify(fields, inWords)}`
     if (life.dead) return
     say?.(line)
     // An error in the log is one thing that an operator must see to: in a simulation none may be.
@@ -213,6 +217,9 @@ function logger(life: Life, world: World, { say }: SimOptions): Logger {
     error: (fields, message) => write('error', fields, message)
   }
 }
+
+const inWords = (_: string, value: unknown): unknown =>
+  value instanceof Error ? value.stack : value
 
 /** In memory where that is offered: what is on trial is not the disk. */
 async function scratch(): Promise<string> {

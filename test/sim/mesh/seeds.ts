@@ -27,5 +27,10 @@ export const KEPT: { seed: number; found: string }[] = [
     seed: 185,
     found:
       'let in by a node that was being removed, with a key that was being changed, a newcomer waited for ever for a view that nobody gave it'
+  },
+  {
+    seed: 1402,
+    found:
+      'a newcomer whose invite came to nothing, since its maker was no admin any more, kept its link and read on (`core/strangers.ts`)'
   }
 ]

@@ -1,5 +1,5 @@
 /**
- * Virtual time for one process: timers, `Date.now` and the boot clock are the simulation's, and time
+ * Virtual time for one process: timers, `Date.now`, `performance.now` and the boot clock are the simulation's, and time
  * goes on only when nothing is left to do at the present moment. Which node a timer belongs to is
  * known from the asynchronous context it was set in, so that one node can stand still, or be dead,
  * while the others go on.
@@ -9,6 +9,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
+import timers from 'node:timers/promises'
 
 /** One run of one node's process: what is set within it waits when it pauses, and ends when it dies. */
 export interface Life {
@@ -33,10 +34,14 @@ const BUSY = new Set([
 const QUIET_TURNS = 2
 
 const real = {
+  now: performance.now.bind(performance),
   setTimeout: globalThis.setTimeout,
   clearTimeout: globalThis.clearTimeout,
   setImmediate: globalThis.setImmediate
 }
+
+/** ms of the world outside. */
+export const realNow = (): number => real.now()
 
 /** Of the world outside: for deadlines of the simulation itself. */
 export const realTimeout = (ms: number, act: () => void): (() => void) => {
@@ -196,10 +201,14 @@ export class VirtualTime {
     const clear = (timer: unknown): void => {
       if (timer instanceof Timer) timer.cancelled = true
     }
-    const timers = { setTimeout: set(false), setInterval: set(true) }
-    Object.assign(globalThis, timers, { clearTimeout: clear, clearInterval: clear })
+    const setting = { setTimeout: set(false), setInterval: set(true) }
+    Object.assign(globalThis, setting, { clearTimeout: clear, clearInterval: clear })
     Date.now = () => FIRST_WALL_MS + Math.floor(this.#now) + (this.life?.skewMs ?? 0)
+    performance.now = () => this.#now
     os.uptime = () => (FIRST_BOOT_MS + this.#now) / 1000
+    // Without options, which nobody gives here.
+    timers.setTimeout = (ms, value) =>
+      new Promise((resolve) => setTimeout(() => resolve(value as never), ms))
     syncBuiltinESMExports()
     AbortSignal.timeout = (ms) => {
       const controller = new AbortController()

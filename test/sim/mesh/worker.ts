@@ -1,9 +1,17 @@
 /** `worker.ts [--log] SEED…`: runs these seeds, one JSON line each. Its process is theirs alone. */
+import { createRequire } from 'node:module'
 import { random } from '../../soak/random.ts'
 
 // What packages draw once, when they are loaded, is the same in every process.
 const drawn = random(0)
 Math.random = () => drawn.integer(2 ** 30) / 2 ** 30
+// Keys that are drawn decide what comes first among equals: they are the seed's too.
+const sodium = createRequire(import.meta.url)('sodium-native') as {
+  randombytes_buf(bytes: Buffer): void
+}
+sodium.randombytes_buf = (bytes) => {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor(Math.random() * 256)
+}
 
 const { installFiles } = await import('./files.ts')
 const { SimDisk } = await import('./disk.ts')
@@ -15,7 +23,7 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`)
 const verbose = args.includes('--log')
 const time = new VirtualTime()
 const disk = new SimDisk(time)
-installFiles()
+installFiles((path) => disk.synced(path))
 time.install()
 disk.install()
 for (const seed of args.filter((arg) => arg !== '--log').map(Number)) {

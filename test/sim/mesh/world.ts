@@ -7,17 +7,22 @@ import { Host, type HostOptions } from './host.ts'
 import type { SimNetwork } from './network.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
-export interface Acknowledged {
-  op: OpId
+/** An op an administrator gave, in the order they were given. */
+export interface Given {
+  op: Op
   author: Host
   what: string
+  /** Once it was acknowledged. */
+  id: OpId | null
 }
+
+export type Acknowledged = Given & { id: OpId }
 
 /** Longest that anything an administrator does may take, in virtual ms. */
 const PATIENCE_MS = 70_000
 
 /** Words that a newcomer, or who gives it a key, may hear amid what goes on here. */
-const REFUSALS = new Set([
+const REFUSALS = [
   'JOIN_TIMEOUT',
   'KEY_OLD',
   'KEY_UNKNOWN',
@@ -31,11 +36,27 @@ const REFUSALS = new Set([
   'INVITE_EXPIRED',
   'OP_REFUSED',
   'BUSY'
-])
+]
+
+/** What keeps a mesh from being recovered, or a node from leaving: it may be tried again. */
+const NOT_RECOVERED = [
+  'RECOVER_NEEDS_BLOCKS',
+  'RECOVER_FAILED',
+  'NOT_FORKED',
+  'OP_REFUSED',
+  'NODE_REMOVED',
+  'NOT_A_MEMBER'
+]
+const NOT_LEFT = ['ALONE', 'LAST_ADMIN', 'NOT_SPREAD', 'OP_REFUSED', 'NODE_REMOVED', 'NOT_A_MEMBER']
 
 export class World {
   readonly hosts: Host[] = []
-  readonly acknowledged: Acknowledged[] = []
+  readonly given: Given[] = []
+  /** Nodes whose rights somebody changed, or tried to, and nodes that somebody tried to remove. */
+  readonly demoted = new Set<string>()
+  readonly expelled = new Set<string>()
+  /** Who was in before anything happened: all others came in by keys that may have come to nothing. */
+  founders: ReadonlySet<string> = new Set()
   /** What was done, in words, with virtual seconds. */
   readonly steps: string[] = []
   readonly broken: string[] = []
@@ -52,6 +73,10 @@ export class World {
 
   get network(): SimNetwork {
     return this.options.network
+  }
+
+  get acknowledged(): Acknowledged[] {
+    return this.given.filter((given): given is Acknowledged => given.id !== null)
   }
 
   /** Those that are up and not standing still. */
@@ -100,23 +125,49 @@ export class World {
   }
 
   /** An administrator's ops on one host; the world goes on meanwhile. */
-  administer(host: Host, what: string, ops: Op[]): void {
+  administer(host: Host, what: string, ops: Op[] | (() => Promise<Op[]>)): void {
     this.say(`${host.name}: ${what}`)
     const { mesh } = host
-    const done = host
-      .as(() => mesh.append(ops))
-      .then((ids) => {
-        for (const op of ids) this.acknowledged.push({ op, author: host, what })
-      })
-      .catch((error: unknown) => {
-        // Others may have decided otherwise between the look and the op.
-        const codes = ['OP_REFUSED', 'NODE_REMOVED', 'NOT_A_MEMBER']
-        if (error instanceof BrumeError && codes.includes(error.code)) return
-        // Of a run that was ended meanwhile, nothing was promised.
-        if (!host.up || host.mesh !== mesh) return
-        this.broken.push(`${host.name}: ${what}: ${sentenceOf(error)}`)
-      })
+    const append = async (): Promise<void> => {
+      const list = Array.isArray(ops) ? ops : await ops()
+      const given = this.#give(host, what, list)
+      const ids = await mesh.append(list)
+      given.forEach((each, i) => (each.id = ids[i] ?? null))
+    }
+    const done = host.as(append).catch((error: unknown) => {
+      // Others may have decided otherwise between the look and the op.
+      if (isOneOf(error, ['OP_REFUSED', 'NODE_REMOVED', 'NOT_A_MEMBER'])) return
+      // Of a run that was ended meanwhile, nothing was promised.
+      if (!host.up || host.mesh !== mesh) return
+      this.broken.push(`${host.name}: ${what}: ${sentenceOf(error)}`)
+    })
     this.#track(done)
+  }
+
+  /** Goes on without the indexers that are lost, as one side of a split sees it. */
+  recover(host: Host, what: string): void {
+    const { mesh } = host
+    this.begin(`${host.name}: ${what}`, async () => {
+      try {
+        await host.orGone(() => mesh.recover())
+      } catch (error) {
+        if (isOneOf(error, NOT_RECOVERED)) this.say(`${host.name} does not recover: ${error.code}`)
+        else if (host.up && host.mesh === mesh) throw error
+      }
+    })
+  }
+
+  /** A node leaves for good; or stays, if the mesh has its reasons. */
+  leave(host: Host, force: boolean): void {
+    this.expelled.add(host.id)
+    this.begin(`${host.name} leaves${force ? ', whatever the others heard' : ''}`, async () => {
+      try {
+        await host.leave(force)
+      } catch (error) {
+        if (isOneOf(error, NOT_LEFT)) this.say(`${host.name} does not leave: ${error.code}`)
+        else if (host.up) throw error
+      }
+    })
   }
 
   /** Something that takes its time, while the world goes on. */
@@ -134,7 +185,7 @@ export class World {
       try {
         await host.join(await key())
       } catch (error) {
-        if (!(error instanceof BrumeError) || !REFUSALS.has(error.code)) throw error
+        if (!isOneOf(error, REFUSALS)) throw error
         this.say(`${host.name} is not let in: ${error.code}`)
       }
     })
@@ -160,11 +211,24 @@ export class World {
     return ended.value
   }
 
+  #give(author: Host, what: string, ops: Op[]): Given[] {
+    const given = ops.map((op): Given => ({ op, author, what, id: null }))
+    this.given.push(...given)
+    for (const op of ops) {
+      if (op.type === 'node.set' && op.role !== undefined) this.demoted.add(op.node)
+      if (op.type === 'node.rm') this.expelled.add(op.node)
+    }
+    return given
+  }
+
   #track(done: Promise<void>): void {
     this.#doing.add(done)
     void done.finally(() => this.#doing.delete(done))
   }
 }
+
+const isOneOf = (error: unknown, codes: string[]): error is BrumeError =>
+  error instanceof BrumeError && codes.includes(error.code)
 
 /** `to` is no member any more, or not yet, as `host` sees it; or `host` has gone itself. */
 function isShut(host: Host, to: Host): boolean {

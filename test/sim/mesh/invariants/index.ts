@@ -1,9 +1,12 @@
 /** What must hold in each connected part once it had time to settle, as complaints where it does not. */
 import { isDeepStrictEqual } from 'node:util'
-import { microserviceKey, slotKey } from '../../../core/state/state.ts'
-import { mayLead } from '../../../roles/controller/election.ts'
-import type { Host } from './host.ts'
-import type { World } from './world.ts'
+import { microserviceKey, slotKey } from '../../../../core/state/state.ts'
+import type { OpId } from '../../../../core/state/records.ts'
+import { mayLead } from '../../../../roles/controller/election.ts'
+import type { Host } from '../host.ts'
+import { edits } from './edits.ts'
+import { oneOrder } from './order.ts'
+import type { World } from '../world.ts'
 
 const KINDS = ['links', 'net', 'facts', 'status', 'holds'] as const
 
@@ -16,7 +19,8 @@ export async function complaints(world: World): Promise<string[]> {
   for (const part of parts) {
     // Nobody sends it any more what its view may lack.
     if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
-    late.push(...(await views(part)), ...(await ordered(world, part)), ...runs(world, part))
+    late.push(...(await views(part)), ...(await ordered(world, part)), ...oneOrder(part))
+    if (late.length === 0) late.push(...runs(world, part), ...(await edits(world, part)))
   }
   return [...late, ...removed(world, parts)]
 }
@@ -90,16 +94,20 @@ async function dumpOf(host: Host): Promise<{ text: string; records: Map<string, 
 async function ordered(world: World, part: Host[]): Promise<string[]> {
   const orders = await Promise.all(part.map((host) => host.mesh.oplog.order()))
   const found: string[] = []
-  for (const { op, author, what } of world.acknowledged) {
+  for (const { id, author, what } of world.acknowledged) {
     if (!part.includes(author)) continue
-    const dot = op.lastIndexOf('.')
-    const length = Number(op.slice(dot + 1))
     orders.forEach((order, i) => {
-      if ((order.get(op.slice(0, dot)) ?? 0) >= length) return
+      if (isIn(order, id)) return
       found.push(`${part[i]?.name} lacks what ${author.name} acknowledged: ${what}`)
     })
   }
   return found
+}
+
+/** Whether an op is in an order, as lengths by writer. */
+export function isIn(order: ReadonlyMap<string, number>, op: OpId): boolean {
+  const dot = op.lastIndexOf('.')
+  return (order.get(op.slice(0, dot)) ?? 0) >= Number(op.slice(dot + 1))
 }
 
 /**
