@@ -111,6 +111,12 @@ export class MeshDht extends HyperDHT {
     return connection
   }
 
+  /** Through no relay, and seen by nobody before it is open. */
+  connectDirectly(key: Buffer, keyPair: KeyPair): Connection {
+    const { addresses } = this.#options.routeTo(key)
+    return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough: null })
+  }
+
   /** Key of the relay at an address, null where none is known there. */
   relayAt(address: Address): Buffer | null {
     return this.#relays.get(`${address.host}:${address.port}`) ?? null

@@ -455,6 +455,8 @@ declare module 'hyperswarm' {
   export default class Hyperswarm extends EventEmitter {
     constructor(options: Record<string, unknown>)
     readonly dht: HyperDHT
+    /** Emits `connection` with what comes in, which the swarm takes as its own. */
+    readonly server: EventEmitter
     readonly connections: Set<Connection>
     join(topic: Buffer, options: { client: boolean; server: boolean }): Discovery
     joinPeer(key: Buffer): void

@@ -20,6 +20,7 @@ import {
 import { sentenceOf } from './errors.ts'
 import { isOnLan, Lan, lanAddresses, type LanFind } from './lan.ts'
 import type { Logger } from './logger.ts'
+import { punchAgainMs, whomToPunch, type PunchState } from './punch.ts'
 import { Relay, relayFor, relayKeyPair, type NatKind } from './relay.ts'
 
 export type { Connection } from 'hyperswarm'
@@ -132,6 +133,11 @@ interface Dialled extends DialState {
   lastError: string | null
 }
 
+/** Of what a dialler says in its handshake. */
+interface Knock {
+  relayThrough: object | null
+}
+
 interface Stranger {
   addresses: Address[]
 }
@@ -153,6 +159,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #strangers = new Map<string, Stranger>()
   readonly #wanted = new Set<string>()
   readonly #dials = new Map<string, Dialled>()
+  readonly #punches = new Map<string, PunchState>()
+  #punching: Connection | null = null
   /** Addresses heard on the LAN, and when. */
   readonly #heard = new Map<string, { address: Address; at: number }>()
   #discovery: Discovery | null = null
@@ -194,7 +202,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       // The dialer counts; Hyperswarm must not hold back what it is asked for.
       maxPeers: Infinity,
       maxParallel: 4 * (MAX_DIALS + MAX_NEAR_DIALS),
-      firewall: (key: Buffer, payload: unknown) => this.#onKnock(toId(key), payload !== null)
+      firewall: (key: Buffer, knock: Knock | null) => this.#onKnock(toId(key), knock)
     })
     this.#swarm.on('connection', (connection: Connection) => this.#onConnection(connection))
     this.#swarm.on('error', (error: Error) =>
@@ -276,13 +284,19 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const raw = connection.rawStream
     const at = { host: raw?.remoteHost ?? '', port: raw?.remotePort ?? 0 }
     const address = `${at.host}:${at.port}`
-    const relay = this.#dht.relayAt(at)
-    const peer = this.#world.members.get(toId(connection.remotePublicKey))
-    if (relay !== null && peer?.reachability?.relayKey !== toId(relay)) {
-      return { kind: 'relayed', relayKey: toId(relay), address }
-    }
+    const relayKey = this.#relayOf(connection)
+    if (relayKey !== null) return { kind: 'relayed', relayKey, address }
     const near = isOnLan(at.host, networkInterfaces())
     return { kind: near ? 'lan' : 'direct', relayKey: null, address }
+  }
+
+  /** Id of the key of the relay it goes through; null where it goes through none. */
+  #relayOf({ rawStream, remotePublicKey }: Connection): string | null {
+    if (rawStream === null) return null
+    const relay = this.#dht.relayAt({ host: rawStream.remoteHost, port: rawStream.remotePort })
+    const peer = this.#world.members.get(toId(remotePublicKey))
+    // It may be a relay itself, and this the link with it.
+    return relay === null || peer?.reachability?.relayKey === toId(relay) ? null : toId(relay)
   }
 
   dialOf(nodeId: string): DialReport | null {
@@ -309,6 +323,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       if (timer !== null) clearTimeout(timer)
     this.#relay.stop()
     for (const { connection } of this.#dials.values()) connection?.destroy()
+    this.#punching?.destroy()
     for (const connection of this.#swarm.connections) connection.destroy()
     // Unannouncing asks the DHT, which may be out of reach: worth a second, no more.
     const gently = this.#swarm.destroy().catch((error: unknown) => {
@@ -345,11 +360,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /**
    * Before a connection that comes in: a dial of mine that hangs at an address that is no more would
-   * make Hyperswarm turn it down as the second one. Never rejects: that would ban the key.
+   * make Hyperswarm turn it down as the second one. Not so a punch at random ports, which takes long
+   * and which another of the same pair only disturbs. Never rejects: that would ban the key.
    */
-  #onKnock(id: string, incoming: boolean): boolean {
-    const dial = incoming ? this.#dials.get(id) : undefined
-    if (dial && dial.connection !== null && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
+  #onKnock(id: string, knock: Knock | null): boolean {
+    const dial = knock === null ? undefined : this.#dials.get(id)
+    if (!dial || dial.connection === null) return false
+    const isSecondPunch = knock?.relayThrough === null && this.#isRandom(id)
+    if (!isSecondPunch && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
       dial.connection.destroy(new Error('the other end was faster'))
     }
     return false
@@ -386,7 +404,63 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const spare = linkToDrop({ self: this.#self, members: candidates, links })
     if (spare !== null) this.emit('spare', spare)
     this.#forgetDials(connected)
-    this.#wake(Math.max(50, wakeAt - now))
+    this.#wake(Math.max(50, Math.min(wakeAt, this.#punchRelayed(now)) - now))
+  }
+
+  /** Begins to make a relayed link direct where one is due. @returns when to look again */
+  #punchRelayed(now: number): number {
+    const connections = new Map(
+      [...this.#swarm.connections].map((each) => [toId(each.remotePublicKey), each])
+    )
+    const relayed = this.#world.links.flatMap(({ id, calls }) => {
+      const connection = connections.get(id)
+      if (connection === undefined || this.#relayOf(connection) === null) return []
+      return [{ id, calls, nat: this.#natOf(id) }]
+    })
+    const ids = new Set(relayed.map(({ id }) => id))
+    for (const id of this.#punches.keys()) if (!ids.has(id)) this.#punches.delete(id)
+    for (const id of ids) {
+      if (!this.#punches.has(id)) this.#punches.set(id, { tries: 0, nextAt: now + againMs(0) })
+    }
+    const { id, wakeAt } = whomToPunch({
+      self: { id: this.#self, nat: this.#natKind() },
+      now,
+      relayed,
+      tried: this.#punches,
+      punching: this.#punching !== null
+    })
+    const key = id === null ? null : fromId(id)
+    if (id !== null && key !== null) this.#punch(id, key)
+    return wakeAt
+  }
+
+  #punch(id: string, key: Buffer): void {
+    const connection = this.#dht.connectDirectly(key, this.#options.keyPair)
+    this.#punching = connection
+    const timer = setTimeout(() => connection.destroy(), RANDOM_DIAL_MS)
+    let reason: Error | null = null
+    const end = (): void => {
+      clearTimeout(timer)
+      connection.off('error', onError)
+      this.#punching = null
+      this.#wake(0)
+    }
+    const onError = (error: Error): void => void (reason = error)
+    const onClose = (): void => {
+      const tries = (this.#punches.get(id)?.tries ?? 0) + 1
+      this.#punches.set(id, { tries, nextAt: bootNow() + againMs(tries) })
+      const error = reason === null ? 'it hung up' : sentenceOf(reason)
+      this.#log.debug({ node: id, error, tries }, 'a relayed link stays relayed')
+      end()
+    }
+    connection.on('error', onError)
+    connection.once('close', onClose)
+    connection.once('open', () => {
+      connection.off('close', onClose)
+      end()
+      // As the other end does: the relayed one is older and goes.
+      this.#swarm.server.emit('connection', connection)
+    })
   }
 
   #begin(id: string): void {
@@ -453,10 +527,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     backoffMs(attempts, this.#world.members.has(id), Math.random())
 
   #dialMs(id: string): number {
-    const theirs = this.#world.members.get(id)?.reachability?.nat
-    const random = this.#natKind() === 'symmetric' || theirs === 'symmetric'
-    return random && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
+    return this.#isRandom(id) && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
   }
+
+  /** A punch there has to guess ports. */
+  #isRandom = (id: string): boolean =>
+    this.#natKind() === 'symmetric' || this.#natOf(id) === 'symmetric'
+
+  #natOf = (id: string): NatKind => this.#world.members.get(id)?.reachability?.nat ?? 'unknown'
 
   #forgetDials(connected: ReadonlySet<string>): void {
     for (const [id, { startedAt }] of this.#dials) {
@@ -677,6 +755,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     return this.#dht.port === 0 ? 'symmetric' : 'easy'
   }
 }
+
+const againMs = (tries: number): number => punchAgainMs(tries, Math.random())
 
 /** Hyperswarm's word for the second connection to one peer. */
 const DUPLICATE = 'Duplicate connection'
