@@ -85,13 +85,17 @@ export interface DialReport {
   nextInMs: number | null
 }
 
-/** Connections at once, those of strangers included, who have 10 s to show an admission. */
+/** Connections at once, those of strangers included. */
 const MAX_CONNECTIONS = 40
+/** Of strangers that came by themselves; they have 10 s to show an admission. Members come in besides. */
+const MAX_VISITORS = 16
 /** Dials of addresses just heard on the LAN take milliseconds, and wait for no others. */
 const MAX_NEAR_DIALS = 3
 /** A dial through a relay or to an easy NAT is up or failed within it; a random punch takes longer. */
 const DIAL_MS = 12_000
 const RANDOM_DIAL_MS = 40_000
+/** A punch that works at all has mostly worked within it. */
+const PUNCHED_MS = 1_000
 /** A connection this young that ends counts as a dial that failed: the other end refuses. */
 const STEADY_MS = 10_000
 /** What was heard on the LAN is good for. */
@@ -130,6 +134,8 @@ export type Connections = Pick<
 
 interface Dialled extends DialState {
   connection: Connection | null
+  /** It was begun with one. */
+  hasRelay: boolean
   lastError: string | null
 }
 
@@ -194,7 +200,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       topic: options.topic,
       nodeKey: options.keyPair.publicKey,
       routeTo: (key) => this.#routeTo(toId(key)),
-      onDial: (key, connection) => this.#onDial(toId(key), connection)
+      onDial: (key, connection, hasRelay) => this.#onDial(toId(key), connection, hasRelay)
     })
     this.#swarm = new Hyperswarm({
       keyPair: options.keyPair,
@@ -340,12 +346,24 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     connection.on('error', (error: Error) =>
       this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
     )
-    if (this.#swarm.connections.size > MAX_CONNECTIONS && !connection.isInitiator) {
+    if (!connection.isInitiator && !this.#hasRoomFor(id)) {
       connection.destroy()
       return
     }
     connection.once('close', () => this.#onEnd(id, bootNow() - openedAt))
     this.emit('connection', connection, id)
+  }
+
+  /** For one that came in and is counted already. */
+  #hasRoomFor(id: string): boolean {
+    const { members } = this.#world
+    const isVisitor = (other: string): boolean => !members.has(other)
+    const { connections } = this.#swarm
+    if (!isVisitor(id)) return connections.size <= MAX_CONNECTIONS + MAX_VISITORS
+    const came = [...connections].filter(
+      (each) => !each.isInitiator && isVisitor(toId(each.remotePublicKey))
+    )
+    return came.length <= MAX_VISITORS && connections.size <= MAX_CONNECTIONS
   }
 
   /** Lost is dialled again a second later; who hangs up soon, as after a dial that failed. */
@@ -401,10 +419,21 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       dials: this.#dials
     })
     for (const { id } of dials) this.#begin(id)
+    this.#relayHanging(now)
     const spare = linkToDrop({ self: this.#self, members: candidates, links })
     if (spare !== null) this.emit('spare', spare)
     this.#forgetDials(connected)
     this.#wake(Math.max(50, Math.min(wakeAt, this.#punchRelayed(now)) - now))
+  }
+
+  /** A newcomer dials before it hears of relays: what hangs then is begun anew with one. */
+  #relayHanging(now: number): void {
+    for (const [id, { connection, startedAt, hasRelay }] of this.#dials) {
+      if (connection === null || startedAt === null || hasRelay) continue
+      const waitMs = startedAt + PUNCHED_MS - now
+      if (waitMs > 0) this.#wake(waitMs)
+      else if (this.#routeTo(id).relayThrough !== null) connection.destroy(new Error(RELAY_KNOWN))
+    }
   }
 
   /** Begins to make a relayed link direct where one is due. @returns when to look again */
@@ -473,8 +502,9 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (dial.startedAt === null) this.#swarm.leavePeer(key)
   }
 
-  #onDial(id: string, connection: Connection): void {
+  #onDial(id: string, connection: Connection, hasRelay: boolean): void {
     const dial = this.#dialled(id)
+    dial.hasRelay = hasRelay
     dial.startedAt = bootNow()
     dial.connection = connection
     const timer = setTimeout(() => {
@@ -509,8 +539,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     dial.lastError = reason === null ? 'it hung up' : sentenceOf(reason)
     // Both ends dialled at once, and this was the one too many: the other one comes, or is dialled.
     const crossed = dial.lastError === DUPLICATE
-    if (!crossed) dial.attempts++
-    dial.nextAt = bootNow() + (crossed ? 300 : this.#backoff(id, dial.attempts))
+    const again = dial.lastError === RELAY_KNOWN
+    if (!crossed && !again) dial.attempts++
+    const waitMs = again ? 0 : crossed ? 300 : this.#backoff(id, dial.attempts)
+    dial.nextAt = bootNow() + waitMs
     this.#log.debug({ node: id, error: dial.lastError, attempts: dial.attempts }, 'a dial failed')
     this.#wake(0)
   }
@@ -518,7 +550,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   #dialled(id: string): Dialled {
     const known = this.#dials.get(id)
     if (known !== undefined) return known
-    const fresh = { attempts: 0, nextAt: 0, startedAt: null, connection: null, lastError: null }
+    const fresh = {
+      attempts: 0,
+      nextAt: 0,
+      startedAt: null,
+      connection: null,
+      hasRelay: false,
+      lastError: null
+    }
     this.#dials.set(id, fresh)
     return fresh
   }
@@ -757,6 +796,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 }
 
 const againMs = (tries: number): number => punchAgainMs(tries, Math.random())
+
+const RELAY_KNOWN = 'a relay is known now'
 
 /** Hyperswarm's word for the second connection to one peer. */
 const DUPLICATE = 'Duplicate connection'
