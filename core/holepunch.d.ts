@@ -316,6 +316,7 @@ declare module 'protomux' {
     send(message: T): boolean
   }
   export interface Channel {
+    readonly protocol: string
     readonly opened: boolean
     readonly closed: boolean
     readonly drained: boolean
@@ -338,6 +339,8 @@ declare module 'protomux' {
     }): Channel | null
     pair(options: { protocol: string; id?: Buffer | null }, callback: () => void): void
     unpair(options: { protocol: string; id?: Buffer | null }): void
+    /** Channels that are open here. */
+    [Symbol.iterator](): Iterator<Channel>
   }
 }
 

@@ -97,7 +97,7 @@ test(
     await pathTo(left, 'n4', isMoved)
     t.comment(`relayed by another ${Math.round(performance.now() - killedMs)} ms after the kill`)
     await pathTo(right, 'n3', isMoved)
-    await other.json('node', 'label', left.name, 'still=here')
+    t.is((await other.brume('node', 'label', left.name, 'still=here')).code, 4)
     const labelled = (all: NodeJson[]): boolean =>
       all.some(({ name, labels }) => name === left.name && labels['still'] === 'here')
     await right.until<NodeJson[]>(['nodes'], labelled)
