@@ -87,6 +87,11 @@ export interface DialReport {
 
 /** Connections at once, those of strangers included. */
 const MAX_CONNECTIONS = 40
+/**
+ * Who comes speaks first. A connection is taken when the other end asks for it, which may have given
+ * up meanwhile: dials of both ends that crossed leave such ones behind, and they bar the next dial.
+ */
+const SILENT_MS = 2_000
 /** Of strangers that came by themselves; they have 10 s to show an admission. Members come in besides. */
 const MAX_VISITORS = 16
 /** Dials of addresses just heard on the LAN take milliseconds, and wait for no others. */
@@ -350,7 +355,13 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       connection.destroy()
       return
     }
-    connection.once('close', () => this.#onEnd(id, bootNow() - openedAt))
+    const silent = setTimeout(() => {
+      if (connection.rawBytesRead === 0) connection.destroy(new Error('it says nothing'))
+    }, SILENT_MS)
+    connection.once('close', () => {
+      clearTimeout(silent)
+      this.#onEnd(id, bootNow() - openedAt)
+    })
     this.emit('connection', connection, id)
   }
 
@@ -384,8 +395,12 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   #onKnock(id: string, knock: Knock | null): boolean {
     const dial = knock === null ? undefined : this.#dials.get(id)
     if (!dial || dial.connection === null) return false
+    // Of two ends that let go for each other none would be left; Hyperswarm itself lets the dial of
+    // the lower key go.
+    const key = fromId(id)
+    const yields = key !== null && Buffer.compare(this.#options.keyPair.publicKey, key) > 0
     const isSecondPunch = knock?.relayThrough === null && this.#isRandom(id)
-    if (!isSecondPunch && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
+    if (yields && !isSecondPunch && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
       dial.connection.destroy(new Error('the other end was faster'))
     }
     return false
@@ -428,11 +443,15 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** A newcomer dials before it hears of relays: what hangs then is begun anew with one. */
   #relayHanging(now: number): void {
-    for (const [id, { connection, startedAt, hasRelay }] of this.#dials) {
+    for (const [id, dial] of this.#dials) {
+      const { connection, startedAt, hasRelay } = dial
       if (connection === null || startedAt === null || hasRelay) continue
       const waitMs = startedAt + PUNCHED_MS - now
       if (waitMs > 0) this.#wake(waitMs)
-      else if (this.#routeTo(id).relayThrough !== null) connection.destroy(new Error(RELAY_KNOWN))
+      else if (this.#routeTo(id).relayThrough !== null) {
+        dial.nextAt = now
+        connection.destroy(new Error(RELAY_KNOWN))
+      }
     }
   }
 
@@ -539,10 +558,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     dial.lastError = reason === null ? 'it hung up' : sentenceOf(reason)
     // Both ends dialled at once, and this was the one too many: the other one comes, or is dialled.
     const crossed = dial.lastError === DUPLICATE
-    const again = dial.lastError === RELAY_KNOWN
+    const again = dial.lastError === RELAY_KNOWN || dial.lastError === MOVED
     if (!crossed && !again) dial.attempts++
-    const waitMs = again ? 0 : crossed ? 300 : this.#backoff(id, dial.attempts)
-    dial.nextAt = bootNow() + waitMs
+    // Who let it go said when the next one is due.
+    if (!again) dial.nextAt = bootNow() + (crossed ? 300 : this.#backoff(id, dial.attempts))
     this.#log.debug({ node: id, error: dial.lastError, attempts: dial.attempts }, 'a dial failed')
     this.#wake(0)
   }
@@ -569,9 +588,12 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     return this.#isRandom(id) && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
   }
 
-  /** A punch there has to guess ports. */
-  #isRandom = (id: string): boolean =>
-    this.#natKind() === 'symmetric' || this.#natOf(id) === 'symmetric'
+  /** A punch there has to guess ports: not on a LAN, whatever the few nodes there say of routers. */
+  #isRandom(id: string): boolean {
+    if (this.#natKind() !== 'symmetric' && this.#natOf(id) !== 'symmetric') return false
+    const interfaces = networkInterfaces()
+    return !this.#routeTo(id).addresses.some(({ host }) => isOnLan(host, interfaces))
+  }
 
   #natOf = (id: string): NatKind => this.#world.members.get(id)?.reachability?.nat ?? 'unknown'
 
@@ -660,7 +682,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const first = this.#world.members.size === 0 || (isMember && this.#self < id)
     const ms = first ? 0 : 700
     dial.nextAt = bootNow() + ms
-    if (dial.connection !== null) return (dial.connection.destroy(new Error('it moved')), undefined)
+    if (dial.connection !== null) return (dial.connection.destroy(new Error(MOVED)), undefined)
     if (ms > 0) return this.#wake(ms)
     const running = [...this.#dials.values()].filter(({ startedAt }) => startedAt !== null).length
     if (running < MAX_DIALS + MAX_NEAR_DIALS && !this.#isConnected(id)) this.#begin(id)
@@ -797,6 +819,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
 const againMs = (tries: number): number => punchAgainMs(tries, Math.random())
 
+const MOVED = 'it moved'
 const RELAY_KNOWN = 'a relay is known now'
 
 /** Hyperswarm's word for the second connection to one peer. */
