@@ -31,7 +31,7 @@ export interface MeshDhtOptions {
   nodeKey: Buffer
   routeTo(key: Buffer): Route
   /** Sees every dial of a node before it begins. */
-  onDial(key: Buffer, connection: Connection): void
+  onDial(key: Buffer, connection: Connection, hasRelay: boolean): void
 }
 
 /** Any number that is no command of HyperDHT's. */
@@ -107,8 +107,14 @@ export class MeshDht extends HyperDHT {
     }
     const relayAddresses = addresses.length > 0 ? addresses : options.relayAddresses
     const connection = super.connect(key, { ...options, relayAddresses, relayThrough })
-    this.#options.onDial(key, connection)
+    this.#options.onDial(key, connection, relayThrough !== null)
     return connection
+  }
+
+  /** Through no relay, and seen by nobody before it is open. */
+  connectDirectly(key: Buffer, keyPair: KeyPair): Connection {
+    const { addresses } = this.#options.routeTo(key)
+    return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough: null })
   }
 
   /** Key of the relay at an address, null where none is known there. */

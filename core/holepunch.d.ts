@@ -327,6 +327,7 @@ declare module 'protomux' {
     send(message: T): boolean
   }
   export interface Channel {
+    readonly protocol: string
     readonly opened: boolean
     readonly closed: boolean
     readonly drained: boolean
@@ -349,6 +350,8 @@ declare module 'protomux' {
     }): Channel | null
     pair(options: { protocol: string; id?: Buffer | null }, callback: () => void): void
     unpair(options: { protocol: string; id?: Buffer | null }): void
+    /** Channels that are open here. */
+    [Symbol.iterator](): Iterator<Channel>
   }
 }
 
@@ -466,6 +469,8 @@ declare module 'hyperswarm' {
   export default class Hyperswarm extends EventEmitter {
     constructor(options: Record<string, unknown>)
     readonly dht: HyperDHT
+    /** Emits `connection` with what comes in, which the swarm takes as its own. */
+    readonly server: EventEmitter
     readonly connections: Set<Connection>
     join(topic: Buffer, options: { client: boolean; server: boolean }): Discovery
     joinPeer(key: Buffer): void

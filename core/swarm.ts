@@ -20,6 +20,7 @@ import {
 import { sentenceOf } from './errors.ts'
 import { isOnLan, Lan, lanAddresses, type LanFind } from './lan.ts'
 import type { Logger } from './logger.ts'
+import { punchAgainMs, whomToPunch, type PunchState } from './punch.ts'
 import { Relay, relayFor, relayKeyPair, type NatKind } from './relay.ts'
 
 export type { Connection } from 'hyperswarm'
@@ -84,13 +85,22 @@ export interface DialReport {
   nextInMs: number | null
 }
 
-/** Connections at once, those of strangers included, who have 10 s to show an admission. */
+/** Connections at once, those of strangers included. */
 const MAX_CONNECTIONS = 40
+/**
+ * Who comes speaks first. A connection is taken when the other end asks for it, which may have given
+ * up meanwhile: dials of both ends that crossed leave such ones behind, and they bar the next dial.
+ */
+const SILENT_MS = 2_000
+/** Of strangers that came by themselves; they have 10 s to show an admission. Members come in besides. */
+const MAX_VISITORS = 16
 /** Dials of addresses just heard on the LAN take milliseconds, and wait for no others. */
 const MAX_NEAR_DIALS = 3
 /** A dial through a relay or to an easy NAT is up or failed within it; a random punch takes longer. */
 const DIAL_MS = 12_000
 const RANDOM_DIAL_MS = 40_000
+/** A punch that works at all has mostly worked within it. */
+const PUNCHED_MS = 1_000
 /** A connection this young that ends counts as a dial that failed: the other end refuses. */
 const STEADY_MS = 10_000
 /** What was heard on the LAN is good for. */
@@ -129,7 +139,14 @@ export type Connections = Pick<
 
 interface Dialled extends DialState {
   connection: Connection | null
+  /** It was begun with one. */
+  hasRelay: boolean
   lastError: string | null
+}
+
+/** Of what a dialler says in its handshake. */
+interface Knock {
+  relayThrough: object | null
 }
 
 interface Stranger {
@@ -153,6 +170,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #strangers = new Map<string, Stranger>()
   readonly #wanted = new Set<string>()
   readonly #dials = new Map<string, Dialled>()
+  readonly #punches = new Map<string, PunchState>()
+  #punching: Connection | null = null
   /** Addresses heard on the LAN, and when. */
   readonly #heard = new Map<string, { address: Address; at: number }>()
   #discovery: Discovery | null = null
@@ -186,7 +205,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       topic: options.topic,
       nodeKey: options.keyPair.publicKey,
       routeTo: (key) => this.#routeTo(toId(key)),
-      onDial: (key, connection) => this.#onDial(toId(key), connection)
+      onDial: (key, connection, hasRelay) => this.#onDial(toId(key), connection, hasRelay)
     })
     this.#swarm = new Hyperswarm({
       keyPair: options.keyPair,
@@ -194,7 +213,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       // The dialer counts; Hyperswarm must not hold back what it is asked for.
       maxPeers: Infinity,
       maxParallel: 4 * (MAX_DIALS + MAX_NEAR_DIALS),
-      firewall: (key: Buffer, payload: unknown) => this.#onKnock(toId(key), payload !== null)
+      firewall: (key: Buffer, knock: Knock | null) => this.#onKnock(toId(key), knock)
     })
     this.#swarm.on('connection', (connection: Connection) => this.#onConnection(connection))
     this.#swarm.on('error', (error: Error) =>
@@ -276,13 +295,19 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const raw = connection.rawStream
     const at = { host: raw?.remoteHost ?? '', port: raw?.remotePort ?? 0 }
     const address = `${at.host}:${at.port}`
-    const relay = this.#dht.relayAt(at)
-    const peer = this.#world.members.get(toId(connection.remotePublicKey))
-    if (relay !== null && peer?.reachability?.relayKey !== toId(relay)) {
-      return { kind: 'relayed', relayKey: toId(relay), address }
-    }
+    const relayKey = this.#relayOf(connection)
+    if (relayKey !== null) return { kind: 'relayed', relayKey, address }
     const near = isOnLan(at.host, networkInterfaces())
     return { kind: near ? 'lan' : 'direct', relayKey: null, address }
+  }
+
+  /** Id of the key of the relay it goes through; null where it goes through none. */
+  #relayOf({ rawStream, remotePublicKey }: Connection): string | null {
+    if (rawStream === null) return null
+    const relay = this.#dht.relayAt({ host: rawStream.remoteHost, port: rawStream.remotePort })
+    const peer = this.#world.members.get(toId(remotePublicKey))
+    // It may be a relay itself, and this the link with it.
+    return relay === null || peer?.reachability?.relayKey === toId(relay) ? null : toId(relay)
   }
 
   dialOf(nodeId: string): DialReport | null {
@@ -309,6 +334,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       if (timer !== null) clearTimeout(timer)
     this.#relay.stop()
     for (const { connection } of this.#dials.values()) connection?.destroy()
+    this.#punching?.destroy()
     for (const connection of this.#swarm.connections) connection.destroy()
     // Unannouncing asks the DHT, which may be out of reach: worth a second, no more.
     const gently = this.#swarm.destroy().catch((error: unknown) => {
@@ -325,12 +351,30 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     connection.on('error', (error: Error) =>
       this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
     )
-    if (this.#swarm.connections.size > MAX_CONNECTIONS && !connection.isInitiator) {
+    if (!connection.isInitiator && !this.#hasRoomFor(id)) {
       connection.destroy()
       return
     }
-    connection.once('close', () => this.#onEnd(id, bootNow() - openedAt))
+    const silent = setTimeout(() => {
+      if (connection.rawBytesRead === 0) connection.destroy(new Error('it says nothing'))
+    }, SILENT_MS)
+    connection.once('close', () => {
+      clearTimeout(silent)
+      this.#onEnd(id, bootNow() - openedAt)
+    })
     this.emit('connection', connection, id)
+  }
+
+  /** For one that came in and is counted already. */
+  #hasRoomFor(id: string): boolean {
+    const { members } = this.#world
+    const isVisitor = (other: string): boolean => !members.has(other)
+    const { connections } = this.#swarm
+    if (!isVisitor(id)) return connections.size <= MAX_CONNECTIONS + MAX_VISITORS
+    const came = [...connections].filter(
+      (each) => !each.isInitiator && isVisitor(toId(each.remotePublicKey))
+    )
+    return came.length <= MAX_VISITORS && connections.size <= MAX_CONNECTIONS
   }
 
   /** Lost is dialled again a second later; who hangs up soon, as after a dial that failed. */
@@ -345,11 +389,18 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /**
    * Before a connection that comes in: a dial of mine that hangs at an address that is no more would
-   * make Hyperswarm turn it down as the second one. Never rejects: that would ban the key.
+   * make Hyperswarm turn it down as the second one. Not so a punch at random ports, which takes long
+   * and which another of the same pair only disturbs. Never rejects: that would ban the key.
    */
-  #onKnock(id: string, incoming: boolean): boolean {
-    const dial = incoming ? this.#dials.get(id) : undefined
-    if (dial && dial.connection !== null && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
+  #onKnock(id: string, knock: Knock | null): boolean {
+    const dial = knock === null ? undefined : this.#dials.get(id)
+    if (!dial || dial.connection === null) return false
+    // Of two ends that let go for each other none would be left; Hyperswarm itself lets the dial of
+    // the lower key go.
+    const key = fromId(id)
+    const yields = key !== null && Buffer.compare(this.#options.keyPair.publicKey, key) > 0
+    const isSecondPunch = knock?.relayThrough === null && this.#isRandom(id)
+    if (yields && !isSecondPunch && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
       dial.connection.destroy(new Error('the other end was faster'))
     }
     return false
@@ -383,10 +434,81 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       dials: this.#dials
     })
     for (const { id } of dials) this.#begin(id)
+    this.#relayHanging(now)
     const spare = linkToDrop({ self: this.#self, members: candidates, links })
     if (spare !== null) this.emit('spare', spare)
     this.#forgetDials(connected)
-    this.#wake(Math.max(50, wakeAt - now))
+    this.#wake(Math.max(50, Math.min(wakeAt, this.#punchRelayed(now)) - now))
+  }
+
+  /** A newcomer dials before it hears of relays: what hangs then is begun anew with one. */
+  #relayHanging(now: number): void {
+    for (const [id, dial] of this.#dials) {
+      const { connection, startedAt, hasRelay } = dial
+      if (connection === null || startedAt === null || hasRelay) continue
+      const waitMs = startedAt + PUNCHED_MS - now
+      if (waitMs > 0) this.#wake(waitMs)
+      else if (this.#routeTo(id).relayThrough !== null) {
+        dial.nextAt = now
+        connection.destroy(new Error(RELAY_KNOWN))
+      }
+    }
+  }
+
+  /** Begins to make a relayed link direct where one is due. @returns when to look again */
+  #punchRelayed(now: number): number {
+    const connections = new Map(
+      [...this.#swarm.connections].map((each) => [toId(each.remotePublicKey), each])
+    )
+    const relayed = this.#world.links.flatMap(({ id, calls }) => {
+      const connection = connections.get(id)
+      if (connection === undefined || this.#relayOf(connection) === null) return []
+      return [{ id, calls, nat: this.#natOf(id) }]
+    })
+    const ids = new Set(relayed.map(({ id }) => id))
+    for (const id of this.#punches.keys()) if (!ids.has(id)) this.#punches.delete(id)
+    for (const id of ids) {
+      if (!this.#punches.has(id)) this.#punches.set(id, { tries: 0, nextAt: now + againMs(0) })
+    }
+    const { id, wakeAt } = whomToPunch({
+      self: { id: this.#self, nat: this.#natKind() },
+      now,
+      relayed,
+      tried: this.#punches,
+      punching: this.#punching !== null
+    })
+    const key = id === null ? null : fromId(id)
+    if (id !== null && key !== null) this.#punch(id, key)
+    return wakeAt
+  }
+
+  #punch(id: string, key: Buffer): void {
+    const connection = this.#dht.connectDirectly(key, this.#options.keyPair)
+    this.#punching = connection
+    const timer = setTimeout(() => connection.destroy(), RANDOM_DIAL_MS)
+    let reason: Error | null = null
+    const end = (): void => {
+      clearTimeout(timer)
+      connection.off('error', onError)
+      this.#punching = null
+      this.#wake(0)
+    }
+    const onError = (error: Error): void => void (reason = error)
+    const onClose = (): void => {
+      const tries = (this.#punches.get(id)?.tries ?? 0) + 1
+      this.#punches.set(id, { tries, nextAt: bootNow() + againMs(tries) })
+      const error = reason === null ? 'it hung up' : sentenceOf(reason)
+      this.#log.debug({ node: id, error, tries }, 'a relayed link stays relayed')
+      end()
+    }
+    connection.on('error', onError)
+    connection.once('close', onClose)
+    connection.once('open', () => {
+      connection.off('close', onClose)
+      end()
+      // As the other end does: the relayed one is older and goes.
+      this.#swarm.server.emit('connection', connection)
+    })
   }
 
   #begin(id: string): void {
@@ -399,8 +521,9 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (dial.startedAt === null) this.#swarm.leavePeer(key)
   }
 
-  #onDial(id: string, connection: Connection): void {
+  #onDial(id: string, connection: Connection, hasRelay: boolean): void {
     const dial = this.#dialled(id)
+    dial.hasRelay = hasRelay
     dial.startedAt = bootNow()
     dial.connection = connection
     const timer = setTimeout(() => {
@@ -435,8 +558,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     dial.lastError = reason === null ? 'it hung up' : sentenceOf(reason)
     // Both ends dialled at once, and this was the one too many: the other one comes, or is dialled.
     const crossed = dial.lastError === DUPLICATE
-    if (!crossed) dial.attempts++
-    dial.nextAt = bootNow() + (crossed ? 300 : this.#backoff(id, dial.attempts))
+    const again = dial.lastError === RELAY_KNOWN || dial.lastError === MOVED
+    if (!crossed && !again) dial.attempts++
+    // Who let it go said when the next one is due.
+    if (!again) dial.nextAt = bootNow() + (crossed ? 300 : this.#backoff(id, dial.attempts))
     this.#log.debug({ node: id, error: dial.lastError, attempts: dial.attempts }, 'a dial failed')
     this.#wake(0)
   }
@@ -444,7 +569,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   #dialled(id: string): Dialled {
     const known = this.#dials.get(id)
     if (known !== undefined) return known
-    const fresh = { attempts: 0, nextAt: 0, startedAt: null, connection: null, lastError: null }
+    const fresh = {
+      attempts: 0,
+      nextAt: 0,
+      startedAt: null,
+      connection: null,
+      hasRelay: false,
+      lastError: null
+    }
     this.#dials.set(id, fresh)
     return fresh
   }
@@ -453,10 +585,17 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     backoffMs(attempts, this.#world.members.has(id), Math.random())
 
   #dialMs(id: string): number {
-    const theirs = this.#world.members.get(id)?.reachability?.nat
-    const random = this.#natKind() === 'symmetric' || theirs === 'symmetric'
-    return random && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
+    return this.#isRandom(id) && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
   }
+
+  /** A punch there has to guess ports: not on a LAN, whatever the few nodes there say of routers. */
+  #isRandom(id: string): boolean {
+    if (this.#natKind() !== 'symmetric' && this.#natOf(id) !== 'symmetric') return false
+    const interfaces = networkInterfaces()
+    return !this.#routeTo(id).addresses.some(({ host }) => isOnLan(host, interfaces))
+  }
+
+  #natOf = (id: string): NatKind => this.#world.members.get(id)?.reachability?.nat ?? 'unknown'
 
   #forgetDials(connected: ReadonlySet<string>): void {
     for (const [id, { startedAt }] of this.#dials) {
@@ -543,7 +682,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const first = this.#world.members.size === 0 || (isMember && this.#self < id)
     const ms = first ? 0 : 700
     dial.nextAt = bootNow() + ms
-    if (dial.connection !== null) return (dial.connection.destroy(new Error('it moved')), undefined)
+    if (dial.connection !== null) return (dial.connection.destroy(new Error(MOVED)), undefined)
     if (ms > 0) return this.#wake(ms)
     const running = [...this.#dials.values()].filter(({ startedAt }) => startedAt !== null).length
     if (running < MAX_DIALS + MAX_NEAR_DIALS && !this.#isConnected(id)) this.#begin(id)
@@ -677,6 +816,11 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     return this.#dht.port === 0 ? 'symmetric' : 'easy'
   }
 }
+
+const againMs = (tries: number): number => punchAgainMs(tries, Math.random())
+
+const MOVED = 'it moved'
+const RELAY_KNOWN = 'a relay is known now'
 
 /** Hyperswarm's word for the second connection to one peer. */
 const DUPLICATE = 'Duplicate connection'

@@ -67,6 +67,70 @@ test(
 )
 
 test(
+  'net - the relay of a link dies: it goes on through another, by itself',
+  { timeout: 120_000 },
+  async (t) => {
+    const lab = await createLab(
+      {
+        lans: [
+          { router: 'symmetric', hosts: 1 },
+          { router: 'symmetric', hosts: 1 }
+        ],
+        open: 3
+      },
+      t
+    )
+    const { nodes } = await createFleet(t, lab, { engines: false, on: [2, 3, 0, 1] })
+    const [first, second, left, right] = nodes as [FleetNode, FleetNode, FleetNode, FleetNode]
+    for (const node of [left, right]) {
+      const relays = (rows: NetJson[]): boolean =>
+        ['n1', 'n2'].every((name) => row(rows, name)?.nat === 'open')
+      await node.until<NetJson[]>(['net'], relays)
+    }
+    const before = await pathTo(left, 'n4', ({ path }) => path === 'relayed')
+    t.ok(['n1', 'n2'].includes(before.via ?? ''), before.why)
+    const [carrier, other] = before.via === 'n1' ? [first, second] : [second, first]
+
+    await carrier.kill()
+    const killedMs = performance.now()
+    const isMoved = ({ path, via }: NetJson): boolean => path === 'relayed' && via === other.name
+    await pathTo(left, 'n4', isMoved)
+    t.comment(`relayed by another ${Math.round(performance.now() - killedMs)} ms after the kill`)
+    await pathTo(right, 'n3', isMoved)
+    t.is((await other.brume('node', 'label', left.name, 'still=here')).code, 4)
+    const labelled = (all: NodeJson[]): boolean =>
+      all.some(({ name, labels }) => name === left.name && labels['still'] === 'here')
+    await right.until<NodeJson[]>(['nodes'], labelled)
+  }
+)
+
+test(
+  'net - a link that had to be relayed is direct soon after its routers can be punched',
+  { timeout: 120_000 },
+  async (t) => {
+    const lab = await createLab(
+      {
+        lans: [
+          { router: 'leaky', hosts: 1 },
+          { router: 'leaky', hosts: 1 }
+        ],
+        open: 2
+      },
+      t
+    )
+    const { nodes } = await createFleet(t, lab, { engines: false, on: [2, 0, 1] })
+    const [, left] = nodes as [FleetNode, FleetNode]
+    const relayed = await pathTo(left, 'n3', ({ path }) => path === 'relayed')
+    t.is(relayed.via, 'n1')
+    await Promise.all([lab.mend(0), lab.mend(1)])
+    const mendedMs = performance.now()
+    const direct = await pathTo(left, 'n3', ({ path }) => path === 'direct', 60_000)
+    t.comment(`direct ${Math.round(performance.now() - mendedMs)} ms later`)
+    t.is(direct.why, 'punched: both NATs keep ports')
+  }
+)
+
+test(
   'net - a LAN with no internet and no bootstrap: nodes join, part, and merge',
   { timeout: 180_000 },
   async (t) => {

@@ -62,6 +62,8 @@ export interface Lab {
   part(hosts: number[]): Promise<void>
   /** A firewall on host `i` that lets nothing in but answers. */
   deny(i: number): Promise<void>
+  /** Makes the leaky router of LAN `i` an easy one. */
+  mend(i: number): Promise<void>
   /** So much of what host `i` gets is lost, 0 to 1. */
   lose(i: number, share: number): Promise<void>
   /** May be called twice. */
@@ -183,6 +185,9 @@ export async function createLab(
         '-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT'
       ])
     },
+    async mend(i) {
+      await iptables(`${prefix}r${i + 1}`, [`-A INPUT ${FOREIGN}`])
+    },
     async lose(i, share) {
       const at = prefix + (names[i] as string)
       await iptables(at, ['-F INPUT'])
@@ -253,14 +258,15 @@ async function addRouter(prefix: string, lab: number, i: number, kind: RouterKin
     'link set br0 up'
   ])
   await inside(name, 'sysctl', ['-qw', 'net.ipv4.ip_forward=1'])
-  const foreign = '-i pub0 -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP'
   await iptables(name, [
     `-t nat -A POSTROUTING -o pub0 -j MASQUERADE${kind === 'symmetric' ? ' --random-fully' : ''}`,
-    `-A FORWARD ${foreign}`,
+    `-A FORWARD ${FOREIGN}`,
     // Without it the kernel takes a first punch for its own, and gives the answer another port.
-    ...(kind === 'leaky' ? [] : [`-A INPUT ${foreign}`])
+    ...(kind === 'leaky' ? [] : [`-A INPUT ${FOREIGN}`])
   ])
 }
+
+const FOREIGN = '-i pub0 -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP'
 
 async function plugIn(prefix: string, name: string, place: Place): Promise<void> {
   const port = `p${name.slice(1)}`

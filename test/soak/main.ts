@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
 import { kill } from './kill.ts'
+import { meet } from './meet.ts'
 import { net } from './net.ts'
 import { sim } from './sim.ts'
 
@@ -30,6 +31,8 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
     const image = socket === null ? null : BUSYBOX
     return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
   },
+  meet: ({ times, seed }) => meet({ times: times ?? 20, seed, say }),
+
   sim: ({ times, seed }) => {
     const seeds = Array.from({ length: times ?? 2_000 }, (_, i) => seed + i)
     return sim({ seeds, say, verbose: times === 1 && process.env['BRUME_SIM_LOG'] !== undefined })
