@@ -20,7 +20,8 @@ const NODES = 5
 /** n4 and n5; the DHT is on the other side. */
 const MINORITY = [3, 4]
 const SPLIT_MS = 60_000
-const LOOK_MS = 50
+/** Each look is an answer of all applications, by a daemon that is busy with them. */
+const LOOK_MS = 250
 const GIVE_UP_MS = 300_000
 
 export const heal = declare<HealResults>({

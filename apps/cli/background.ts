@@ -27,7 +27,7 @@ const ANSWER_MS = 30_000
 const STOP_MS = 30_000
 
 /** Keeps a daemon at the memory it needs instead of the memory there is. */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+const NODE_FLAGS = ['--max-semi-space-size=2']
 const NODE_ENV = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' }
 
 /** This very program, as `brume daemon`; `--data DIR` is to be added. */
