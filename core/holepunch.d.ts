@@ -245,7 +245,15 @@ declare module 'autobase' {
     fastForwardTo: FastForwardTo | null
     readonly _viewStore: {
       /** `moveTo` while it changes over: what is there, and its core. */
-      readonly byName: Map<string, { batch: Hypercore; moveTo: [Hypercore, Hypercore] | null }>
+      readonly byName: Map<
+        string,
+        {
+          batch: Hypercore & {
+            readonly manifest: { readonly prologue: { readonly length: number } | null } | null
+          }
+          moveTo: [Hypercore, Hypercore] | null
+        }
+      >
       findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
     }
     _moveTo(): Promise<void>

@@ -109,7 +109,10 @@ export async function mend(base: Base): Promise<void> {
   const moveTo = base._moveTo.bind(base)
   base._moveTo = async () => {
     for (const { batch, moveTo: target } of views.byName.values()) {
-      if (target !== null && target[0].length < batch.length) await batch.truncate(target[0].length)
+      // What a core begins with cannot be cut off it.
+      const first = batch.manifest?.prologue?.length ?? 0
+      const length = target?.[0].length ?? batch.length
+      if (length < batch.length && length >= first) await batch.truncate(length)
     }
     await moveTo()
   }
