@@ -22,7 +22,8 @@ const DOORS: Record<string, string[]> = {
   'protomux-wakeup': ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
-  hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts'],
+  // preload.ts: no range requests for blocks of a view that this node makes itself.
+  hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts', 'core/preload.ts'],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.
   protomux: [
