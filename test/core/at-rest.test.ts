@@ -3,29 +3,20 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import test from 'brittle'
 import type { HoldsBody } from '../../core/gossip-records.ts'
-import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import { createMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
+import { specWith } from '../helpers/spec.ts'
 
 const MARKER = 'a-secret-nobody-reads-from-the-disk'
 
 test('at rest - env, gossip and bundles are on no disk in the clear', async (t) => {
   const { nodes } = await createMesh(2, t)
   const [a, b] = nodes as [MeshNode, MeshNode]
-  const spec: MicroserviceSpec = {
+  const spec = specWith({
     image: null,
-    images: {},
     files: await a.mesh.bundles.put(Readable.from([Buffer.from(`bundle ${MARKER}`)])),
     command: [],
-    env: { KEY: MARKER },
-    labels: {},
-    ports: [],
-    resources: { cpus: null, memoryBytes: null },
-    replicas: 1,
-    node: null,
-    constraints: [],
-    restart: 'always',
-    healthcheck: null
-  }
+    env: { KEY: MARKER }
+  })
   const app = { application: 'app', over: null, at: 0 }
   await a.mesh.append([
     { type: 'application.set', name: 'app', over: null, at: 0 },

@@ -1,4 +1,4 @@
-import test from 'brittle'
+import test, { type Assert } from 'brittle'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,11 +63,7 @@ test('view tracker - however a view grows and is cut back, its state is that of 
 })
 
 test('view tracker - what did not change is shared; an unchanged view gives the same state', async (t) => {
-  const { store, close } = await temporaryStore()
-  t.teardown(close)
-  const view = beeOn(store.get({ name: 'view' }))
-  await view.ready()
-  const tracker = new ViewTracker()
+  const { view, tracker } = await tracked(t)
   await view.put('application/a', { name: 'a' })
   await view.put('node/x', { id: 'x', name: 'x', ordinal: 0 })
   const first = await readBy(tracker, view)
@@ -81,11 +77,7 @@ test('view tracker - what did not change is shared; an unchanged view gives the 
 })
 
 test('view tracker - a read that fails changes nothing', async (t) => {
-  const { store, close } = await temporaryStore()
-  t.teardown(close)
-  const view = beeOn(store.get({ name: 'view' }))
-  await view.ready()
-  const tracker = new ViewTracker()
+  const { view, tracker } = await tracked(t)
   await view.put('application/a', { name: 'a' })
   const broken = view.snapshot()
   await broken.close()
@@ -94,14 +86,24 @@ test('view tracker - a read that fails changes nothing', async (t) => {
   await view.close()
 })
 
+async function tracked(t: Assert): Promise<{ view: Bee; tracker: ViewTracker }> {
+  const { store, close } = await temporaryStore()
+  t.teardown(close)
+  const view = beeOn(store.get({ name: 'view' }))
+  await view.ready()
+  return { view, tracker: new ViewTracker() }
+}
+
 type Truncatable = Hypercore & { truncate(length: number): Promise<void> }
 
-const beeOn = (core: Hypercore): View & { put: Put; del: Del } =>
+type Bee = View & { put: Put; del: Del }
+
+const beeOn = (core: Hypercore): Bee =>
   new Hyperbee<unknown>(core, {
     extension: false,
     keyEncoding: 'utf-8',
     valueEncoding: 'json'
-  }) as View & { put: Put; del: Del }
+  }) as Bee
 
 type Put = (key: string, value: unknown) => Promise<void>
 type Del = (key: string) => Promise<void>

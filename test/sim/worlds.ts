@@ -15,6 +15,7 @@ import {
 } from '../../core/state/state.ts'
 import { emptyState } from '../../core/state/read.ts'
 import type { Plan, PlaceInput } from '../../roles/controller/place.ts'
+import { specWith } from '../helpers/spec.ts'
 
 export const MIB = 2 ** 20
 
@@ -37,31 +38,12 @@ export function node(id: string, over: Partial<NodeRecord> = {}): NodeRecord {
   }
 }
 
-export function spec(over: Partial<MicroserviceSpec> = {}): MicroserviceSpec {
-  return {
-    image: 'local/node:20',
-    images: {},
-    files: null,
-    command: ['node', 'server.js'],
-    env: {},
-    labels: {},
-    ports: [],
-    resources: { cpus: null, memoryBytes: null },
-    replicas: 1,
-    node: null,
-    constraints: [],
-    restart: 'always',
-    healthcheck: null,
-    ...over
-  }
-}
-
 export function microservice(
   name: string,
   over: Partial<MicroserviceSpec> = {},
   revision = 'r1'
 ): MicroserviceRecord {
-  return { application: 'app', name, spec: spec(over), revision, op: 'a.1', by: 'a', at: 0 }
+  return { application: 'app', name, spec: specWith(over), revision, op: 'a.1', by: 'a', at: 0 }
 }
 
 export function facts(over: Partial<FactsBody> = {}): FactsBody {

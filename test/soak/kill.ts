@@ -19,6 +19,7 @@ import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import { dockerContainers, processes, type Containers, type Running } from './containers.ts'
 import { startDaemons, type TestDaemon } from './daemons.ts'
 import { random, type Random } from './random.ts'
+import { specWith } from '../helpers/spec.ts'
 
 export interface KillOptions {
   times: number
@@ -427,21 +428,13 @@ function specOf(
   { image }: KillOptions,
   { replicas, node, generation }: { replicas: number; node: string | null; generation: number }
 ): MicroserviceSpec {
-  return {
+  return specWith({
     image,
-    images: {},
-    files: null,
     command: SLEEP,
     env: { GENERATION: String(generation) },
-    labels: {},
-    ports: [],
-    resources: { cpus: null, memoryBytes: null },
     replicas,
-    node,
-    constraints: [],
-    restart: 'always',
-    healthcheck: null
-  }
+    node
+  })
 }
 
 async function until(ms: number, holds: () => Promise<boolean>): Promise<void> {

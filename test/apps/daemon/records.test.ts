@@ -17,23 +17,10 @@ import { BrumeError } from '../../../core/errors.ts'
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import { createMesh, untilState, type MeshNode } from '../../helpers/mesh.ts'
 import { Switchboard } from '../../helpers/switchboard.ts'
+import { specWith } from '../../helpers/spec.ts'
 
-const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec => ({
-  image: 'local/web:1',
-  images: {},
-  files: null,
-  command: [],
-  env: {},
-  labels: {},
-  ports: [],
-  resources: { cpus: null, memoryBytes: null },
-  replicas: 1,
-  node: null,
-  constraints: [],
-  restart: 'always',
-  healthcheck: null,
-  ...fields
-})
+const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec =>
+  specWith({ image: 'local/web:1', command: [], ...fields })
 
 /** Asks the routes of a node as its socket does. */
 function ask<T>(node: MeshNode, method: string, path: string, body?: unknown): Promise<T> {

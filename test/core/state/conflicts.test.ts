@@ -17,28 +17,15 @@ import { microserviceThing, type MicroserviceSpec } from '../../../core/state/mi
 import { putBack } from '../../../core/state/put-back.ts'
 import { members, type Member } from '../../helpers/members.ts'
 import { order, type Order } from '../../helpers/memory-view.ts'
+import { specWith } from '../../helpers/spec.ts'
 
 const RUNS = { numRuns: 150 }
 const at = 1
 const WHO = members('secret', 'pi1', 'pi2', 'pi3', 'pi4') as [Member, Member, Member, Member]
 const [A, B, C, D] = WHO
 
-const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec => ({
-  image: 'local/x:1',
-  images: {},
-  files: null,
-  command: [],
-  env: {},
-  labels: {},
-  ports: [],
-  resources: { cpus: null, memoryBytes: null },
-  replicas: 1,
-  node: null,
-  constraints: [],
-  restart: 'always',
-  healthcheck: null,
-  ...fields
-})
+const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec =>
+  specWith({ image: 'local/x:1', command: [], ...fields })
 
 /** What one member did, as its oplog has it: ops that were appended together stay together. */
 interface Step {

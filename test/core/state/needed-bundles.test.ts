@@ -4,35 +4,25 @@ import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import { KEPT_BACK, neededBundles } from '../../../core/state/needed-bundles.ts'
 import { members, type Member } from '../../helpers/members.ts'
 import { order } from '../../helpers/memory-view.ts'
+import { specWith } from '../../helpers/spec.ts'
 
 const at = 1
 const [A, B] = members('secret', 'pi1', 'pi2') as [Member, Member]
 
-const spec = (digest: string | null): MicroserviceSpec => ({
-  image: 'local/x:1',
-  images: {},
-  files:
-    digest === null
-      ? null
-      : {
-          digest: digest.repeat(64),
-          bytes: 1,
-          core: 'c'.repeat(64),
-          blockOffset: digest.charCodeAt(0),
-          blockLength: 1,
-          byteOffset: 0
-        },
-  command: [],
-  env: {},
-  labels: {},
-  ports: [],
-  resources: { cpus: null, memoryBytes: null },
-  replicas: 1,
-  node: null,
-  constraints: [],
-  restart: 'always',
-  healthcheck: null
-})
+const spec = (digest: string | null): MicroserviceSpec =>
+  specWith({
+    files:
+      digest === null
+        ? null
+        : {
+            digest: digest.repeat(64),
+            bytes: 1,
+            core: 'c'.repeat(64),
+            blockOffset: digest.charCodeAt(0),
+            blockLength: 1,
+            byteOffset: 0
+          }
+  })
 
 test('needed bundles - those of now, the last versions before, and both sides of a conflict', async (t) => {
   const it = order(A.writer)

@@ -6,27 +6,14 @@ import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import type { Role } from '../../../core/state/state.ts'
 import { members, type Member } from '../../helpers/members.ts'
 import { order, type Order } from '../../helpers/memory-view.ts'
+import { specWith } from '../../helpers/spec.ts'
 
 const RUNS = { numRuns: 300 }
 const REVISION = 'a'.repeat(16)
 const at = 1
 
-const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec => ({
-  image: 'local/x:1',
-  images: {},
-  files: null,
-  command: ['run'],
-  env: {},
-  labels: {},
-  ports: [],
-  resources: { cpus: null, memoryBytes: null },
-  replicas: 2,
-  node: null,
-  constraints: [],
-  restart: 'always',
-  healthcheck: null,
-  ...fields
-})
+const spec = (fields: Partial<MicroserviceSpec> = {}): MicroserviceSpec =>
+  specWith({ image: 'local/x:1', command: ['run'], replicas: 2, ...fields })
 
 const place = (slot: number, node: string, term: number): Op => ({
   type: 'placement.set',

@@ -7,6 +7,7 @@ import { keys } from '../../../core/state/keys.ts'
 import type { NodeRecord } from '../../../core/state/state.ts'
 import { members, type Member } from '../../helpers/members.ts'
 import { order, type Order } from '../../helpers/memory-view.ts'
+import { specWith } from '../../helpers/spec.ts'
 
 const AUTHORS = [
   'admin',
@@ -113,21 +114,7 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
 
 const INVITE = toId(createKeyPair(Buffer.alloc(32, 7)).publicKey)
 
-const SPEC = {
-  image: 'local/x:1',
-  images: {},
-  files: null,
-  command: [],
-  env: {},
-  labels: {},
-  ports: [],
-  resources: { cpus: null, memoryBytes: null },
-  replicas: 1,
-  node: null,
-  constraints: [],
-  restart: 'always',
-  healthcheck: null
-}
+const SPEC = specWith({ image: 'local/x:1', command: [] })
 
 for (const [type, { by, op }] of Object.entries(RIGHTS)) {
   test(`rights - ${type} is for ${by.join(', ') || 'nobody'}`, async (t) => {

@@ -7,27 +7,9 @@ import type {
   PlacementRecord,
   State
 } from '../../../core/state/state.ts'
+import { specWith } from '../../helpers/spec.ts'
 
 export const SELF = 'self'
-
-export function spec(over: Partial<MicroserviceSpec> = {}): MicroserviceSpec {
-  return {
-    image: 'local/node:20',
-    images: {},
-    files: null,
-    command: ['node', 'server.js'],
-    env: {},
-    labels: {},
-    ports: [],
-    resources: { cpus: null, memoryBytes: null },
-    replicas: 1,
-    node: null,
-    constraints: [],
-    restart: 'always',
-    healthcheck: null,
-    ...over
-  }
-}
 
 export const HEALTHCHECK = {
   command: ['check'],
@@ -53,7 +35,7 @@ export function view(
     const record: MicroserviceRecord = {
       application: 'demo',
       name,
-      spec: spec(over),
+      spec: specWith(over),
       revision,
       op: `set-${revision}`,
       by: SELF,

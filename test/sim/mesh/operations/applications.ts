@@ -4,6 +4,7 @@ import type { MicroserviceSpec } from '../../../../core/state/microservices.ts'
 import { putBack } from '../../../../core/state/put-back.ts'
 import type { Random } from '../../../soak/random.ts'
 import { at, ZONES, type Operation } from './operation.ts'
+import { specWith } from '../../../helpers/spec.ts'
 
 const APPLICATIONS = ['shop', 'office']
 const MICROSERVICES = ['web', 'db', 'job']
@@ -115,20 +116,10 @@ export const applications: Operation[] = [
   }
 ]
 
-function randomSpec(random: Random): MicroserviceSpec {
-  return {
-    image: 'local/node:20',
-    images: {},
-    files: null,
+const randomSpec = (random: Random): MicroserviceSpec =>
+  specWith({
     command: [],
     env: { VERSION: String(random.integer(3)) },
-    labels: {},
-    ports: [],
-    resources: { cpus: null, memoryBytes: null },
     replicas: random.chance(0.15) ? 'all' : random.integer(4),
-    node: null,
-    constraints: random.chance(0.3) ? [`zone=${random.pick(ZONES)}`] : [],
-    restart: 'always',
-    healthcheck: null
-  }
-}
+    constraints: random.chance(0.3) ? [`zone=${random.pick(ZONES)}`] : []
+  })
