@@ -80,8 +80,8 @@ export async function joinMesh(
     const mesh = new Mesh(components, membership, { swarm, greetings })
     try {
       // Who let it in may be gone before it gave the view: others need not take it.
-      await Promise.race([mesh.open(), ended(deadline, () => nobody(mesh.links.ids.length))])
-      await untilAdmitted(mesh, deadline)
+      const entering = mesh.open().then(() => untilAdmitted(mesh))
+      await Promise.race([entering, ended(deadline, () => nobody(mesh.links.ids.length))])
       return mesh
     } catch (error) {
       // Half in is not in: the next join starts anew, and the admission made now is not lost on it.
@@ -197,16 +197,16 @@ function knock(
 const refused = ({ code, message, next }: Refusal): BrumeError =>
   new BrumeError(code, `a member refused this node: ${message}`, next === undefined ? {} : { next })
 
-/** Rejects once the signal aborts. */
+/** Rejects once the signal is aborted. */
 const ended = (signal: AbortSignal, why: () => Error): Promise<never> =>
   new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(why()), { once: true })
+    if (signal.aborted) reject(why())
+    else signal.addEventListener('abort', () => reject(why()), { once: true })
   })
 
-async function untilAdmitted(mesh: Mesh, deadline: AbortSignal): Promise<void> {
+async function untilAdmitted(mesh: Mesh): Promise<void> {
   while (!mesh.oplog.writable || mesh.me === null) {
-    if (deadline.aborted) throw nobody(mesh.links.ids.length)
-    await new Promise<void>((resolve, reject) => {
+    await new Promise<void>((resolve) => {
       const done = (): void => {
         mesh.off('view', done)
         mesh.oplog.off('writable', done)
@@ -214,9 +214,6 @@ async function untilAdmitted(mesh: Mesh, deadline: AbortSignal): Promise<void> {
       }
       mesh.once('view', done)
       mesh.oplog.once('writable', done)
-      deadline.addEventListener('abort', () => reject(nobody(mesh.links.ids.length)), {
-        once: true
-      })
     })
   }
 }

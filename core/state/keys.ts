@@ -40,7 +40,7 @@ export const keys = {
   lease: 'lease/current',
   claim: (node: string) => `claim/${node}`,
 
-  /** What is read on demand only: `readState` ends before it. */
+  /** What is read on demand only: a State has nothing of it. */
   onDemand: '~',
   asides: '~aside/',
   aside: ({ noun, name }: Thing) => `~aside/${noun}/${name}`,
