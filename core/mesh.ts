@@ -494,6 +494,7 @@ export class Mesh extends EventEmitter<{
         // A base that was opened anew hears nothing of peers it was not there to greet.
         for (const { connection } of this.links.all) connection.destroy()
       },
+      refuse: (why) => this.oplog.refuseAppends(why),
       peers: () => this.links.ids,
       ask: async (node) =>
         (await this.channel.ask<{ length: number }>(node, 'own-length', null)).length,

@@ -56,6 +56,8 @@ const NEEDS_BLOCKS_MS = 20_000
 /** A base that hangs on a block nobody has does not come to an end. */
 const SETTLE_MS = 10_000
 const FORKED_MS = 2_000
+/** A peer that has a block sends it in less. */
+const BLOCK_MS = 5_000
 const LOOK_MS = 20
 const FORK_KEY = 'brume/fork'
 const FORKING_KEY = 'brume/forking'
@@ -100,7 +102,7 @@ export class Oplog extends EventEmitter<{
   #closed = false
   /** Own blocks when it was held, or opened since. */
   #ownAtHold = 0
-  #held: { until: Promise<void>; release(): void } | null = null
+  #held: { until: Promise<void>; release(): void; refuse(why: Error): void } | null = null
   readonly #snapshots = new Set<View>()
   readonly #tracker = new ViewTracker()
 
@@ -117,9 +119,20 @@ export class Oplog extends EventEmitter<{
   hold(): void {
     if (this.#held !== null) return
     let release = (): void => {}
-    const until = new Promise<void>((resolve) => (release = resolve))
-    this.#held = { until, release }
+    let refuse = (_why: Error): void => {}
+    const until = new Promise<void>((resolve, reject) => {
+      release = resolve
+      refuse = reject
+    })
+    // Told to who appends; most of the time nobody does.
+    until.catch(() => {})
+    this.#held = { until, release, refuse }
     this.#ownAtHold = this.#ownLength()
+  }
+
+  /** While it is held, who appends gets this instead of waiting. */
+  refuseAppends(why: Error): void {
+    this.#held?.refuse(why)
   }
 
   release(): void {
@@ -128,7 +141,11 @@ export class Oplog extends EventEmitter<{
     this.#base.ack(true).catch((error: unknown) => this.emit('error', error as Error))
   }
 
-  /** Resolves while nothing holds it. */
+  /**
+   * Resolves while nothing holds it.
+   *
+   * @throws what `refuseAppends` was given.
+   */
   async mayAppend(): Promise<void> {
     while (this.#held !== null) await this.#held.until
   }
@@ -149,7 +166,12 @@ export class Oplog extends EventEmitter<{
     return { here: stale ? this.#ownAtHold : this.#base.local.contiguousLength, known }
   }
 
-  /** Resolves once the blocks this node wrote are here again up to `length`; peers have them. */
+  /**
+   * Resolves once the blocks this node wrote are here again up to `length`, from peers. A peer may
+   * know that there were so many and not have them all.
+   *
+   * @throws Error if no peer in reach gives the next one.
+   */
   async regainOwn(length: number): Promise<void> {
     const { local } = this.#base
     const core = this.#options.store.get({ key: local.key })
@@ -157,7 +179,7 @@ export class Oplog extends EventEmitter<{
       await core.ready()
       if (core.length < length) await core.update({ wait: true })
       if (core.length < length) throw new Error(`no peer in reach has ${length} of its blocks`)
-      await core.download({ start: core.contiguousLength, end: length }).done()
+      await downloadAll(core, length)
     } finally {
       await core.close()
     }
@@ -230,7 +252,7 @@ export class Oplog extends EventEmitter<{
   /**
    * Appends ops as one batch and gives their ids once this node's own view holds them.
    *
-   * @throws BrumeError OP_TOO_LARGE, NOT_A_MEMBER, UPGRADE_NEEDED, OP_REFUSED.
+   * @throws BrumeError OP_TOO_LARGE, NOT_A_MEMBER, UPGRADE_NEEDED, OP_REFUSED, OWN_OPS_MISSING.
    */
   async append(ops: Op[]): Promise<OpId[]> {
     if (ops.length === 0) return []
@@ -666,6 +688,18 @@ export class Oplog extends EventEmitter<{
     if (this.#refused.has(op)) return
     if (this.#refused.size < MAX_REFUSED) this.#refused.set(op, reason)
     this.#log.warn({ op, reason }, 'an op was refused')
+  }
+}
+
+async function downloadAll(core: Hypercore, length: number): Promise<void> {
+  while (core.contiguousLength < length) {
+    const start = core.contiguousLength
+    const range = core.download({ start, end: length })
+    await Promise.race([range.done(), timeout(BLOCK_MS)])
+    range.destroy()
+    if (core.contiguousLength === start) {
+      throw new Error(`no peer in reach has op ${start + 1} of the ${length} it wrote`)
+    }
   }
 }
 

@@ -4,14 +4,16 @@
  * forgives: its core would be forked for good. So it asks first, and takes its own ops back.
  */
 import { bootNow } from './clock.ts'
-import { sentenceOf } from './errors.ts'
+import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 
 export interface OwnEnd {
   /** Of this node's oplog core: blocks that are here, and what it knows to have written. */
   lengths(): { here: number; known: number }
-  /** Resolves once that many of its ops are here; peers have them. */
+  /** Resolves once that many of its ops are here; fails where no peer in reach gives the next one. */
   regain(length: number): Promise<void>
+  /** Who wants to append is told so while they are missing. */
+  refuse(why: BrumeError): void
   /** Members a link leads to. */
   peers(): string[]
   /** What a member has of this node's core. */
@@ -29,6 +31,7 @@ const ALONE_MS = 20_000
 /** The first peer that answers may be the one that knows least: so long others may say more. */
 const OTHERS_MS = 1_000
 const RETRY_MS = 2_000
+const RETRY_CAP_MS = 60_000
 
 /** Resolves when this node may append: `alone` where nobody was met. */
 export async function untilOwnEnd(end: OwnEnd, signal: AbortSignal): Promise<'asked' | 'alone'> {
@@ -80,15 +83,26 @@ async function takeBack(end: OwnEnd, theirs: number, signal: AbortSignal): Promi
     { ...end.lengths(), theirs },
     'peers have more of what this node wrote: taking it back'
   )
-  while (end.lengths().here < length() && !signal.aborted) {
+  for (let failures = 0; end.lengths().here < length() && !signal.aborted; failures++) {
     try {
       await Promise.race([end.regain(length()), aborted(signal)])
     } catch (error) {
+      end.refuse(missing(end.lengths().here, length()))
       end.log.warn({ error: sentenceOf(error) }, 'it could not be taken back yet')
-      await pause(RETRY_MS, signal)
+      const ms = Math.min(RETRY_CAP_MS, RETRY_MS * 2 ** Math.min(failures, 10))
+      await pause(ms * (0.75 + Math.random() * 0.25), signal)
     }
   }
 }
+
+const missing = (here: number, theirs: number): BrumeError =>
+  new BrumeError(
+    'OWN_OPS_MISSING',
+    `peers know of ${theirs} ops of this node, its store is of an earlier day and has ${here}, and no node in reach has the rest: nothing can be changed from here until one gives them back`,
+    {
+      next: 'start the nodes that were near it then; if none has them, `brume leave --purge` and join as a new node'
+    }
+  )
 
 function nextLink(end: OwnEnd, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -4,9 +4,13 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fromId } from '../../core/crypto.ts'
+import { BrumeError } from '../../core/errors.ts'
 import { untilOwnEnd, type OwnEnd } from '../../core/own-end.ts'
 import { beginRun, endRun } from '../../core/run.ts'
 import { silent } from '../../core/logger.ts'
+import { openStore } from '../../core/store.ts'
+import { writerKeyOf } from '../../core/writer-key.ts'
 import { createMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
 
 const name = (i: number) => `app${i}`
@@ -50,6 +54,8 @@ test('own end - the only indexer too: nothing is confirmed before it asked', asy
   await n1.mesh.append([makes(2)])
   await untilState(n0, ({ applications }) => applications.has(name(2)))
   await untilState(n1, ({ applications }) => applications.has(name(1)))
+  // Its last block is an ack: a peer may hear of it and not get it any more.
+  while (!n0.mesh.oplog.spread) await delay(20)
   await n0.stop()
   await rewind()
   await n0.restart()
@@ -58,6 +64,25 @@ test('own end - the only indexer too: nothing is confirmed before it asked', asy
     await untilState(node, ({ applications }) => [1, 2, 3].every((i) => applications.has(name(i))))
   }
   t.pass()
+})
+
+test('own end - what no peer has any more is not written over: who appends is told what is missing', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [n0, n1] = nodes as [MeshNode, MeshNode]
+  await n1.stop()
+  const rewind = await remember(t, n1)
+  await n1.restart()
+  await n1.mesh.append([makes(1)])
+  while (!n1.mesh.oplog.spread) await delay(20)
+  const { known } = n1.mesh.oplog.ownLengths()
+  await Promise.all(nodes.map((node) => node.stop()))
+  await rewind()
+  await forget(n0, n1.mesh.self, known - 1)
+  await Promise.all(nodes.map((node) => node.restart()))
+  const error: unknown = await n1.mesh.append([makes(2)]).catch((error: unknown) => error)
+  t.ok(error instanceof BrumeError)
+  t.is((error as BrumeError).code, 'OWN_OPS_MISSING')
+  t.is(n1.mesh.oplog.held, true)
 })
 
 test('own end - a node whose last run ended in order, or was only killed, does not ask', async (t) => {
@@ -73,6 +98,7 @@ test('own end - who finds nobody goes on alone, and one that answers late is wai
   const end: OwnEnd = {
     lengths: () => ({ here: world.length, known: world.length }),
     regain: async (length) => void (world.length = length),
+    refuse: () => t.fail('all was there'),
     peers: () => world.peers,
     ask: async () => world.theirs,
     onLink: (look) => {
@@ -108,6 +134,15 @@ test('run - the marker tells an end, a kill and a cut apart; each cut begins ano
   await writeFile(join(dir, 'run.json'), '{"boo')
   t.is((await beginRun(dir, 'c')).last, 'cut', 'one that was cut itself')
 })
+
+/** As if a node had heard of another's block and never got it. */
+async function forget({ dir }: MeshNode, author: string, block: number): Promise<void> {
+  const store = await openStore(dir)
+  const core = store.get({ key: writerKeyOf(fromId(author) as Buffer) })
+  await core.ready()
+  await core.clear(block)
+  await store.close()
+}
 
 /** Keeps the store as it is now; the function given sets it back to that, as if power was cut then. */
 async function remember(
