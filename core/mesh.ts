@@ -308,6 +308,7 @@ export class Mesh extends EventEmitter<{
     )
     this.links.stop()
     await this.#swarm.close()
+    this.oplog.stopWaiting()
     await this.follower.close()
     await this.gossip.close()
     await this.bundles.close()

@@ -100,6 +100,8 @@ export class Oplog extends EventEmitter<{
   #moving: Promise<unknown> = Promise.resolve()
   readonly #busy = new Set<Promise<unknown>>()
   #closed = false
+  /** Of waiting for peers. */
+  readonly #end = new AbortController()
   /** Own blocks when it was held, or opened since. */
   #ownAtHold = 0
   #held: { until: Promise<void>; release(): void; refuse(why: Error): void } | null = null
@@ -347,7 +349,7 @@ export class Oplog extends EventEmitter<{
     const forking = { done: false }
     this.#forking = forking
     try {
-      if (!(await isWhole(base as never, NEEDS_BLOCKS_MS))) throw needsBlocks()
+      if (!(await isWhole(base as never, this.#within(NEEDS_BLOCKS_MS)))) throw needsBlocks()
       // Autobase takes nobody for an indexer who has not written yet.
       if (base.local.length === 0) await base.append(null)
       const from = this.system
@@ -375,7 +377,8 @@ export class Oplog extends EventEmitter<{
    */
   async moveTo(system: Buffer, fork: Fork): Promise<boolean> {
     await this.#moving
-    const landing = await fetchSystem(this.#base as never, this.#options.store, system, MOVE_MS)
+    const { store } = this.#options
+    const landing = await fetchSystem(this.#base as never, store, system, this.#within(MOVE_MS))
     if (landing === null || this.#closed || this.#forking !== null) return false
     await this.#reopen(landing)
     await this.#setFork(fork)
@@ -393,6 +396,15 @@ export class Oplog extends EventEmitter<{
     for (const { core } of this.#base.activeWriters) {
       for (const peer of core.peers) if (peer.remoteLength < core.length) peer.signalUpgrade()
     }
+  }
+
+  /** What waits for peers gives up: before those close who wait for it. */
+  stopWaiting(): void {
+    this.#end.abort()
+  }
+
+  #within(ms: number): AbortSignal {
+    return AbortSignal.any([this.#end.signal, AbortSignal.timeout(ms)])
   }
 
   /** Reads that wait for blocks which nobody may ever send end with an error. */
@@ -508,7 +520,7 @@ export class Oplog extends EventEmitter<{
 
   async #landAt(start: Buffer): Promise<void> {
     const { store } = this.#options
-    const landing = await fetchSystem(this.#base as never, store, start, START_MS)
+    const landing = await fetchSystem(this.#base as never, store, start, this.#within(START_MS))
     if (landing !== null) land(this.#base as never, landing)
   }
 

@@ -19,7 +19,8 @@ export type Landing = FastForwardTo
 const ASK_MS = 5_000
 
 /**
- * Fetches a system core and the views it stands for from peers, whole; null where none has them.
+ * Fetches a system core and the views it stands for from peers, whole; null where none has them, or
+ * not before the signal's end.
  *
  * Whole, because a base that goes on with the newest blocks only (as a fast-forward does) waits for
  * ever, in apply, for a block that nobody in reach has any more once those that had it are gone.
@@ -28,15 +29,17 @@ export async function fetchSystem(
   base: Base,
   store: Store,
   key: Buffer,
-  timeoutMs: number
+  signal: AbortSignal
 ): Promise<Landing | null> {
   const forward = new FastForward(base, key, { verified: false, force: true, timeout: ASK_MS })
+  const stop = (): void => void forward.close().catch(() => {})
+  signal.addEventListener('abort', stop)
   const landing = await forward.upgrade()
+  signal.removeEventListener('abort', stop)
   if (landing === null) return null
   const cores = [{ key: landing.key, length: landing.length }, ...landing.views]
-  const ends = Date.now() + timeoutMs
   for (const { key, length } of cores) {
-    if (!(await download(store, key, length, Math.max(1, ends - Date.now())))) return null
+    if (!(await download(store, key, length, signal))) return null
   }
   return landing
 }
@@ -68,16 +71,14 @@ async function hold(store: Store, key: Buffer): Promise<void> {
   }
 }
 
-/** Whether every block of the order is here, fetching what is not as long as `timeoutMs` allow. */
-export async function isWhole(base: Base, timeoutMs: number): Promise<boolean> {
-  const ends = Date.now() + timeoutMs
+/** Whether every block of the order is here, fetching what is not until the signal's end. */
+export async function isWhole(base: Base, signal: AbortSignal): Promise<boolean> {
   const { encryption, core, view } = base as unknown as Autobase<{ core: typeof core }>
   for (const one of [core, view.core, encryption?.core]) {
     if (one === null || one === undefined || one.length === 0) continue
     if (await one.has(0, one.length)) continue
     const range = one.download({ start: 0, end: one.length })
-    const done = await settles(range.done(), Math.max(1, ends - Date.now()))
-    if (!done) range.destroy()
+    if (!(await settles(range.done(), signal))) range.destroy()
     if (!(await one.has(0, one.length))) return false
   }
   return true
@@ -164,19 +165,19 @@ Fork.prototype._upgrade = async function () {
   state.localIndexer = false
 }
 
-/** False where it was not all there in time. */
+/** False where it was not all there before the signal's end. */
 async function download(
   store: Store,
   key: Buffer,
   length: number,
-  timeoutMs: number
+  signal: AbortSignal
 ): Promise<boolean> {
   const core = store.get({ key, active: true })
   try {
     await core.ready()
     if (length === 0 || (await core.has(0, length))) return true
     const range = core.download({ start: 0, end: length })
-    if (await settles(range.done(), timeoutMs)) return true
+    if (await settles(range.done(), signal)) return true
     range.destroy()
     return false
   } finally {
@@ -184,19 +185,19 @@ async function download(
   }
 }
 
-/** False where it rejects or takes longer. */
-async function settles(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs)
+/** False where it rejects or comes after the signal's end. */
+function settles(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (settled: boolean): void => {
+      signal.removeEventListener('abort', late)
+      resolve(settled)
+    }
+    const late = (): void => end(false)
+    if (signal.aborted) return late()
+    signal.addEventListener('abort', late)
+    promise.then(
+      () => end(true),
+      () => end(false)
+    )
   })
-  const done = promise.then(
-    () => true,
-    () => false
-  )
-  try {
-    return await Promise.race([done, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
