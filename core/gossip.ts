@@ -26,6 +26,7 @@ import {
   type Wire
 } from './gossip-wire.ts'
 import type { Logger } from './logger.ts'
+import { throttle, type Throttled, type Timers } from './throttle.ts'
 
 export interface GossipRecord<K extends GossipKind> {
   body: GossipBodies[K]
@@ -46,6 +47,7 @@ export interface GossipOptions {
   /** Boot and wall ms; the machine's own where missing. */
   now?: () => number
   wallNow?: () => number
+  timers?: Timers
   log: Logger
 }
 
@@ -56,6 +58,8 @@ const MAX_BODY_BYTES = 256 * 1024
 /** Larger bodies are not sent to neighbours who may have them by now: those are told, and ask. */
 const FLOOD_BYTES = 1024
 const TICK_MS = 1_000
+/** News that come close together go to a neighbour in one message, and not to who told meanwhile. */
+const FLOOD_MS = 20
 /** Of what one author may have carried on here. */
 const AUTHOR_RECORDS = { perSecond: 20, burst: 80 }
 const AUTHOR_BYTES = { perSecond: 256 * 1024, burst: 1024 * 1024 }
@@ -94,6 +98,9 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   readonly #book = new GossipBook()
   readonly #peers = new Map<string, GossipPeer>()
   readonly #authors = new Map<string, { records: Budget; bytes: Budget }>()
+  /** News to be flooded, by key. */
+  readonly #news = new Map<string, Entry>()
+  readonly #flood: Throttled
   /** Refreshed since the last tick, by key: told to all at once. */
   readonly #refreshed = new Map<string, Entry>()
   readonly #asked = new Map<string, Asked>()
@@ -117,6 +124,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     this.#now = options.now ?? bootNow
     this.#wallNow = options.wallNow ?? Date.now
     this.#self = toId(options.keyPair.publicKey)
+    this.#flood = throttle(() => this.#tellNews(), FLOOD_MS, options.timers)
     this.#refreshAt = this.#now() + jittered(REFRESH_MS)
     this.#vectorAt = this.#now() + jittered(VECTOR_MS)
   }
@@ -144,6 +152,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   async close(): Promise<void> {
     this.#closed = true
     if (this.#timer !== null) clearInterval(this.#timer)
+    this.#flood.end()
     if (this.#save !== null) {
       clearTimeout(this.#save)
       this.#saving = this.#saving.then(() => this.#write())
@@ -368,18 +377,20 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
       return
     }
     this.#refreshed.delete(key)
-    this.#tell(entry)
+    this.#news.set(key, entry)
+    this.#flood()
     this.#saveWithin(SAVE_MS)
     this.emit('change', node, wire.kind)
   }
 
-  #tell(entry: Entry): void {
-    const key = keyOf(entry.node, entry.wire.kind)
-    const flood = entry.wire.kind === 'links' || entry.wire.body.length <= FLOOD_BYTES
+  #tellNews(): void {
+    const news = [...this.#news]
+    this.#news.clear()
     for (const peer of this.#peers.values()) {
-      if (peer.has.has(key)) continue
-      if (flood) peer.records([entry.wire])
-      else peer.digests({ complete: false, list: [digestOf(entry)] })
+      const lacking = news.filter(([key]) => !peer.has.has(key)).map(([, entry]) => entry)
+      peer.records(lacking.filter(isFlooded).map(({ wire }) => wire))
+      const large = lacking.filter((entry) => !isFlooded(entry))
+      peer.digests({ complete: false, list: large.map(digestOf) })
     }
   }
 
@@ -527,6 +538,9 @@ function isNewer(seq: number, digest: Buffer, than: number, thanDigest: Buffer):
   if (seq !== than) return seq > than
   return Buffer.compare(markOf(digest), markOf(thanDigest)) > 0
 }
+
+const isFlooded = ({ wire }: Entry): boolean =>
+  wire.kind === 'links' || wire.body.length <= FLOOD_BYTES
 
 const isMarked = ({ bodyHash: digest }: Entry, mark: Buffer): boolean => markOf(digest).equals(mark)
 

@@ -37,6 +37,7 @@ import { survey } from './state/recover.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Strangers } from './strangers.ts'
+import { throttle } from './throttle.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
 import { verifyProof, writeProof, type Proof } from './proof.ts'
 import type { InviteSet } from './state/invites.ts'
@@ -81,6 +82,10 @@ const ASK_TICKS = 10
 const GOODBYE_MS = 5_000
 /** A fork that a change of indexers forestalls is made again. */
 const MAX_FORKS = 3
+/** A node that meets many at once says so in few records. */
+const TELL_LINKS_MS = 200
+/** Who is alive is not worked out anew for each of many records. */
+const CHECK_MS = 20
 /** Ended links are told of for a while, the newest so many of them. */
 const MAX_ENDED = 16
 const TELL_ENDED_MS = 2 * REFRESH_MS
@@ -129,6 +134,8 @@ export class Mesh extends EventEmitter<{
   #ticks = 0
   #closing = false
   readonly #ending = new AbortController()
+  readonly #tellLinks = throttle(() => this.#publishLinks(), TELL_LINKS_MS)
+  readonly #checkSoon = throttle(() => this.#checkAlive(), CHECK_MS)
   readonly #joins: boolean
 
   constructor(
@@ -302,6 +309,8 @@ export class Mesh extends EventEmitter<{
     this.#closing = true
     this.#ending.abort()
     if (this.#tick !== null) clearInterval(this.#tick)
+    this.#tellLinks.end()
+    this.#checkSoon.end()
     // Of use at the next start, and no more: on a full disk the rest has to close as well.
     await this.#gently(
       writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
@@ -514,7 +523,7 @@ export class Mesh extends EventEmitter<{
     this.oplog.on('error', (error) => this.emit('failed', error))
     this.gossip.on('change', (node, kind) => {
       this.emit('gossip', node, kind)
-      if (kind === 'links') this.#checkAlive()
+      if (kind === 'links') this.#checkSoon()
     })
     this.links.on('up', (link) => this.#onUp(link))
     this.links.on('down', (link, silent) => this.#onDown(link, silent))
@@ -692,7 +701,7 @@ export class Mesh extends EventEmitter<{
     this.emit('peers')
   }
 
-  #tellLinks(): void {
+  #publishLinks(): void {
     const now = bootNow()
     const uptime = now - this.#startedAt
     for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)

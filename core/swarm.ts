@@ -13,6 +13,7 @@ import {
   backoffMs,
   linkToDrop,
   MAX_DIALS,
+  TARGET_LINKS,
   whomToDial,
   type DialState,
   type HeldLink
@@ -670,11 +671,15 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     for (const [old, { at }] of this.#heard) {
       if (bootNow() - at > HEARD_MS) this.#heard.delete(old)
     }
-    const isMember = this.#world.members.has(id)
+    const member = this.#world.members.get(id)
+    const isMember = member !== undefined
     if (!isMember) this.#addStranger(id, [])
     // A member that is heard again is within reach again: a dial from before may hang for seconds.
     const isBack = isMember && !this.#isConnected(id) && bootNow() - before > HEARD_AGAIN_MS
     if (!isNew && !isBack) return
+    // On a LAN all are heard: without this each would have a link to all others, or try to.
+    const isEnough = this.#world.links.length >= TARGET_LINKS && member?.alive !== false
+    if (isEnough) return
     const dial = this.#dialled(id)
     if (dial.startedAt !== null && bootNow() - dial.startedAt < SIMULTANEOUS_MS) return
     dial.attempts = 0

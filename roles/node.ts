@@ -25,6 +25,7 @@ import type { Mesh } from '../core/mesh.ts'
 import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
 import { slotKey } from '../core/state/state.ts'
+import { throttle } from '../core/throttle.ts'
 import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
@@ -79,6 +80,8 @@ export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
 const REST_MS = 500
 const REST_CAP_MS = 30_000
+/** Roles look at all gossip, not at each record. */
+const GOSSIP_MS = 50
 
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components
@@ -285,7 +288,7 @@ function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {
     sendBack({ type: 'view.changed', state })
     prefetch(mesh)
   }
-  const onGossip = (): void => sendBack({ type: 'gossip.changed' })
+  const onGossip = throttle(() => sendBack({ type: 'gossip.changed' }), GOSSIP_MS)
   const onPeers = (): void => sendBack({ type: 'peers.changed', alive: mesh.alive() })
   mesh.on('view', onView)
   mesh.on('gossip', onGossip)
@@ -294,6 +297,7 @@ function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {
   return () => {
     mesh.off('view', onView)
     mesh.off('gossip', onGossip)
+    onGossip.end()
     mesh.off('peers', onPeers)
   }
 }

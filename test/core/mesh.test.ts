@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import test from 'brittle'
 import { silent } from '../../core/logger.ts'
+import { waitUntil } from '../helpers/wait.ts'
 import { createMesh, untilMesh, untilState } from '../helpers/mesh.ts'
 
 const DIGEST = 'd'.repeat(64)
@@ -89,6 +90,7 @@ test('gossip - a body of another shape is refused and told once, others are unha
   await untilMesh(b, (mesh) => mesh.alive().size === 2)
   const bad = { digests: 'all of them' } as unknown as { digests: string[] }
   a.mesh.gossip.publish('holds', bad)
+  await waitUntil(() => told.length > 0)
   a.mesh.gossip.publish('holds', { digests: [DIGEST] })
   await untilMesh(b, (mesh) => mesh.gossip.get(a.mesh.self, 'holds') !== null)
   t.alike(b.mesh.gossip.get(a.mesh.self, 'holds')?.body, { digests: [DIGEST] })

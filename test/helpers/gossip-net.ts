@@ -87,6 +87,11 @@ export function createGossipNet(
         isMember: (id) => node.members.has(id),
         now: () => now,
         wallNow: () => WALL + now + node.wallSkewMs,
+        timers: {
+          now: () => now,
+          setTimeout: (fn, ms) => later(now + ms, fn),
+          clearTimeout() {}
+        },
         log
       })
     }
