@@ -1,17 +1,19 @@
 /**
- * Fifty daemons (`--nodes`) on hosts of their own with nothing to do, for `--minutes` after they all know each
- * other. All that the hosts' interfaces carry, heartbeats, gossip, DHT and acknowledgements
+ * Fifty daemons (`--nodes`) on hosts of their own: first one op from each in turn, then one from each at
+ * once, until all show them; then nothing to do for `--minutes`. All that the hosts' interfaces carry, heartbeats, gossip, DHT and acknowledgements
  * included, over the links it is for: each is counted at both its ends and in both directions, so
  * the sum of the hosts over the sum of their peers is what one link costs.
  */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { NodeJson, StatusJson } from '../apps/api.ts'
+import type { ApplicationJson, DeployRequest, NodeJson, StatusJson } from '../apps/api.ts'
 import { createClient, type Client } from '../apps/client.ts'
 import { createFleet } from '../test/helpers/fleet.ts'
 import { createLab } from '../test/helpers/lab.ts'
 import { waitUntil } from '../test/helpers/wait.ts'
 import { declare } from './bench.ts'
+import { durations, type Durations } from './measure.ts'
+import { spread } from './table.ts'
 
 export interface LinksResults {
   nodes: number
@@ -20,6 +22,10 @@ export interface LinksResults {
   /** Of the daemon that needs most. */
   rssMb: number
   minutes: number
+  /** An op of one node, until all nodes show it. */
+  op: Durations
+  /** An op of every node at once, until all nodes show all of them. */
+  opsAtOnceMs: number
 }
 
 interface Counted {
@@ -30,6 +36,8 @@ interface Counted {
 const NODES = 50
 const TOGETHER_MS = 600_000
 const SETTLE_MS = 60_000
+/** Each look is a question to every daemon that did not show it yet. */
+const LOOK_MS = 100
 
 export const links = declare<LinksResults>({
   question: 'links: what does a link cost between daemons that have nothing to do?',
@@ -41,7 +49,7 @@ export const links = declare<LinksResults>({
     const fleet = await createFleet({ teardown }, lab, {
       engines: false,
       together: false,
-      atOnce: 4
+      atOnce: 1
     })
     const nodes = await Promise.all(
       fleet.nodes.map(async (node): Promise<Counted> => ({
@@ -50,6 +58,11 @@ export const links = declare<LinksResults>({
       }))
     )
     await waitUntil(() => allAlive(nodes), TOGETHER_MS, 2000)
+    await sleep(SETTLE_MS)
+    const op = await oneByOne(nodes)
+    say(`an op is on all nodes after p50 ${op.p50Ms} ms, p95 ${op.p95Ms} ms`)
+    const opsAtOnceMs = await allAtOnce(nodes)
+    say(`${many} ops at once are on all nodes after ${opsAtOnceMs} ms`)
     await sleep(SETTLE_MS)
     const before = await traffic(nodes)
     say(`idle for ${minutes} minutes`)
@@ -63,11 +76,23 @@ export const links = declare<LinksResults>({
       links: Math.round(ends / 2),
       kbPerSLink: Math.round(((after.bytes - before.bytes) / 1024 / seconds / ends) * 1000) / 1000,
       rssMb: Math.round(Math.max(...rss) * 10) / 10,
-      minutes
+      minutes,
+      op,
+      opsAtOnceMs
     }
   },
 
-  rows: ({ nodes, links, kbPerSLink, rssMb, minutes }) => [
+  rows: ({ nodes, links, kbPerSLink, rssMb, minutes, op, opsAtOnceMs }) => [
+    {
+      what: `an op of each of ${nodes} in turn`,
+      measured: spread(op),
+      must: { be: 'p95 ≤ 2 s', holds: op.p95Ms <= 2_000 }
+    },
+    {
+      what: `${nodes} ops at once`,
+      measured: `${opsAtOnceMs} ms`,
+      must: { be: '≤ 20 s', holds: opsAtOnceMs <= 20_000 }
+    },
     {
       what: `a link of ${links} between ${nodes}`,
       measured: `${kbPerSLink} KB/s`,
@@ -87,6 +112,52 @@ async function allAlive(nodes: Counted[]): Promise<boolean> {
     if (seen.filter(({ state }) => state === 'alive').length < nodes.length) return false
   }
   return true
+}
+
+async function oneByOne(nodes: Counted[]): Promise<Durations> {
+  const samples: number[] = []
+  for (const [i, { client }] of nodes.entries()) {
+    const start = performance.now()
+    await append(client, `turn-${i}`)
+    await untilShown(nodes, [`turn-${i}`])
+    samples.push(performance.now() - start)
+  }
+  return durations(samples)
+}
+
+async function allAtOnce(nodes: Counted[]): Promise<number> {
+  const start = performance.now()
+  await Promise.all(nodes.map(({ client }, i) => append(client, `once-${i}`)))
+  await untilShown(
+    nodes,
+    nodes.map((_, i) => `once-${i}`)
+  )
+  return Math.round(performance.now() - start)
+}
+
+async function append(client: Client, application: string): Promise<void> {
+  const request: DeployRequest = { application, microservices: [] }
+  await client.post('/applications', request)
+}
+
+async function untilShown(nodes: Counted[], names: string[]): Promise<void> {
+  const giveUp = performance.now() + TOGETHER_MS
+  let waiting = nodes
+  while (waiting.length > 0) {
+    if (performance.now() > giveUp) throw new Error(`${waiting.length} nodes do not show all ops`)
+    await sleep(LOOK_MS)
+    const looks = await Promise.all(
+      waiting.map(async (node) => ((await shows(node, names)) ? null : node))
+    )
+    waiting = looks.filter((node) => node !== null)
+  }
+}
+
+async function shows({ client }: Counted, names: string[]): Promise<boolean> {
+  const seen = new Set(
+    (await client.get<ApplicationJson[]>('/applications')).map(({ name }) => name)
+  )
+  return names.every((name) => seen.has(name))
 }
 
 /** Ends of links, and bytes both ways at all hosts. */

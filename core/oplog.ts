@@ -476,7 +476,11 @@ export class Oplog extends EventEmitter<{
     base.on('error', (error: Error) => {
       if (base !== this.#base) return
       if (this.#forking === null) this.emit('error', error)
-      else this.#log.error({ err: error }, 'the fork failed, the oplog is opened as it was')
+      else
+        this.#log.warn(
+          { error: sentenceOf(error) },
+          'the fork failed, the oplog is opened as it was'
+        )
     })
     return base
   }
