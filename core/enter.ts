@@ -50,7 +50,8 @@ export async function createMesh(
 /**
  * Lets a member take this node in.
  *
- * @throws BrumeError JOIN_REFUSED (the key is not, or no longer, right), JOIN_TIMEOUT (nobody met).
+ * @throws BrumeError JOIN_REFUSED (the key is not, or no longer, right), JOIN_TIMEOUT (nobody met or
+ * let it in), JOIN_NO_VIEW (let in by one whose view did not come).
  */
 export async function joinMesh(
   components: MeshComponents,
@@ -61,7 +62,6 @@ export async function joinMesh(
   const { identity, log } = components
   const bootstrap = options.bootstrap.length > 0 ? options.bootstrap : key.bootstrap
   const outside = membershipOf(components, { ...key, bootstrap }, { ...options, bootstrap })
-  const deadline = AbortSignal.timeout(JOIN_MS)
   const swarm = openSwarm(components, {
     keyPair: identity.keyPair,
     topic: meshTopic(key.meshId),
@@ -78,10 +78,11 @@ export async function joinMesh(
     onProgress('a member let this node in, reading the view')
     swarm.removeAllListeners('connection')
     const mesh = new Mesh(components, membership, { swarm, greetings })
+    const deadline = AbortSignal.timeout(JOIN_MS)
     try {
       // Who let it in may be gone before it gave the view: others need not take it.
       const entering = mesh.open().then(() => untilAdmitted(mesh))
-      await Promise.race([entering, ended(deadline, () => nobody(mesh.links.ids.length))])
+      await Promise.race([entering, ended(deadline, noView)])
       return mesh
     } catch (error) {
       // Half in is not in: the next join starts anew, and the admission made now is not lost on it.
@@ -217,6 +218,16 @@ async function untilAdmitted(mesh: Mesh): Promise<void> {
     })
   }
 }
+
+const noView = (): BrumeError =>
+  new BrumeError(
+    'JOIN_NO_VIEW',
+    `a member let this node in, and its view did not come in ${JOIN_MS / 1000} s`,
+    {
+      next: 'run the same join again: the machines or the link between them are too busy',
+      exitCode: 3
+    }
+  )
 
 const nobody = (met: number): BrumeError =>
   new BrumeError(

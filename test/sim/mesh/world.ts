@@ -19,11 +19,12 @@ export interface Given {
 export type Acknowledged = Given & { id: OpId }
 
 /** Longest that anything an administrator does may take, in virtual ms. */
-const PATIENCE_MS = 70_000
+const PATIENCE_MS = 130_000
 
 /** Words that a newcomer, or who gives it a key, may hear amid what goes on here. */
 const REFUSALS = [
   'JOIN_TIMEOUT',
+  'JOIN_NO_VIEW',
   'KEY_OLD',
   'KEY_UNKNOWN',
   'KEY_ELSEWHERE',
