@@ -3,6 +3,7 @@
  * ahead: a node that comes back after a recovery, a newcomer that met a member of the old order, and
  * both sides of a split on which an admin recovered.
  */
+import { delayMs } from './backoff.ts'
 import { toId, fromId } from './crypto.ts'
 import { sentenceOf } from './errors.ts'
 import { whomToFollow } from './fork.ts'
@@ -19,8 +20,7 @@ export interface FollowerComponents {
   log: Logger
 }
 
-const RETRY_MS = 1_000
-const RETRY_CAP_MS = 30_000
+const RETRY = { firstMs: 1_000, capMs: 30_000 }
 
 export class Follower {
   readonly #it: FollowerComponents
@@ -96,13 +96,12 @@ export class Follower {
 
   #tryLater(): void {
     if (this.#closed) return
-    const ms = Math.min(RETRY_CAP_MS, RETRY_MS * 2 ** Math.min(this.#failures - 1, 10))
     this.#retry = setTimeout(
       () => {
         this.#retry = null
         this.look()
       },
-      ms * (0.75 + Math.random() * 0.25)
+      delayMs(this.#failures - 1, RETRY, Math.random())
     )
   }
 

@@ -3,6 +3,7 @@
  * itself. Whoever appended then would write another op at a place that is taken, which no peer
  * forgives: its core would be forked for good. So it asks first, and takes its own ops back.
  */
+import { delayMs } from './backoff.ts'
 import { bootNow } from './clock.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
@@ -30,8 +31,8 @@ export interface OwnEnd {
 const ALONE_MS = 20_000
 /** The first peer that answers may be the one that knows least: so long others may say more. */
 const OTHERS_MS = 1_000
-const RETRY_MS = 2_000
-const RETRY_CAP_MS = 60_000
+const LOOK_MS = 2_000
+const RETRY = { firstMs: 2_000, capMs: 60_000 }
 
 /** Resolves when this node may append: `alone` where nobody was met. */
 export async function untilOwnEnd(end: OwnEnd, signal: AbortSignal): Promise<'asked' | 'alone'> {
@@ -45,7 +46,7 @@ export async function untilOwnEnd(end: OwnEnd, signal: AbortSignal): Promise<'as
     }
     const left = ALONE_MS - (bootNow() - started)
     if (left <= 0) break
-    await nextLink(end, Math.min(left, RETRY_MS), signal)
+    await nextLink(end, Math.min(left, LOOK_MS), signal)
   }
   await takeBack(end, 0, signal)
   end.log.warn({}, 'nobody to ask what this node wrote before the power cut: it goes on alone')
@@ -89,8 +90,7 @@ async function takeBack(end: OwnEnd, theirs: number, signal: AbortSignal): Promi
     } catch (error) {
       end.refuse(missing(end.lengths().here, length()))
       end.log.warn({ error: sentenceOf(error) }, 'it could not be taken back yet')
-      const ms = Math.min(RETRY_CAP_MS, RETRY_MS * 2 ** Math.min(failures, 10))
-      await pause(ms * (0.75 + Math.random() * 0.25), signal)
+      await pause(delayMs(failures, RETRY, Math.random()), signal)
     }
   }
 }

@@ -16,6 +16,7 @@ import {
   type AnyActorRef,
   type EventObject
 } from 'xstate'
+import { delayMs } from '../core/backoff.ts'
 import { bootNow } from '../core/clock.ts'
 import { BrumeError, sentenceOf } from '../core/errors.ts'
 import { readIfThere, writeWhole } from '../core/files.ts'
@@ -78,8 +79,7 @@ export interface RunningNode {
 /** A node that is silent for longer counts as lost. */
 export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
-const REST_MS = 500
-const REST_CAP_MS = 30_000
+const REST = { firstMs: 500, capMs: 30_000 }
 /** Roles look at all gossip, not at each record. */
 const GOSSIP_MS = 50
 
@@ -279,8 +279,7 @@ export function createNodeMachine(parts: Parts) {
   })
 }
 
-const restMs = (failures: number): number =>
-  Math.min(REST_CAP_MS, REST_MS * 2 ** Math.min(failures - 1, 20)) * (0.75 + Math.random() * 0.25)
+const restMs = (failures: number): number => delayMs(failures - 1, REST, Math.random())
 
 /** The sources: what the mesh below tells, as events in the past tense. */
 function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {

@@ -1,14 +1,11 @@
-/** Waiting longer after each failure, up to a cap, never at the same moment as everybody else. */
+import { delayMs, type BackoffPolicy } from '../../core/backoff.ts'
+
+/** Where a row of failures stands. */
 export interface Backoff {
   /** Failures in a row. */
   attempts: number
   /** Boot ms before which nothing is tried again; null: try now. */
   at: number | null
-}
-
-export interface BackoffPolicy {
-  firstMs: number
-  capMs: number
 }
 
 export const FRESH: Backoff = { attempts: 0, at: null }
@@ -29,10 +26,4 @@ export function failedOnce(
     attempts: backoff.attempts + 1,
     at: now + delayMs(backoff.attempts, policy, random)
   }
-}
-
-/** Between three quarters and the whole of min(cap, first × 2^attempts). */
-export function delayMs(attempts: number, policy: BackoffPolicy, random: number): number {
-  const whole = Math.min(policy.capMs, policy.firstMs * 2 ** Math.min(attempts, 30))
-  return Math.round(whole * (0.75 + 0.25 * random))
 }

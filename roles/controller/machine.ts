@@ -19,6 +19,7 @@ import {
   setup,
   type ActorRefFrom
 } from 'xstate'
+import { delayMs } from '../../core/backoff.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { elect, type ElectInput, type Verdict } from './election.ts'
 import { chooseIndexers, type IndexerChange, type IndexersInput } from './indexers.ts'
@@ -225,6 +226,7 @@ export function createController(
 
 /** What the page above names. */
 function controllerSetup(components: ControllerComponents, settings: ControllerSettings) {
+  const retry = { firstMs: settings.retryMs, capMs: settings.retryCapMs }
   return setup({
     types: { context: {} as ControllerContext, events: {} as ControllerEvent },
     actors: {
@@ -276,7 +278,7 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
       }),
       noteAttempt: assign(({ context }) => ({
         attempts: context.attempts + 1,
-        retryInMs: retryDelay(context.attempts, settings, components.random())
+        retryInMs: delayMs(context.attempts, retry, components.random())
       })),
       noteCalm: assign({ attempts: 0, appended: null }),
       tellFailure: ({ context }, { error }: { error: unknown }) =>
@@ -327,13 +329,4 @@ function planFor(world: ControllerWorld): LeaderPlan {
 function changesOf({ set, rm, indexer }: LeaderPlan): string {
   const who = indexer === null ? null : [indexer.node, indexer.indexer]
   return JSON.stringify([set.map((s) => [slotKey(s), s.node, s.revision]), rm.map(slotKey), who])
-}
-
-/** Between three quarters and the whole of min(cap, first × 2^attempts). */
-function retryDelay(
-  attempts: number,
-  { retryMs, retryCapMs }: ControllerSettings,
-  random: number
-): number {
-  return Math.min(retryCapMs, retryMs * 2 ** Math.min(attempts, 30)) * (0.75 + 0.25 * random)
 }

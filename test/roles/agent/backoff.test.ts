@@ -1,5 +1,6 @@
 import test from 'brittle'
-import { delayMs, failedOnce, FRESH, RESTART } from '../../../roles/agent/backoff.ts'
+import { delayMs } from '../../../core/backoff.ts'
+import { failedOnce, FRESH, RESTART } from '../../../roles/agent/backoff.ts'
 
 test('backoff - doubles up to its cap, and never goes over it', (t) => {
   const waits = Array.from({ length: 12 }, (_, i) => delayMs(i, RESTART, 1))
