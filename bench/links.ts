@@ -40,7 +40,7 @@ const SETTLE_MS = 60_000
 const LOOK_MS = 100
 
 export const links = declare<LinksResults>({
-  question: 'links: what does a link cost between daemons that have nothing to do?',
+  question: 'links: an op among fifty daemons, and what a link costs them when idle',
 
   async run({ minutes, nodes: many = NODES }, { say, teardown }) {
     say(`${many} hosts with a daemon each`)

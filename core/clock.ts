@@ -2,7 +2,7 @@ import { uptime } from 'node:os'
 
 /** The system's own answer is read from a file, which is too slow to be asked for every frame. */
 const ASK_AGAIN_MS = 20
-let asked = { boot: -Infinity, at: -Infinity }
+let asked = { boot: -Infinity, at: -Number.MAX_VALUE }
 
 /**
  * Milliseconds since the machine booted, counting the time it slept (CLOCK_BOOTTIME). Every
@@ -13,8 +13,7 @@ export function bootNow(): number {
   const since = now - asked.at
   if (since <= ASK_AGAIN_MS) return asked.boot + since
   // It is told in hundredths of a second, and must not go back by one.
-  const boot =
-    asked.at === -Infinity ? uptime() * 1000 : Math.max(uptime() * 1000, asked.boot + since)
+  const boot = Math.max(uptime() * 1000, asked.boot + since)
   asked = { boot, at: now }
   return boot
 }

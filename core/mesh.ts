@@ -37,8 +37,8 @@ import { survey } from './state/recover.ts'
 import type { NodeRecord, Role, State } from './state/state.ts'
 import type { Store } from './store.ts'
 import { Strangers } from './strangers.ts'
-import { throttle } from './throttle.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
+import { throttle } from './throttle.ts'
 import { verifyProof, writeProof, type Proof } from './proof.ts'
 import type { InviteSet } from './state/invites.ts'
 import { writerKeyOf } from './writer-key.ts'
@@ -309,14 +309,15 @@ export class Mesh extends EventEmitter<{
     this.#closing = true
     this.#ending.abort()
     if (this.#tick !== null) clearInterval(this.#tick)
-    this.#tellLinks.end()
-    this.#checkSoon.end()
     // Of use at the next start, and no more: on a full disk the rest has to close as well.
     await this.#gently(
       writeWhole(knownNodesPath(this.#components.dir), JSON.stringify(this.#swarm.knownNodes()))
     )
     this.links.stop()
     await this.#swarm.close()
+    // Nothing comes in any more that would ask for them again.
+    this.#tellLinks.end()
+    this.#checkSoon.end()
     this.oplog.stopWaiting()
     await this.follower.close()
     await this.gossip.close()

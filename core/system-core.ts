@@ -31,6 +31,7 @@ export async function fetchSystem(
   key: Buffer,
   signal: AbortSignal
 ): Promise<Landing | null> {
+  if (signal.aborted) return null
   const forward = new FastForward(base, key, { verified: false, force: true, timeout: ASK_MS })
   const stop = (): void => void forward.close().catch(() => {})
   signal.addEventListener('abort', stop)
@@ -193,11 +194,12 @@ function settles(promise: Promise<unknown>, signal: AbortSignal): Promise<boolea
       resolve(settled)
     }
     const late = (): void => end(false)
-    if (signal.aborted) return late()
-    signal.addEventListener('abort', late)
+    // Also of one that is late already: nobody else hears of how it ends.
     promise.then(
       () => end(true),
       () => end(false)
     )
+    if (signal.aborted) late()
+    else signal.addEventListener('abort', late)
   })
 }
