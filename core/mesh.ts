@@ -520,6 +520,7 @@ export class Mesh extends EventEmitter<{
   #wire(met: MetOnTheWay | null): void {
     const { log } = this.#components
     this.oplog.on('update', () => void this.#read())
+    this.oplog.on('order', () => void this.#read())
     this.oplog.on('reordered', () => (this.#unsettledAt = bootNow()))
     this.oplog.on('error', (error) => this.emit('failed', error))
     this.gossip.on('change', (node, kind) => {

@@ -569,7 +569,7 @@ export class Oplog extends EventEmitter<{
         const writers = new Set(all.map((key) => key.toString('hex')))
         this.#indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
       }
-      return { ...state, indexers: this.#indexers }
+      return { ...state, indexers: this.#indexers, fork: this.#fork }
     })
   }
 

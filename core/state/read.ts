@@ -1,4 +1,5 @@
 /** Makes a State of the records of a view, and of what changed in them the next one. */
+import { NO_FORK } from '../fork.ts'
 import { keys } from './keys.ts'
 import { withDisplayNames } from './nodes.ts'
 import type { Records } from './sorted.ts'
@@ -31,7 +32,8 @@ export const emptyState = (): State => ({
   placements: new Map(),
   lease: null,
   recoveries: [],
-  indexers: []
+  indexers: [],
+  fork: NO_FORK
 })
 
 /** The state of `records`, of which `before` showed all but `changed`; what did not change is shared. */

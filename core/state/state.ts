@@ -1,4 +1,5 @@
 /** The view read into memory: what deciders and handlers look at. Never changed in place. */
+import type { Fork } from '../fork.ts'
 import type { MicroserviceSpec } from './microservices.ts'
 import type { OpId, Written } from './records.ts'
 import type { Proof } from '../proof.ts'
@@ -151,6 +152,8 @@ export interface State {
   recoveries: RecoveryRecord[]
   /** Node ids of those whose agreement confirms the order, and of those that are about to join them. */
   indexers: string[]
+  /** The order of ops that all the above was read of. */
+  fork: Fork
 }
 
 export const microserviceKey = (r: { application: string; name: string }): string =>

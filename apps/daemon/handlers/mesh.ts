@@ -45,9 +45,8 @@ export const mesh = (daemon: Daemon): Route[] => [
 
 async function status(daemon: Daemon): Promise<StatusJson> {
   const { mesh, node } = daemon.member()
-  const { lease, nodes } = mesh.state
+  const { lease, nodes, fork } = mesh.state
   const leads = lease !== null && mesh.alive().has(lease.node)
-  const { epoch } = mesh.oplog.fork
   return {
     name: mesh.me?.displayName ?? mesh.membership.name,
     id: mesh.self,
@@ -56,7 +55,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     engine: node.engine(),
     oplog: mesh.oplog.lengths(),
     ...confirmation(mesh),
-    fork: { epoch, ahead: mesh.follower.ahead() !== null },
+    fork: { epoch: fork.epoch, ahead: mesh.follower.ahead() !== null },
     format: { active: mesh.state.format, known: mesh.oplog.knownFormat },
     leader: leads ? (nodes.get(lease.node)?.displayName ?? null) : null,
     term: lease?.term ?? 0,
