@@ -26,7 +26,7 @@ import {
   type Wire
 } from './gossip-wire.ts'
 import type { Logger } from './logger.ts'
-import { throttle, type Throttled, type Timers } from './throttle.ts'
+import { delayed, throttle, type Throttled, type Timers } from './throttle.ts'
 
 export interface GossipRecord<K extends GossipKind> {
   body: GossipBodies[K]
@@ -60,6 +60,12 @@ const FLOOD_BYTES = 1024
 const TICK_MS = 1_000
 /** News that come close together go to a neighbour in one message, and not to who told meanwhile. */
 const FLOOD_MS = 20
+/**
+ * News of others go on to so many neighbours at once; those who have not told of them themselves a
+ * moment later hear that there are any, and ask. All would get each from all of theirs else.
+ */
+const EAGER_PEERS = 4
+const LAZY_MS = 250
 /** Of what one author may have carried on here. */
 const AUTHOR_RECORDS = { perSecond: 20, burst: 80 }
 const AUTHOR_BYTES = { perSecond: 256 * 1024, burst: 1024 * 1024 }
@@ -101,6 +107,9 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   /** News to be flooded, by key. */
   readonly #news = new Map<string, Entry>()
   readonly #flood: Throttled
+  /** News of which some neighbours are to be told only, by key. */
+  readonly #untold = new Map<string, Entry>()
+  readonly #tellLazily: Throttled
   /** Refreshed since the last tick, by key: told to all at once. */
   readonly #refreshed = new Map<string, Entry>()
   readonly #asked = new Map<string, Asked>()
@@ -125,6 +134,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     this.#wallNow = options.wallNow ?? Date.now
     this.#self = toId(options.keyPair.publicKey)
     this.#flood = throttle(() => this.#tellNews(), FLOOD_MS, options.timers)
+    this.#tellLazily = delayed(() => this.#tell(this.#untold), LAZY_MS, options.timers)
     this.#refreshAt = this.#now() + jittered(REFRESH_MS)
     this.#vectorAt = this.#now() + jittered(VECTOR_MS)
   }
@@ -153,6 +163,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     this.#closed = true
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#flood.end()
+    this.#tellLazily.end()
     if (this.#save !== null) {
       clearTimeout(this.#save)
       this.#saving = this.#saving.then(() => this.#write())
@@ -225,7 +236,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
       const own = this.#book.believed('links').get(this.#self)
       if (own !== undefined) this.#sign('links', own.wire.body, own.body)
     }
-    this.#tellRefreshed()
+    this.#tell(this.#refreshed)
     this.#askOthers(now)
     const all = now >= this.#vectorAt
     if (all) this.#vectorAt = now + jittered(VECTOR_MS)
@@ -377,6 +388,7 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
       return
     }
     this.#refreshed.delete(key)
+    this.#untold.delete(key)
     this.#news.set(key, entry)
     this.#flood()
     this.#saveWithin(SAVE_MS)
@@ -386,21 +398,32 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   #tellNews(): void {
     const news = [...this.#news]
     this.#news.clear()
-    for (const peer of this.#peers.values()) {
-      const lacking = news.filter(([key]) => !peer.has.has(key)).map(([, entry]) => entry)
-      peer.records(lacking.filter(isFlooded).map(({ wire }) => wire))
-      const large = lacking.filter((entry) => !isFlooded(entry))
-      peer.digests({ complete: false, list: large.map(digestOf) })
+    const whole = new Map<GossipPeer, Wire[]>()
+    const large = new Map<GossipPeer, Digest[]>()
+    for (const [key, entry] of news) {
+      const lacking = [...this.#peers.values()].filter((peer) => !peer.has.has(key))
+      if (!isFlooded(entry)) {
+        for (const peer of lacking) pushTo(large, peer, digestOf(entry))
+        continue
+      }
+      const all = entry.node === this.#self || lacking.length <= EAGER_PEERS
+      const eager = all ? lacking : shuffled(lacking).slice(0, EAGER_PEERS)
+      for (const peer of eager) pushTo(whole, peer, entry.wire)
+      if (!all) this.#untold.set(key, entry)
+      for (const peer of eager) peer.has.add(key)
     }
+    for (const [peer, list] of whole) peer.records(list)
+    for (const [peer, list] of large) peer.digests({ complete: false, list })
+    if (this.#untold.size > 0) this.#tellLazily()
   }
 
-  #tellRefreshed(): void {
-    if (this.#refreshed.size === 0) return
+  /** Neighbours that may not have these are told which there are. */
+  #tell(news: Map<string, Entry>): void {
     for (const peer of this.#peers.values()) {
-      const news = [...this.#refreshed].filter(([key]) => !peer.has.has(key))
-      peer.digests({ complete: false, list: news.map(([, entry]) => digestOf(entry)) })
+      const lacking = [...news].filter(([key]) => !peer.has.has(key))
+      peer.digests({ complete: false, list: lacking.map(([, entry]) => digestOf(entry)) })
     }
-    this.#refreshed.clear()
+    news.clear()
   }
 
   #askOthers(now: number): void {
@@ -564,6 +587,12 @@ const refreshedOf = ({ wire, seq }: Entry): Refreshed => ({
   seq,
   signature: wire.signature
 })
+
+function pushTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [value])
+  else list.push(value)
+}
 
 const jittered = (ms: number): number => ms * (0.9 + Math.random() * 0.2)
 

@@ -87,8 +87,16 @@ declare module 'hypercore' {
   }
 }
 
+declare module 'hypercore-storage' {
+  export default class CorestoreStorage {
+    /** Bytes. */
+    constructor(path: string, options?: { writeBufferSize?: number })
+  }
+}
+
 declare module 'corestore' {
   import type { Duplex } from 'node:stream'
+  import type CorestoreStorage from 'hypercore-storage'
   import type Hypercore from 'hypercore'
   export interface StoreWrite {
     tryPut(key: Buffer, value: Buffer): void
@@ -100,7 +108,7 @@ declare module 'corestore' {
     db: { write(options?: Record<string, unknown>): StoreWrite }
   }
   export default class Corestore {
-    constructor(storage: string, options?: Record<string, unknown>)
+    constructor(storage: string | CorestoreStorage, options?: Record<string, unknown>)
     ready(): Promise<void>
     close(): Promise<void>
     get(options: {

@@ -1,17 +1,25 @@
 /** The store of a data directory: one Corestore, and with it the lock of the directory. */
 import { join } from 'node:path'
 import Corestore from 'corestore'
+import CorestoreStorage from 'hypercore-storage'
 import { syncNewStore } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 
 export type Store = Corestore
 
+/**
+ * Of RocksDB's memory for what is not in its tables yet. Its own 64 MiB are for servers: a daemon
+ * would grow by them over days, and its store takes as much on the disk from its first op on.
+ */
+const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+
 /** @throws BrumeError ALREADY_RUNNING: another daemon holds it; STORE_FAILED. */
 export async function openStore(dir: string): Promise<Store> {
-  const store = new Corestore(join(dir, 'store'))
+  const path = join(dir, 'store')
+  const store = new Corestore(new CorestoreStorage(path, { writeBufferSize: WRITE_BUFFER_BYTES }))
   try {
     await store.ready()
-    await syncNewStore(join(dir, 'store'))
+    await syncNewStore(path)
     return store
   } catch (error) {
     throw storeError(error, dir)

@@ -40,3 +40,21 @@ export function throttle(act: () => void, ms: number, timers = real): Throttled 
     }
   })
 }
+
+/** Does it `ms` after it was asked for, once for all who asked until then. */
+export function delayed(act: () => void, ms: number, timers = real): Throttled {
+  let timer: unknown = null
+  const run = (): void => {
+    timer = null
+    act()
+  }
+  const ask = (): void => {
+    timer ??= timers.setTimeout(run, ms)
+  }
+  return Object.assign(ask, {
+    end() {
+      if (timer !== null) timers.clearTimeout(timer)
+      timer = null
+    }
+  })
+}

@@ -81,7 +81,7 @@ export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
 const REST = { firstMs: 500, capMs: 30_000 }
 /** Roles look at all gossip, not at each record. */
-const GOSSIP_MS = 50
+const GOSSIP_MS = 200
 
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components

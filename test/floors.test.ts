@@ -21,6 +21,8 @@ const DOORS: Record<string, string[]> = {
   // Owned by the oplog, so that links outlive a base that is opened anew.
   'protomux-wakeup': ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
+  // How much memory the store may take.
+  'hypercore-storage': ['core/store.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
   // preload.ts: no range requests for blocks of a view that this node makes itself.
   hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts', 'core/preload.ts'],
