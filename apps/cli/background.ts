@@ -26,8 +26,12 @@ const EARLY_LOG = 'daemon.early.log'
 const ANSWER_MS = 30_000
 const STOP_MS = 30_000
 
-/** Keeps a daemon at the memory it needs instead of the memory there is. */
-const NODE_FLAGS = ['--max-semi-space-size=2']
+/**
+ * Keeps a daemon at the memory it needs instead of the memory there is; and what V8 optimizes is what
+ * runs eight times as long as it asks for by default: most of a daemon's life is no hot loop, and a
+ * fifth of its CPU in its first minutes went into compiling.
+ */
+const NODE_FLAGS = ['--max-semi-space-size=2', '--interrupt-budget=540672']
 const NODE_ENV = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '2' }
 
 /** This very program, as `brume daemon`; `--data DIR` is to be added. */
