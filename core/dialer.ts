@@ -123,6 +123,13 @@ export function linkToDrop(
   return free[0]?.id ?? null
 }
 
+/**
+ * Whether a node that is heard on the LAN is dialled at once: on a LAN all are heard, and each would
+ * have a link to all others, or try to. `isAlive` is false of a member that is held for dead.
+ */
+export const dialsHeard = ({ links, isAlive }: { links: number; isAlive: boolean }): boolean =>
+  links < TARGET_LINKS || !isAlive
+
 /** Whether a link that the other end made is taken. */
 export function takesLink(
   id: string,

@@ -84,8 +84,8 @@ const GOODBYE_MS = 5_000
 const MAX_FORKS = 3
 /** A node that meets many at once says so in few records. */
 const TELL_LINKS_MS = 200
-/** Who is alive is not worked out anew for each of many records. */
-const CHECK_MS = 20
+/** Who is alive is worked out at once, and then not anew for each of many records. */
+const CHECK_MS = 200
 /** Ended links are told of for a while, the newest so many of them. */
 const MAX_ENDED = 16
 const TELL_ENDED_MS = 2 * REFRESH_MS

@@ -41,9 +41,9 @@ export function aliveNodes(
     disputedSince: ReadonlyMap<string, number>
   }
 ): Set<string> {
-  const edges = standingEdges(input)
+  const edgesOf = standingEdges(input)
   const alive = new Set([input.self, ...input.myPeers])
-  for (const id of alive) for (const next of edges.get(id) ?? []) alive.add(next)
+  for (const id of alive) for (const next of edgesOf(id)) alive.add(next)
   return alive
 }
 
@@ -54,7 +54,7 @@ export function aliveNodes(
 export function disputed(input: View): Set<string> {
   const listed = listedBy(input)
   const mine = input.links.get(input.self)
-  if (mine !== undefined) listed.set(input.self, new Set(mine.body.peers))
+  if (mine !== undefined) listed.set(input.self, peersOf(mine.body))
   const found = new Set<string>()
   for (const [id, peers] of listed) {
     if (id === input.self) continue
@@ -103,11 +103,11 @@ export function lastHeard(
     if (by === input.self) continue
     for (const { peer, silentMs } of body.ended) note(peer, receivedAt - silentMs)
   }
-  const edges = standingEdges({ ...input, myPeers: new Set() })
+  const edgesOf = standingEdges({ ...input, myPeers: new Set() })
   const open = [...heard].sort(([, a], [, b]) => b - a).map(([id]) => id)
   for (const id of open) {
     const at = heard.get(id) ?? -Infinity
-    for (const next of edges.get(id) ?? []) {
+    for (const next of edgesOf(id)) {
       if (next === input.self || at <= (heard.get(next) ?? -Infinity)) continue
       heard.set(next, at)
       open.push(next)
@@ -141,8 +141,8 @@ export function silentMs(
   return silent
 }
 
-/** Edges between others, both ways. */
-function standingEdges(input: Parameters<typeof aliveNodes>[0]): Map<string, Set<string>> {
+/** Edges between others: whom a node lists that lists it. */
+function standingEdges(input: Parameters<typeof aliveNodes>[0]): (id: string) => string[] {
   const listed = listedBy(input)
   for (const [id, since] of input.disputedSince) {
     // Whom I hear myself need not tell others that it lives.
@@ -150,19 +150,26 @@ function standingEdges(input: Parameters<typeof aliveNodes>[0]): Map<string, Set
     const lastWord = Math.max(since, input.links.get(id)?.receivedAt ?? -Infinity)
     if (input.now - lastWord >= ANSWER_MS) listed.delete(id)
   }
-  const edges = new Map<string, Set<string>>()
-  for (const [id, peers] of listed) {
-    edges.set(id, new Set([...peers].filter((p) => listed.get(p)?.has(id) === true)))
-  }
-  return edges
+  return (id) => [...(listed.get(id) ?? [])].filter((peer) => listed.get(peer)?.has(id) === true)
 }
 
 /** Whom each other node lists, where its word is young enough. */
-function listedBy({ self, links, now, refreshMs }: View): Map<string, Set<string>> {
-  const listed = new Map<string, Set<string>>()
+function listedBy({ self, links, now, refreshMs }: View): Map<string, ReadonlySet<string>> {
+  const listed = new Map<string, ReadonlySet<string>>()
   for (const [id, { body, receivedAt }] of links) {
     const young = now - receivedAt <= 2 * refreshMs
-    if (id !== self && young) listed.set(id, new Set(body.peers))
+    if (id !== self && young) listed.set(id, peersOf(body))
   }
   return listed
+}
+
+/** Each record is looked at many times, and a body never changes. */
+const peerSets = new WeakMap<LinksBody, ReadonlySet<string>>()
+
+function peersOf(body: LinksBody): ReadonlySet<string> {
+  const known = peerSets.get(body)
+  if (known !== undefined) return known
+  const peers = new Set(body.peers)
+  peerSets.set(body, peers)
+  return peers
 }

@@ -11,17 +11,19 @@ import { fromId, toId, type KeyPair } from './crypto.ts'
 import { isLoopbackOnly, MeshDht, parseAddress, type Address, type Route } from './dht.ts'
 import {
   backoffMs,
+  dialsHeard,
   linkToDrop,
   MAX_DIALS,
-  TARGET_LINKS,
   whomToDial,
   type DialState,
   type HeldLink
 } from './dialer.ts'
 import { sentenceOf } from './errors.ts'
 import { isOnLan, Lan, lanAddresses, type LanFind } from './lan.ts'
+import { Finder } from './finder.ts'
 import type { Logger } from './logger.ts'
-import { punchAgainMs, whomToPunch, type PunchState } from './punch.ts'
+import type { RelayedLink } from './punch.ts'
+import { Puncher } from './puncher.ts'
 import { Relay, relayFor, relayKeyPair, type NatKind } from './relay.ts'
 
 export type { Connection } from 'hyperswarm'
@@ -109,11 +111,6 @@ const HEARD_MS = 150_000
 const HEARD_AGAIN_MS = 2_000
 const MAX_STRANGERS = 128
 
-/** ms after `start`: nodes that join in the same moment find each other only by looking again. */
-const FIRST_PULSES = [0, 500, 1_500, 3_000, 6_000, 10_000]
-const ALONE_PULSE_MS = 6_000
-const MISSING_PULSE_MS = 25_000
-const QUIET_PULSE_MS = 300_000
 const LEAVE_MS = 1_000
 /** Who came back may bring others: they are dialled again, but not at every flapping of a link. */
 const RETURN_EVERY_MS = 2_000
@@ -160,7 +157,6 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #log: Logger
   readonly #self: string
   readonly #loopback: boolean
-  readonly #told: Address[]
   readonly #relayKeys: KeyPair
   readonly #dht: MeshDht
   readonly #swarm: Hyperswarm
@@ -171,15 +167,11 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #strangers = new Map<string, Stranger>()
   readonly #wanted = new Set<string>()
   readonly #dials = new Map<string, Dialled>()
-  readonly #punches = new Map<string, PunchState>()
-  #punching: Connection | null = null
+  readonly #puncher: Puncher
+  readonly #finder: Finder
   /** Addresses heard on the LAN, and when. */
   readonly #heard = new Map<string, { address: Address; at: number }>()
   #discovery: Discovery | null = null
-  #pulse: NodeJS.Timeout | null = null
-  #pulses = 0
-  #missing = false
-  #lookingUp = false
   #turn: NodeJS.Timeout | null = null
   #turnAt = Infinity
   #returnedAt = -Infinity
@@ -198,7 +190,6 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     // Peers on loopback alone: a mesh of this machine, which asks nobody outside.
     const own = bootstrap.length === 0 && isLoopbackOnly(peers) ? peers : bootstrap
     this.#loopback = isLoopbackOnly(own)
-    this.#told = [...peers, ...bootstrap]
     this.#dht = new MeshDht({
       bootstrap: own,
       knownNodes: [...options.knownNodes, ...peers],
@@ -233,6 +224,27 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       allows: (key) => this.#byRelayKey.has(toId(key)),
       log: options.log
     })
+    this.#finder = new Finder({
+      dht: this.#dht,
+      topic: options.topic,
+      told: [...peers, ...bootstrap],
+      announce: async () => this.#discovery?.refresh({ client: false, server: true }),
+      isAlone: () => this.#swarm.connections.size === 0,
+      onFound: (id, addresses) => this.#addStranger(id, addresses),
+      onAnswer: (id, address) => this.#onAnswer(id, address),
+      onPulse: () => this.#searchLan(),
+      log: options.log
+    })
+    this.#puncher = new Puncher({
+      self: this.#self,
+      nat: () => this.#natKind(),
+      connect: (key) => this.#dht.connectDirectly(key, options.keyPair),
+      // As the other end does: the relayed one is older and goes.
+      onDirect: (connection) => void this.#swarm.server.emit('connection', connection),
+      onEnd: () => this.#wake(0),
+      ms: RANDOM_DIAL_MS,
+      log: options.log
+    })
     this.#watchNetwork()
   }
 
@@ -245,16 +257,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#discovery = this.#swarm.join(this.#options.topic, { client: false, server: true })
     // A mesh on loopback says nothing on the LAN.
     if (!this.#loopback) this.#lan.start()
-    this.#schedulePulse()
+    this.#finder.start()
     this.#wake(0)
     this.#tellLater()
   }
 
   /** Says whether members are known that no link leads to: the pulse is quicker then. */
   setMissing(missing: boolean): void {
-    if (missing === this.#missing) return
-    this.#missing = missing
-    this.#schedulePulse()
+    this.#finder.setMissing(missing)
   }
 
   /** The members as this node sees them now, and its links. */
@@ -274,7 +284,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       this.#returnedAt = bootNow()
       this.#dialAgain()
     }
-    this.#lan.search(this.#missing || this.#swarm.connections.size === 0)
+    this.#searchLan()
     this.#wake(0)
   }
 
@@ -331,11 +341,11 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const timer of [this.#pulse, this.#turn, this.#tell])
-      if (timer !== null) clearTimeout(timer)
+    for (const timer of [this.#turn, this.#tell]) if (timer !== null) clearTimeout(timer)
+    this.#finder.end()
     this.#relay.stop()
     for (const { connection } of this.#dials.values()) connection?.destroy()
-    this.#punching?.destroy()
+    this.#puncher.end()
     for (const connection of this.#swarm.connections) connection.destroy()
     // Unannouncing asks the DHT, which may be out of reach: worth a second, no more.
     const gently = this.#swarm.destroy().catch((error: unknown) => {
@@ -344,6 +354,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     await Promise.race([gently, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))])
     await this.#lan.close()
     await this.#dht.destroy({ force: true })
+  }
+
+  #searchLan(): void {
+    this.#lan.search(this.#finder.missing || this.#swarm.connections.size === 0)
   }
 
   #onConnection(connection: Connection): void {
@@ -439,7 +453,18 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const spare = linkToDrop({ self: this.#self, members: candidates, links })
     if (spare !== null) this.emit('spare', spare)
     this.#forgetDials(connected)
-    this.#wake(Math.max(50, Math.min(wakeAt, this.#punchRelayed(now)) - now))
+    this.#wake(Math.max(50, Math.min(wakeAt, this.#puncher.look(this.#relayedLinks())) - now))
+  }
+
+  #relayedLinks(): RelayedLink[] {
+    const connections = new Map(
+      [...this.#swarm.connections].map((each) => [toId(each.remotePublicKey), each])
+    )
+    return this.#world.links.flatMap(({ id, calls }) => {
+      const connection = connections.get(id)
+      if (connection === undefined || this.#relayOf(connection) === null) return []
+      return [{ id, calls, nat: this.#natOf(id) }]
+    })
   }
 
   /** A newcomer dials before it hears of relays: what hangs then is begun anew with one. */
@@ -454,62 +479,6 @@ export class Swarm extends EventEmitter<SwarmEvents> {
         connection.destroy(new Error(RELAY_KNOWN))
       }
     }
-  }
-
-  /** Begins to make a relayed link direct where one is due. @returns when to look again */
-  #punchRelayed(now: number): number {
-    const connections = new Map(
-      [...this.#swarm.connections].map((each) => [toId(each.remotePublicKey), each])
-    )
-    const relayed = this.#world.links.flatMap(({ id, calls }) => {
-      const connection = connections.get(id)
-      if (connection === undefined || this.#relayOf(connection) === null) return []
-      return [{ id, calls, nat: this.#natOf(id) }]
-    })
-    const ids = new Set(relayed.map(({ id }) => id))
-    for (const id of this.#punches.keys()) if (!ids.has(id)) this.#punches.delete(id)
-    for (const id of ids) {
-      if (!this.#punches.has(id)) this.#punches.set(id, { tries: 0, nextAt: now + againMs(0) })
-    }
-    const { id, wakeAt } = whomToPunch({
-      self: { id: this.#self, nat: this.#natKind() },
-      now,
-      relayed,
-      tried: this.#punches,
-      punching: this.#punching !== null
-    })
-    const key = id === null ? null : fromId(id)
-    if (id !== null && key !== null) this.#punch(id, key)
-    return wakeAt
-  }
-
-  #punch(id: string, key: Buffer): void {
-    const connection = this.#dht.connectDirectly(key, this.#options.keyPair)
-    this.#punching = connection
-    const timer = setTimeout(() => connection.destroy(), RANDOM_DIAL_MS)
-    let reason: Error | null = null
-    const end = (): void => {
-      clearTimeout(timer)
-      connection.off('error', onError)
-      this.#punching = null
-      this.#wake(0)
-    }
-    const onError = (error: Error): void => void (reason = error)
-    const onClose = (): void => {
-      const tries = (this.#punches.get(id)?.tries ?? 0) + 1
-      this.#punches.set(id, { tries, nextAt: bootNow() + againMs(tries) })
-      const error = reason === null ? 'it hung up' : sentenceOf(reason)
-      this.#log.debug({ node: id, error, tries }, 'a relayed link stays relayed')
-      end()
-    }
-    connection.on('error', onError)
-    connection.once('close', onClose)
-    connection.once('open', () => {
-      connection.off('close', onClose)
-      end()
-      // As the other end does: the relayed one is older and goes.
-      this.#swarm.server.emit('connection', connection)
-    })
   }
 
   #begin(id: string): void {
@@ -677,9 +646,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     // A member that is heard again is within reach again: a dial from before may hang for seconds.
     const isBack = isMember && !this.#isConnected(id) && bootNow() - before > HEARD_AGAIN_MS
     if (!isNew && !isBack) return
-    // On a LAN all are heard: without this each would have a link to all others, or try to.
-    const isEnough = this.#world.links.length >= TARGET_LINKS && member?.alive !== false
-    if (isEnough) return
+    const isAlive = member?.alive !== false
+    if (!dialsHeard({ links: this.#world.links.length, isAlive })) return
     const dial = this.#dialled(id)
     if (dial.startedAt !== null && bootNow() - dial.startedAt < SIMULTANEOUS_MS) return
     dial.attempts = 0
@@ -708,57 +676,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (known === undefined) this.#wake(0)
   }
 
-  #schedulePulse(): void {
-    if (this.#closed || this.#discovery === null) return
-    if (this.#pulse !== null) clearTimeout(this.#pulse)
-    this.#pulse = setTimeout(() => this.#onPulse(), this.#nextPulseMs())
-    this.#pulse.unref()
-  }
-
-  #nextPulseMs(): number {
-    const first = FIRST_PULSES[this.#pulses]
-    if (first !== undefined) return first - (FIRST_PULSES[this.#pulses - 1] ?? 0)
-    const alone = this.#swarm.connections.size === 0
-    const base = alone ? ALONE_PULSE_MS : this.#missing ? MISSING_PULSE_MS : QUIET_PULSE_MS
-    return base * (0.9 + Math.random() * 0.2)
-  }
-
-  #onPulse(): void {
-    // The first announcement is on its way already.
-    if (this.#pulses++ > 0) {
-      this.#discovery
-        ?.refresh({ client: false, server: true })
-        .catch((error: unknown) =>
-          this.#log.debug({ error: sentenceOf(error) }, 'announcing this node failed')
-        )
-    }
-    void this.#lookUp()
-    for (const address of this.#told) void this.#askWho(address)
-    this.#lan.search(this.#missing || this.#swarm.connections.size === 0)
-    this.#schedulePulse()
-  }
-
-  async #lookUp(): Promise<void> {
-    // One that waits for a dead DHT takes seconds.
-    if (this.#lookingUp) return
-    this.#lookingUp = true
-    try {
-      for await (const { peers } of this.#dht.lookup(this.#options.topic)) {
-        for (const { publicKey, relayAddresses } of peers) {
-          this.#addStranger(toId(publicKey), relayAddresses)
-        }
-      }
-    } catch (error) {
-      this.#log.debug({ error: sentenceOf(error) }, 'looking up the mesh failed')
-    } finally {
-      this.#lookingUp = false
-    }
-  }
-
-  async #askWho(address: Address): Promise<void> {
-    const key = await this.#dht.whoIs(address)
-    if (key === null || this.#closed) return
-    const id = toId(key)
+  /** Who answers at an address it was told of. */
+  #onAnswer(id: string, address: Address): void {
     if (id === this.#self || this.#isConnected(id)) return
     const dial = this.#dials.get(id)
     this.#heard.set(id, { address, at: bootNow() })
@@ -770,7 +689,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const changed = (): void => {
       this.#tellLater()
       this.#dialAgain()
-      void this.#lookUp()
+      void this.#finder.lookUp()
     }
     this.#lan.on('change', changed)
     this.#dht.on('network-change', changed)
@@ -821,8 +740,6 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     return this.#dht.port === 0 ? 'symmetric' : 'easy'
   }
 }
-
-const againMs = (tries: number): number => punchAgainMs(tries, Math.random())
 
 const MOVED = 'it moved'
 const RELAY_KNOWN = 'a relay is known now'

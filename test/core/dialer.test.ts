@@ -2,6 +2,7 @@ import test from 'brittle'
 import fc from 'fast-check'
 import {
   backoffMs,
+  dialsHeard,
   HARD_LINKS,
   linkToDrop,
   MAX_DIALS,
@@ -74,6 +75,12 @@ test('dialer - who was tried least goes first: many dead members do not hide one
   const members = new Map(all.map((id) => [id, dead]))
   const dials = new Map(all.map((id, i) => [id, failed(i === 5 ? 0 : 9, 0)]))
   t.is(whomToDial(input({ members, dials })).dials[0]?.id, all[5])
+})
+
+test('dialer - who is heard on the LAN is dialled while links are lacking, or held for dead', (t) => {
+  t.ok(dialsHeard({ links: TARGET_LINKS - 1, isAlive: true }))
+  t.absent(dialsHeard({ links: TARGET_LINKS, isAlive: true }), 'all are heard: no full mesh')
+  t.ok(dialsHeard({ links: MAX_LINKS, isAlive: false }), 'it is back')
 })
 
 test('dialer - no link in use, young or of the ring is let go', (t) => {
