@@ -71,6 +71,20 @@ test('gossip - fifty nodes with nothing to say cost a link less than 400 bytes a
   t.ok(perLink < 400, `${perLink.toFixed(0)} bytes a second and link`)
 })
 
+test('gossip - what changed is soon on fifty nodes of ten links each, and comes to few twice over', async (t) => {
+  const net = createGossipNet(50, { delayMs: 20 })
+  linkAll(net, 10)
+  await net.run(3000)
+  const before = sum(net)
+  const said = { digests: Array.from({ length: 12 }, (_, i) => String(i).padStart(64, '0')) }
+  at(net, 0).gossip.publish('holds', said)
+  await net.run(1000)
+  t.ok(all(net, (node) => heldBy(node, at(net, 0)) === 12))
+  const copies = (sum(net) - before) / JSON.stringify(said).length / 50
+  // Each of ten neighbours would send one else.
+  t.ok(copies < 8, `${copies.toFixed(1)} times its size came to each`)
+})
+
 test('gossip - who meets after an absence gets the newest of all, both ways', async (t) => {
   const net = createGossipNet(4)
   net.link(0, 1)
