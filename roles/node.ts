@@ -80,7 +80,8 @@ export interface RunningNode {
 export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
 const REST = { firstMs: 500, capMs: 30_000 }
-/** Roles look at all gossip, not at each record. */
+/** Roles look at a change at once, and at what many ops, or much gossip, make of it. */
+const VIEW_MS = 100
 const GOSSIP_MS = 200
 
 export function startNode(components: NodeComponents): RunningNode {
@@ -283,10 +284,10 @@ const restMs = (failures: number): number => delayMs(failures - 1, REST, Math.ra
 
 /** The sources: what the mesh below tells, as events in the past tense. */
 function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {
-  const onView = (state: Mesh['state']): void => {
-    sendBack({ type: 'view.changed', state })
+  const onView = throttle(() => {
+    sendBack({ type: 'view.changed', state: mesh.state })
     prefetch(mesh)
-  }
+  }, VIEW_MS)
   const onGossip = throttle(() => sendBack({ type: 'gossip.changed' }), GOSSIP_MS)
   const onPeers = (): void => sendBack({ type: 'peers.changed', alive: mesh.alive() })
   mesh.on('view', onView)
@@ -295,6 +296,7 @@ function listen(mesh: Mesh, sendBack: (event: News) => void): () => void {
   prefetch(mesh)
   return () => {
     mesh.off('view', onView)
+    onView.end()
     mesh.off('gossip', onGossip)
     onGossip.end()
     mesh.off('peers', onPeers)

@@ -5,7 +5,6 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type {
   ApplicationJson,
   AuditJson,
@@ -14,6 +13,7 @@ import type {
   ReplicaJson
 } from '../../apps/api.ts'
 import { createClient, withQuery, type Client } from '../../apps/client.ts'
+import { aheadEnv, goAhead } from '../helpers/ahead.ts'
 import { createFleet, untilTogether, type FleetNode } from '../helpers/fleet.ts'
 import { createLab, type Host, type Lab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
@@ -36,8 +36,6 @@ const LATE_MS = 60_000
 interface Side {
   node: FleetNode
   client: Client
-  /** Its file has what its wall clock is ahead, ms. */
-  clock: string
   aheadMs: number
 }
 
@@ -71,13 +69,10 @@ export async function meet({
 
 async function begin(lab: Lab, t: Parameters<typeof createFleet>[0]): Promise<[Side, Side]> {
   const [first] = lab.hosts as [Host]
-  const clockModule = join(first.dir, 'clock.mjs')
-  await writeFile(clockModule, CLOCK)
-  const env = { NODE_OPTIONS: `--import ${pathToFileURL(clockModule).href}` }
+  const env = await aheadEnv(first.dir)
   const fleet = await createFleet(t, lab, { engines: false, dht: false, env })
   const sides = fleet.nodes.map((node): Side => {
-    const clock = join(node.host.dir, 'ahead')
-    return { node, client: createClient(node.dataDir), clock, aheadMs: 0 }
+    return { node, client: createClient(node.dataDir), aheadMs: 0 }
   })
   for (const { node, client } of sides) {
     const command = { image: 'none', command: ['sleep', '100000'], node: node.name }
@@ -100,7 +95,7 @@ async function apartAndTogether(lab: Lab, sides: [Side, Side], round: number): P
   await Promise.all(sides.map(({ node }) => node.kill()))
   for (const [i, side] of sides.entries()) {
     side.aheadMs = round * MONTH_MS + i * HOUR_MS
-    await writeFile(side.clock, String(side.aheadMs))
+    await goAhead(side.node, side.aheadMs)
   }
   await Promise.all(sides.map(({ node }) => node.start()))
   await Promise.all(sides.map((side) => change(side, { after: String(round) })))
@@ -169,26 +164,3 @@ function nth(values: number[], share: number): number | null {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.ceil(sorted.length * share) - 1] ?? null
 }
-
-/** Every process of a node begins with it: `Date` is ahead by what its host's file says. */
-const CLOCK = `
-import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-const at = process.argv.indexOf('--data')
-let aheadMs = 0
-try {
-  aheadMs = Number(readFileSync(join(dirname(process.argv[at + 1] ?? ''), 'ahead'), 'utf8'))
-} catch (error) {
-  if (error.code !== 'ENOENT') throw error
-}
-const Wall = Date
-globalThis.Date = class extends Wall {
-  constructor(...given) {
-    if (given.length === 0) super(Wall.now() + aheadMs)
-    else super(...given)
-  }
-  static now() {
-    return Wall.now() + aheadMs
-  }
-}
-`
