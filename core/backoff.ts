@@ -13,3 +13,6 @@ export function delayMs(attempts: number, policy: BackoffPolicy, random: number)
   const whole = Math.min(policy.capMs, policy.firstMs * 2 ** Math.min(attempts, 30))
   return Math.round(whole * (0.75 + 0.25 * random))
 }
+
+/** ms, up to a tenth more or less: what all do at intervals they do not do at once. */
+export const jittered = (ms: number): number => ms * (0.9 + Math.random() * 0.2)

@@ -2,6 +2,7 @@
  * Finds nodes of the mesh that no record names: announces this one on the topic and looks it up, and
  * asks the addresses it was told which nodes are there; often at first and while somebody is missing.
  */
+import { jittered } from './backoff.ts'
 import { toId } from './crypto.ts'
 import type { Address, MeshDht } from './dht.ts'
 import { sentenceOf } from './errors.ts'
@@ -27,6 +28,16 @@ const ALONE_PULSE_MS = 6_000
 const MISSING_PULSE_MS = 25_000
 const QUIET_PULSE_MS = 300_000
 
+/** ms from so many pulses to the next one. */
+export function pulseMs(
+  pulses: number,
+  { alone, missing }: { alone: boolean; missing: boolean }
+): number {
+  const first = FIRST_PULSES[pulses]
+  if (first !== undefined) return first - (FIRST_PULSES[pulses - 1] ?? 0)
+  return jittered(alone ? ALONE_PULSE_MS : missing ? MISSING_PULSE_MS : QUIET_PULSE_MS)
+}
+
 export class Finder {
   readonly #it: FinderComponents
   #timer: NodeJS.Timeout | null = null
@@ -50,8 +61,9 @@ export class Finder {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  get missing(): boolean {
-    return this.#missing
+  /** Somebody is to be found: a member that is missing, or anybody at all. */
+  get searching(): boolean {
+    return this.#missing || this.#it.isAlone()
   }
 
   /** Members are known that no link leads to: it looks more often then. */
@@ -80,16 +92,9 @@ export class Finder {
   #schedule(): void {
     if (this.#closed || !this.#started) return
     if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#onPulse(), this.#nextMs())
+    const ms = pulseMs(this.#pulses, { alone: this.#it.isAlone(), missing: this.#missing })
+    this.#timer = setTimeout(() => this.#onPulse(), ms)
     this.#timer.unref()
-  }
-
-  #nextMs(): number {
-    const first = FIRST_PULSES[this.#pulses]
-    if (first !== undefined) return first - (FIRST_PULSES[this.#pulses - 1] ?? 0)
-    const missing = this.#missing ? MISSING_PULSE_MS : QUIET_PULSE_MS
-    const base = this.#it.isAlone() ? ALONE_PULSE_MS : missing
-    return base * (0.9 + Math.random() * 0.2)
   }
 
   #onPulse(): void {

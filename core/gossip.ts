@@ -6,6 +6,7 @@
  */
 import { EventEmitter } from 'node:events'
 import type Protomux from 'protomux'
+import { jittered } from './backoff.ts'
 import { Budget } from './budget.ts'
 import { bootNow } from './clock.ts'
 import { fromId, hash, sign, toId, verify, type KeyPair } from './crypto.ts'
@@ -398,23 +399,26 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
   #tellNews(): void {
     const news = [...this.#news]
     this.#news.clear()
-    const whole = new Map<GossipPeer, Wire[]>()
-    const large = new Map<GossipPeer, Digest[]>()
-    for (const [key, entry] of news) {
-      const lacking = [...this.#peers.values()].filter((peer) => !peer.has.has(key))
-      if (!isFlooded(entry)) {
-        for (const peer of lacking) pushTo(large, peer, digestOf(entry))
-        continue
-      }
-      const all = entry.node === this.#self || lacking.length <= EAGER_PEERS
-      const eager = all ? lacking : shuffled(lacking).slice(0, EAGER_PEERS)
-      for (const peer of eager) pushTo(whole, peer, entry.wire)
-      if (!all) this.#untold.set(key, entry)
-      for (const peer of eager) peer.has.add(key)
+    const whole = news
+      .filter(([, entry]) => isFlooded(entry))
+      .map(([key, entry]) => ({ wire: entry.wire, to: this.#eagerPeers(key, entry) }))
+    for (const peer of this.#peers.values()) {
+      peer.records(whole.filter(({ to }) => to.has(peer)).map(({ wire }) => wire))
     }
-    for (const [peer, list] of whole) peer.records(list)
-    for (const [peer, list] of large) peer.digests({ complete: false, list })
-    if (this.#untold.size > 0) this.#tellLazily()
+    this.#tell(new Map(news.filter(([, entry]) => !isFlooded(entry))))
+  }
+
+  /** Who gets it at once; where that are not all who lack it, the others are told of it later. */
+  #eagerPeers(key: string, entry: Entry): Set<GossipPeer> {
+    const lacking = [...this.#peers.values()].filter((peer) => !peer.has.has(key))
+    const all = entry.node === this.#self || lacking.length <= EAGER_PEERS
+    const eager = all ? lacking : shuffled(lacking).slice(0, EAGER_PEERS)
+    for (const peer of eager) peer.has.add(key)
+    if (!all) {
+      this.#untold.set(key, entry)
+      this.#tellLazily()
+    }
+    return new Set(eager)
   }
 
   /** Neighbours that may not have these are told which there are. */
@@ -587,14 +591,6 @@ const refreshedOf = ({ wire, seq }: Entry): Refreshed => ({
   seq,
   signature: wire.signature
 })
-
-function pushTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key)
-  if (list === undefined) lists.set(key, [value])
-  else list.push(value)
-}
-
-const jittered = (ms: number): number => ms * (0.9 + Math.random() * 0.2)
 
 function shuffled<T>(list: T[]): T[] {
   return list

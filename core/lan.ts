@@ -7,6 +7,7 @@
 import { EventEmitter } from 'node:events'
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 import type { MulticastDNS } from 'multicast-dns'
+import { jittered } from './backoff.ts'
 import { fromId, hash, randomBytes } from './crypto.ts'
 import { sentenceOf } from './errors.ts'
 import type { Logger } from './logger.ts'
@@ -147,7 +148,7 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
   #askLater(): void {
     if (this.#asks !== null) clearTimeout(this.#asks)
     const often = this.#searching && performance.now() - this.#searchingSince < SEARCH_FOR_MS
-    const ms = (often ? SEARCHING_MS : QUIET_MS) * (0.9 + Math.random() * 0.2)
+    const ms = jittered(often ? SEARCHING_MS : QUIET_MS)
     this.#asks = setTimeout(() => {
       for (const socket of this.#sockets.values()) {
         void socket.then((open) => {

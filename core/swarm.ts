@@ -357,7 +357,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #searchLan(): void {
-    this.#lan.search(this.#finder.missing || this.#swarm.connections.size === 0)
+    this.#lan.search(this.#finder.searching)
   }
 
   #onConnection(connection: Connection): void {

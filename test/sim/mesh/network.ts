@@ -8,6 +8,7 @@ import { EventEmitter } from 'node:events'
 import { Duplex } from 'streamx'
 import { hash, toId, type KeyPair } from '../../../core/crypto.ts'
 import { backoffMs, linkToDrop, whomToDial, type DialState } from '../../../core/dialer.ts'
+import { pulseMs } from '../../../core/finder.ts'
 import type {
   Connection,
   Connections,
@@ -42,10 +43,6 @@ const TELL_MS = 300
 const DIAL_TIMEOUT_MS = 12_000
 const STEADY_MS = 10_000
 const RETURN_EVERY_MS = 2_000
-const FIRST_PULSES = [0, 500, 1_500, 3_000, 6_000, 10_000]
-const ALONE_PULSE_MS = 6_000
-const MISSING_PULSE_MS = 25_000
-const QUIET_PULSE_MS = 300_000
 
 export class SimNetwork {
   readonly #time: VirtualTime
@@ -515,19 +512,12 @@ export class SimSwarm extends EventEmitter<SwarmEvents> implements Connections {
   #schedulePulse(): void {
     if (this.closed || !this.#started) return
     this.#stopPulse?.()
-    this.#stopPulse = this.#time.after(this.#nextPulseMs(), this.life, () => {
+    const ms = pulseMs(this.#pulses, { alone: this.#all.size === 0, missing: this.#missing })
+    this.#stopPulse = this.#time.after(ms, this.life, () => {
       this.#pulses++
       this.#time.after(LOOKUP_MS, this.life, () => this.#look())
       this.#schedulePulse()
     })
-  }
-
-  #nextPulseMs(): number {
-    const first = FIRST_PULSES[this.#pulses]
-    if (first !== undefined) return first - (FIRST_PULSES[this.#pulses - 1] ?? 0)
-    const alone = this.#all.size === 0
-    const base = alone ? ALONE_PULSE_MS : this.#missing ? MISSING_PULSE_MS : QUIET_PULSE_MS
-    return base * (0.9 + Math.random() * 0.2)
   }
 }
 
