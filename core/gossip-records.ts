@@ -24,7 +24,7 @@ const ms = number(0, Number.MAX_SAFE_INTEGER)
 /** `links`: who this node is connected to now. Written on every change, signed anew each minute. */
 const links = object({
   peers: list(nodeId, 256),
-  /** Links that ended while the peer is still a member: how long it had been silent then. */
+  /** Peers it lost, so that they are not alive for it: how long each had been silent then. */
   ended: list(object({ peer: nodeId, silentMs: ms }), 256),
   /**
    * Peers whose newest word, the one of this number, does not list this node though the link

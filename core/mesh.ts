@@ -82,13 +82,11 @@ const ASK_TICKS = 10
 const GOODBYE_MS = 5_000
 /** A fork that a change of indexers forestalls is made again. */
 const MAX_FORKS = 3
-/** A node that meets many at once says so in few records. */
+/** A node that loses many at once says so in few records; who meets many has more time. */
 const TELL_LINKS_MS = 200
+const TELL_NEW_LINKS_MS = 1_000
 /** Who is alive is worked out at once, and then not anew for each of many records. */
 const CHECK_MS = 200
-/** Ended links are told of for a while, the newest so many of them. */
-const MAX_ENDED = 16
-const TELL_ENDED_MS = 2 * REFRESH_MS
 
 /**
  * Emits `view` with the new State when it changed, `gossip` for every new record, `peers` when a
@@ -114,7 +112,6 @@ export class Mesh extends EventEmitter<{
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
   readonly #startedAt = bootNow()
-  readonly #ended = new Map<string, { silentMs: number; at: number }>()
   readonly #observer: Observer
   readonly #strangers = new Strangers()
   /** Who is a member and who no longer, as gossip was told. */
@@ -135,6 +132,7 @@ export class Mesh extends EventEmitter<{
   #closing = false
   readonly #ending = new AbortController()
   readonly #tellLinks = throttle(() => this.#publishLinks(), TELL_LINKS_MS)
+  readonly #tellNewLinks = throttle(() => this.#publishLinks(), TELL_NEW_LINKS_MS)
   readonly #checkSoon = throttle(() => this.#checkAlive(), CHECK_MS)
   readonly #joins: boolean
 
@@ -317,6 +315,7 @@ export class Mesh extends EventEmitter<{
     await this.#swarm.close()
     // Nothing comes in any more that would ask for them again.
     this.#tellLinks.end()
+    this.#tellNewLinks.end()
     this.#checkSoon.end()
     this.oplog.stopWaiting()
     await this.follower.close()
@@ -433,7 +432,7 @@ export class Mesh extends EventEmitter<{
   network(): NetworkRow[] {
     return networkRows({
       ...this.#networkInput(),
-      endedAt: this.#observer.ended,
+      endedAt: this.#observer.lastFrames,
       pathOf: ({ connection }) =>
         this.#swarm.pathOf?.(connection) ?? { kind: 'direct', relayKey: null, address: '' },
       dialOf: (id) => this.#swarm.dialOf?.(id) ?? null
@@ -528,7 +527,7 @@ export class Mesh extends EventEmitter<{
       if (kind === 'links') this.#checkSoon()
     })
     this.links.on('up', (link) => this.#onUp(link))
-    this.links.on('down', (link, silent) => this.#onDown(link, silent))
+    this.links.on('down', (link) => this.#onDown(link))
     this.channel.answer('own-length', async (from) => ({
       length: await this.oplog.lengthOf(writerKeyOf(fromId(from) ?? Buffer.alloc(32)))
     }))
@@ -679,37 +678,31 @@ export class Mesh extends EventEmitter<{
 
   #onUp(link: Link): void {
     this.#refusal = null
-    this.#ended.delete(link.id)
     this.oplog.replicate(link.connection)
     this.gossip.attach(link.id, link.mux)
     this.follower.onPeer()
-    this.#tellLinks()
+    this.#tellNewLinks()
     this.#checkAlive()
     this.#lookAround()
     this.emit('peers')
   }
 
-  #onDown(link: Link, silentMs: number): void {
+  #onDown(link: Link): void {
     if (this.#closing) return
-    this.#ended.delete(link.id)
-    this.#ended.set(link.id, { silentMs: Math.round(silentMs), at: bootNow() })
-    const oldest = this.#ended.keys().next().value
-    if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
     this.#observer.onLinkEnded(link.id, link.heardAt)
     // What was asked of it is asked of others.
     this.oplog.ask()
-    this.#tellLinks()
     this.#checkAlive()
+    this.#tellLinks()
     this.emit('peers')
   }
 
   #publishLinks(): void {
     const now = bootNow()
     const uptime = now - this.#startedAt
-    for (const [id, { at }] of this.#ended) if (now - at > TELL_ENDED_MS) this.#ended.delete(id)
     const body: LinksBody = {
       peers: this.links.ids.sort(),
-      ended: [...this.#ended].map(([peer, { silentMs }]) => ({ peer, silentMs })),
+      ended: this.#observer.ended(),
       answers: this.#observer.answers(),
       uptimeRank: UPTIME_STEPS_MS.filter((step) => uptime >= step).length,
       session: this.#session
@@ -724,8 +717,8 @@ export class Mesh extends EventEmitter<{
       const overdue = this.#strangers.overdue(this.links.all, this.#state.nodes, bootNow())
       for (const { connection } of overdue) connection.destroy()
     }
-    this.#tellLinks()
     this.#checkAlive()
+    this.#tellNewLinks()
     this.#lookAround()
   }
 

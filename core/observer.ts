@@ -29,12 +29,17 @@ const GAP_MS = 3_000
 /** A word of a peer that does not list me is answered once it is no matter of a moment. */
 const PATIENCE_MS = 1_500
 const MAX_REMEMBERED = 10_000
+/** Told of for so many refreshes, the newest so many of them. */
+const TOLD_REFRESHES = 2
+const MAX_TOLD = 16
 
 export class Observer {
   readonly #components: ObserverComponents
   /** Boot ms of the last frame of links that ended. */
   readonly #lastFrame = new Map<string, number>()
   readonly #lastAlive = new Map<string, number>()
+  /** Peers of mine that are not alive since boot ms `at`, and how long they had been silent then. */
+  readonly #lost = new Map<string, { silentMs: number; at: number }>()
   readonly #disputedSince = new Map<string, number>()
   readonly #unlistedSince = new Map<string, number>()
   /** Whom it saw before a gap. */
@@ -55,7 +60,7 @@ export class Observer {
   }
 
   /** Boot ms of the last frame of links that ended. */
-  get ended(): ReadonlyMap<string, number> {
+  get lastFrames(): ReadonlyMap<string, number> {
     return this.#lastFrame
   }
 
@@ -73,6 +78,7 @@ export class Observer {
     for (const id of alive) remember(this.#lastAlive, id, view.now)
     const before = this.#alive
     this.#alive = alive
+    this.#noteLost(before, view.now)
     return alive.size !== before.size || [...alive].some((id) => !before.has(id))
   }
 
@@ -107,6 +113,16 @@ export class Observer {
     return ages
   }
 
+  /**
+   * Peers I lost, with how long each had been silent: not those whose link to me alone ended, which
+   * is no sign of anything.
+   */
+  ended(): LinksBody['ended'] {
+    const since = this.#components.now() - TOLD_REFRESHES * this.#components.refreshMs
+    const young = [...this.#lost].filter(([, { at }]) => at >= since)
+    return young.slice(-MAX_TOLD).map(([peer, { silentMs }]) => ({ peer, silentMs }))
+  }
+
   /** Peers that have not listed me for longer than news take. */
   answers(): LinksBody['answers'] {
     const view = this.#view()
@@ -116,6 +132,15 @@ export class Observer {
     const isOld = (peer: string): boolean =>
       view.now - (this.#unlistedSince.get(peer) ?? view.now) >= PATIENCE_MS
     return all.filter(({ peer }) => isOld(peer))
+  }
+
+  #noteLost(before: ReadonlySet<string>, now: number): void {
+    for (const id of this.#lost.keys()) if (this.#alive.has(id)) this.#lost.delete(id)
+    for (const id of before) {
+      const heardAt = this.#lastFrame.get(id)
+      if (this.#alive.has(id) || heardAt === undefined) continue
+      remember(this.#lost, id, { silentMs: Math.round(now - heardAt), at: now })
+    }
   }
 
   /** Timers run before what came in meanwhile is read: whoever asks first finds the gap. */
@@ -143,9 +168,9 @@ function keep(since: Map<string, number>, found: ReadonlySet<string>, now: numbe
   for (const id of found) if (!since.has(id)) since.set(id, now)
 }
 
-function remember(map: Map<string, number>, id: string, at: number): void {
+function remember<T>(map: Map<string, T>, id: string, value: T): void {
   map.delete(id)
-  map.set(id, at)
+  map.set(id, value)
   const oldest = map.keys().next().value
   if (map.size > MAX_REMEMBERED && oldest !== undefined) map.delete(oldest)
 }

@@ -113,6 +113,38 @@ test('observer - my own word counts against who lists me when our link is gone',
   t.alike(world.alive(), ['liar', 'me'])
 })
 
+test('observer - it tells of peers it lost, for a while, and not of links that were let go', (t) => {
+  const world = createWorld('me', { a: ['me', 'b'], b: ['me', 'a'] })
+  world.pass(1)
+  world.peers.delete('b')
+  world.observer.onLinkEnded('b', world.now())
+  world.hear('b', ['a'])
+  world.pass(3)
+  t.alike(world.observer.ended(), [], 'b is well: a says so')
+  world.hear('a', ['me'])
+  world.pass(1)
+  const told = [{ peer: 'b', silentMs: 4_000 }]
+  t.alike(world.observer.ended(), told, 'how long it had been silent when it was lost')
+  for (let minute = 1; minute <= 2; minute++) {
+    world.hear('a', ['me'])
+    world.pass(59)
+    t.alike(world.observer.ended(), told, 'the same all the while: a word that changes is flooded')
+  }
+  world.pass(3)
+  t.alike(world.observer.ended(), [], 'nobody needs it any more')
+
+  world.hear('a', ['me', 'b'])
+  world.hear('b', ['a'])
+  world.pass(1)
+  world.hear('a', ['me'])
+  world.pass(1)
+  t.is(world.observer.ended().length, 1)
+  world.hear('a', ['me', 'b'])
+  world.hear('b', ['a'])
+  world.pass(1)
+  t.alike(world.observer.ended(), [], 'it is back')
+})
+
 interface World {
   observer: Observer
   peers: Set<string>
