@@ -87,6 +87,33 @@ declare module 'hypercore' {
   }
 }
 
+/** Of the bitfields of a core and its peers. */
+declare module 'hypercore/lib/compat.js' {
+  export interface ChunkIndex {
+    /** Pages of the bitfield, by their offset in bytes. */
+    readonly chunks: { field: Uint32Array; offset: number }[]
+    update(bit: number): boolean
+    /** The first bit from `position` on that may be another than `value`, or the last down from it. */
+    skipFirst(value: boolean, position: number): number
+    skipLast(value: boolean, position: number): number
+  }
+  export const quickbit: {
+    Index: { from(given: Uint8Array | ChunkIndex['chunks'], byteLength?: number): unknown }
+  }
+}
+
+declare module 'hypercore/lib/remote-bitfield.js' {
+  export default class RemoteBitfield {
+    get(index: number): boolean
+    set(index: number, value: boolean): void
+    setRange(start: number, end: number, value: boolean): void
+    /** From a multiple of 32 on. */
+    insert(start: number, bits: Uint32Array): boolean
+    findFirst(value: boolean, position: number): number
+    findLast(value: boolean, position: number): number
+  }
+}
+
 declare module 'hypercore-storage' {
   export default class CorestoreStorage {
     /** Bytes. */

@@ -4,6 +4,7 @@ import Corestore from 'corestore'
 import CorestoreStorage from 'hypercore-storage'
 import { syncNewStore } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
+import './short-bitfields.ts'
 
 export type Store = Corestore
 

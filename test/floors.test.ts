@@ -25,7 +25,14 @@ const DOORS: Record<string, string[]> = {
   'hypercore-storage': ['core/store.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
   // preload.ts: no range requests for blocks of a view that this node makes itself.
-  hypercore: ['core/oplog.ts', 'core/bundles.ts', 'core/writer-key.ts', 'core/preload.ts'],
+  // short-bitfields.ts: what a peer of a core costs.
+  hypercore: [
+    'core/oplog.ts',
+    'core/bundles.ts',
+    'core/writer-key.ts',
+    'core/preload.ts',
+    'core/short-bitfields.ts'
+  ],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.
   protomux: [
