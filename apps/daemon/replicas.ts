@@ -68,10 +68,10 @@ function situation(
   world: ReplicaWorld,
   key: string
 ): Pick<WatchedReplica, 'node' | 'state' | 'healthy' | 'since' | 'ports' | 'reason' | 'revision'> {
-  const why = world.waiting.get(key) ?? null
+  const why = (): string | null => world.waiting.get(key) ?? null
   const nothing = { healthy: null, since: null, ports: [], revision: null }
   if (placement === null) {
-    return { ...nothing, node: null, state: 'waiting', reason: why ?? 'no node leads yet' }
+    return { ...nothing, node: null, state: 'waiting', reason: why() ?? 'no node leads yet' }
   }
   const node = nameOf(placement.node, world)
   if (!world.alive.has(placement.node)) {
@@ -84,11 +84,11 @@ function situation(
       state: 'unknown',
       ports: found?.ports ?? [],
       revision: found?.revision ?? null,
-      reason: why ?? `${node} ${age}`
+      reason: why() ?? `${node} ${age}`
     }
   }
-  if (found === null) return { ...nothing, node, state: 'starting', reason: why }
-  return { node, ...reportOf(found), reason: found.reason ?? why }
+  if (found === null) return { ...nothing, node, state: 'starting', reason: why() }
+  return { node, ...reportOf(found), reason: found.reason ?? why() }
 }
 
 /** Copies on alive nodes that are placed elsewhere, or nowhere. */

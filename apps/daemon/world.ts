@@ -11,12 +11,16 @@ export function replicaWorld({ mesh, node }: Member): ReplicaWorld {
   const alive = mesh.alive()
   const status = new Map<string, StatusBody>()
   for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
+  let waiting: ReplicaWorld['waiting'] | null = null
   return {
     state: mesh.state,
     alive,
     silentMs: mesh.silent(alive),
     status,
-    waiting: new Map(node.explain().map((slot) => [slotKey(slot), slot.reason]))
+    /** A placement of everything, as the leader makes it: only where somebody waits. */
+    get waiting() {
+      return (waiting ??= new Map(node.explain().map((slot) => [slotKey(slot), slot.reason])))
+    }
   }
 }
 
