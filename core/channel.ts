@@ -158,7 +158,6 @@ export class Channel {
   }
 }
 
-/** A protomux channel as a plain byte stream, with back-pressure both ways. */
 /** A link with calls on it is not let go. */
 function inUse(link: Link, stream: http2.Http2Stream): void {
   link.calls++
@@ -168,6 +167,7 @@ function inUse(link: Link, stream: http2.Http2Stream): void {
   })
 }
 
+/** A protomux channel as a plain byte stream, with back-pressure both ways. */
 function muxDuplex(mux: Protomux, id: Buffer | null): Duplex {
   let drained: (() => void) | null = null
   const channel: MuxChannel | null = mux.createChannel({

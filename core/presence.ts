@@ -130,10 +130,11 @@ export function silentMs(
     since: number
   }
 ): Map<string, number> {
-  const heard = lastHeard(input)
   const silent = new Map<string, number>()
-  for (const id of input.nodes) {
-    if (input.alive.has(id)) continue
+  const missing = [...input.nodes].filter((id) => !input.alive.has(id))
+  if (missing.length === 0) return silent
+  const heard = lastHeard(input)
+  for (const id of missing) {
     const seen = input.lastAlive.get(id) ?? -Infinity
     const at = Math.max(Math.min(heard.get(id) ?? seen, seen), input.since)
     silent.set(id, Math.max(0, input.now - at))

@@ -313,12 +313,14 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   /** Id of the key of the relay it goes through; null where it goes through none. */
-  #relayOf({ rawStream, remotePublicKey }: Connection): string | null {
+  #relayOf(connection: Connection): string | null {
+    const { rawStream } = connection
     if (rawStream === null) return null
     const relay = this.#dht.relayAt({ host: rawStream.remoteHost, port: rawStream.remotePort })
-    const peer = this.#world.members.get(toId(remotePublicKey))
+    if (relay === null) return null
+    const id = toId(relay)
     // It may be a relay itself, and this the link with it.
-    return relay === null || peer?.reachability?.relayKey === toId(relay) ? null : toId(relay)
+    return this.#world.members.get(idOf(connection))?.reachability?.relayKey === id ? null : id
   }
 
   dialOf(nodeId: string): DialReport | null {
@@ -361,7 +363,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #onConnection(connection: Connection): void {
-    const id = toId(connection.remotePublicKey)
+    const id = idOf(connection)
     const openedAt = bootNow()
     connection.on('error', (error: Error) =>
       this.#log.debug({ error: sentenceOf(error) }, 'a connection ended with an error')
@@ -386,9 +388,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const isVisitor = (other: string): boolean => !members.has(other)
     const { connections } = this.#swarm
     if (!isVisitor(id)) return connections.size <= MAX_CONNECTIONS + MAX_VISITORS
-    const came = [...connections].filter(
-      (each) => !each.isInitiator && isVisitor(toId(each.remotePublicKey))
-    )
+    const came = [...connections].filter((each) => !each.isInitiator && isVisitor(idOf(each)))
     return came.length <= MAX_VISITORS && connections.size <= MAX_CONNECTIONS
   }
 
@@ -435,7 +435,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#turn = null
     const now = bootNow()
     const { members, links } = this.#world
-    const connected = new Set([...this.#swarm.connections].map((c) => toId(c.remotePublicKey)))
+    const connected = new Set([...this.#swarm.connections].map(idOf))
     const candidates = new Map(
       [...members].map(([id, { alive, peers }]) => [id, { alive, degree: peers.length }])
     )
@@ -457,9 +457,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #relayedLinks(): RelayedLink[] {
-    const connections = new Map(
-      [...this.#swarm.connections].map((each) => [toId(each.remotePublicKey), each])
-    )
+    const connections = new Map([...this.#swarm.connections].map((each) => [idOf(each), each]))
     return this.#world.links.flatMap(({ id, calls }) => {
       const connection = connections.get(id)
       if (connection === undefined || this.#relayOf(connection) === null) return []
@@ -523,8 +521,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   #onDialFailed(id: string, dial: Dialled, reason: Error | null): void {
     if (this.#closed) return
-    const isConnected = [...this.#swarm.connections].some((c) => toId(c.remotePublicKey) === id)
-    if (isConnected) return
+    if (this.#isConnected(id)) return
     dial.lastError = reason === null ? 'it hung up' : sentenceOf(reason)
     // Both ends dialled at once, and this was the one too many: the other one comes, or is dialled.
     const crossed = dial.lastError === DUPLICATE
@@ -662,7 +659,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #isConnected = (id: string): boolean =>
-    [...this.#swarm.connections].some((each) => toId(each.remotePublicKey) === id)
+    [...this.#swarm.connections].some((each) => idOf(each) === id)
 
   #addStranger(id: string, addresses: Address[]): void {
     if (id === this.#self || this.#world.members.has(id)) return
@@ -739,6 +736,15 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (this.#dht.host === null) return 'unknown'
     return this.#dht.port === 0 ? 'symmetric' : 'easy'
   }
+}
+
+/** Node ids of the other ends: asked for at every look around, and slow to write out. */
+const ids = new WeakMap<Connection, string>()
+
+function idOf(connection: Connection): string {
+  const id = ids.get(connection) ?? toId(connection.remotePublicKey)
+  ids.set(connection, id)
+  return id
 }
 
 const MOVED = 'it moved'
