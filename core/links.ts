@@ -52,13 +52,10 @@ const MAX_UNREAD = 24
 /** A tick this late means that the machine or the process stood still: nobody else was silent. */
 const GAP_MS = 2_000
 
-/**
- * Emits `up` and `down` (with how long the peer had been silent), and `gap` after this daemon
- * itself stood still.
- */
+/** Emits `up` and `down`, and `gap` after this daemon itself stood still. */
 export class Links extends EventEmitter<{
   up: [Link]
-  down: [Link, silentMs: number]
+  down: [Link]
   gap: []
 }> {
   readonly #links = new Map<string, Beating>()
@@ -127,7 +124,7 @@ export class Links extends EventEmitter<{
     listen(link, this.#now())
     if (this.#links.get(link.id) !== link) return
     this.#links.delete(link.id)
-    this.emit('down', link, this.#now() - link.heardAt)
+    this.emit('down', link)
   }
 
   /** What is due each half second: `start` calls it. */

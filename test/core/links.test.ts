@@ -95,7 +95,7 @@ function linksTo(...ids: string[]): {
   let gaps = 0
   const ended: { id: string; silentMs: number }[] = []
   const links = new Links(() => now)
-  links.on('down', ({ id }, silentMs) => ended.push({ id, silentMs }))
+  links.on('down', ({ id, heardAt }) => ended.push({ id, silentMs: now - heardAt }))
   links.on('gap', () => gaps++)
   const connections = ids.map((id) => {
     const connection = new FakeConnection()
