@@ -27,7 +27,15 @@ import { keys } from './state/keys.ts'
 import type { NodeRecord, State } from './state/state.ts'
 import type { OpId } from './state/records.ts'
 import type { Store } from './store.ts'
-import { fetchSystem, holdWhole, isWhole, land, mend, type Landing } from './system-core.ts'
+import {
+  fetchNewest,
+  fetchSystem,
+  holdWhole,
+  isWhole,
+  land,
+  mend,
+  type Landing
+} from './system-core.ts'
 import { ViewTracker } from './view-tracker.ts'
 import { writerKeyOf } from './writer-key.ts'
 
@@ -522,9 +530,9 @@ export class Oplog extends EventEmitter<{
     else base.setBigBatches(true)
   }
 
+  /** Not the whole of it, which takes a second for each thousand ops: the member it joins by has it. */
   async #landAt(start: Buffer): Promise<void> {
-    const { store } = this.#options
-    const landing = await fetchSystem(this.#base as never, store, start, this.#within(START_MS))
+    const landing = await fetchNewest(this.#base as never, start, this.#within(START_MS))
     if (landing !== null) land(this.#base as never, landing)
   }
 

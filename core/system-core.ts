@@ -19,15 +19,12 @@ export type Landing = FastForwardTo
 const ASK_MS = 5_000
 
 /**
- * Fetches a system core and the views it stands for from peers, whole; null where none has them, or
- * not before the signal's end.
- *
- * Whole, because a base that goes on with the newest blocks only (as a fast-forward does) waits for
- * ever, in apply, for a block that nobody in reach has any more once those that had it are gone.
+ * Fetches the newest blocks of a system core and the views it stands for from peers; null where none
+ * has them, or not before the signal's end. Of the rest, what is read comes from peers too, until
+ * `holdWhole` has it all.
  */
-export async function fetchSystem(
+export async function fetchNewest(
   base: Base,
-  store: Store,
   key: Buffer,
   signal: AbortSignal
 ): Promise<Landing | null> {
@@ -37,6 +34,22 @@ export async function fetchSystem(
   signal.addEventListener('abort', stop)
   const landing = await forward.upgrade()
   signal.removeEventListener('abort', stop)
+  return landing
+}
+
+/**
+ * The same with every block of them.
+ *
+ * Whole, because a base that goes over with the newest blocks only (as a fast-forward does) waits for
+ * ever, in apply, for a block that nobody in reach has any more once those that had it are gone.
+ */
+export async function fetchSystem(
+  base: Base,
+  store: Store,
+  key: Buffer,
+  signal: AbortSignal
+): Promise<Landing | null> {
+  const landing = await fetchNewest(base, key, signal)
   if (landing === null) return null
   const cores = [{ key: landing.key, length: landing.length }, ...landing.views]
   for (const { key, length } of cores) {
