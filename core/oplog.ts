@@ -115,6 +115,7 @@ export class Oplog extends EventEmitter<{
   #held: { until: Promise<void>; release(): void; refuse(why: Error): void } | null = null
   readonly #snapshots = new Set<View>()
   readonly #tracker = new ViewTracker()
+  #wasRead = false
 
   constructor(options: OplogOptions) {
     super()
@@ -220,7 +221,6 @@ export class Oplog extends EventEmitter<{
       this.#base.resume()
     }
     await this.#base.update()
-    this.#holdWhole()
     this.#speedUp()
   }
 
@@ -536,7 +536,9 @@ export class Oplog extends EventEmitter<{
     if (landing !== null) land(this.#base as never, landing)
   }
 
+  /** Not before the first read: its blocks come one after another, and would queue behind all others. */
   #holdWhole(): void {
+    if (!this.#wasRead) return
     holdWhole(this.#base as never, this.#options.store, (error) => {
       if (!this.#closed) this.#log.debug({ error: sentenceOf(error) }, 'holding the order failed')
     })
@@ -569,6 +571,10 @@ export class Oplog extends EventEmitter<{
   #readView(): Promise<State> {
     return this.#during(async (view) => {
       const state = await this.#tracker.read(view)
+      if (!this.#wasRead) {
+        this.#wasRead = true
+        this.#holdWhole()
+      }
       this.#format = state.format
       for (const id of state.nodes.keys()) this.#writerOf(id)
       const { system } = this.#base
