@@ -27,6 +27,7 @@ import {
 } from './nodes.ts'
 import { placementOps, type PlacementRm, type PlacementSet } from './placements.ts'
 import { recoverOps, type MeshRecover } from './recover.ts'
+import { rolloutOps, type RolloutEnd, type RolloutSet } from './rollout-ops.ts'
 import type { NodeRecord } from './state.ts'
 
 export type Op =
@@ -49,6 +50,8 @@ export type Op =
   | LeaseClaim //         controller          I lead, term n
   | PlacementSet //       controller, claim   this slot runs on that node
   | PlacementRm //        controller, claim   this slot runs nowhere
+  | RolloutSet //         operator            it stands still, goes on, follows its canaries
+  | RolloutEnd //         controller, claim   the revision is everywhere, or it failed
   | IndexerSet //         controller, claim   this node confirms the order, or no longer; admin
   | MeshRecover //        admin               the survivors go on without lost indexers
   | FormatActivate //     operator            ops of a newer format act from here on
@@ -64,6 +67,7 @@ const declarations: { [T in Op['type']]: OpDeclaration<Extract<Op, { type: T }>>
   ...microserviceOps,
   ...leaseOps,
   ...placementOps,
+  ...rolloutOps,
   ...indexerOps,
   ...recoverOps,
   ...formatOps

@@ -35,6 +35,8 @@ export const keys = {
     `placement/${application}/${microservice}/`,
   placement: (application: string, microservice: string, n: number) =>
     `placement/${application}/${microservice}/${slot(n)}`,
+  rollouts: 'rollout/',
+  rollout: (application: string, microservice: string) => `rollout/${application}/${microservice}`,
   recoveries: 'recovery/',
   recovery: (epoch: number, op: string) => `recovery/${slot(epoch)}/${op}`,
   lease: 'lease/current',

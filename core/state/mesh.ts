@@ -10,7 +10,7 @@ import type { JoinKeyRecord, MeshRecord } from './state.ts'
 import { toId } from '../crypto.ts'
 
 /** The format of the view this code writes. */
-export const FORMAT = 1
+export const FORMAT = 2
 
 const init = object({
   type: literal('mesh.init'),

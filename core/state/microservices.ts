@@ -5,6 +5,8 @@ import { keepVoid, loseTo, seenFields, stand, wasRemoved, type Value } from './c
 import type { Edit, Thing } from './history.ts'
 import { keys } from './keys.ts'
 import { labelKey, name } from './names.ts'
+import { policies, type Policies } from './policies.ts'
+import { beginRollout, carryOn, isUnderWay } from './rollouts.ts'
 import {
   bool,
   either,
@@ -18,10 +20,16 @@ import {
   optional,
   pattern,
   text,
-  type Infer
+  type Infer,
+  type Shape
 } from './shape.ts'
 import type { OpId } from './records.ts'
-import type { ApplicationRecord, MicroserviceRecord, PlacementRecord } from './state.ts'
+import type {
+  ApplicationRecord,
+  MicroserviceRecord,
+  PlacementRecord,
+  RolloutRecord
+} from './state.ts'
 
 const port = object({
   /** The port inside the container, or the number a process is told about. */
@@ -53,7 +61,7 @@ const healthcheck = object({
   startPeriodMs: integer(0, 86_400_000)
 })
 
-export const microserviceSpec = object({
+const spec = object({
   image: nullable(text(512, 1)),
   /** Another image for one architecture (`amd64`, `arm64`, `arm`), as ioFog's `images`. */
   images: map(pattern(/^[a-z0-9]{1,16}$/), text(512, 1), 8),
@@ -81,7 +89,13 @@ export const microserviceSpec = object({
 export type Port = Infer<typeof port>
 export type Bundle = Infer<typeof bundle>
 export type Healthcheck = Infer<typeof healthcheck>
-export type MicroserviceSpec = Infer<typeof microserviceSpec>
+export type MicroserviceSpec = Infer<typeof spec> & Policies
+
+/** What apply asks of a spec; policies it does not look at (see `policies.ts`). */
+export const microserviceSpec = spec as Shape<MicroserviceSpec>
+/** What is asked of one before it is appended. */
+export const isWholeSpec = (value: unknown): value is MicroserviceSpec =>
+  microserviceSpec.check(value) && policies.check(value)
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
 /** So many ops before it, its author set the application; it counts only where that one stands. */
@@ -131,10 +145,11 @@ export const microserviceOps = {
         application: op.application,
         name: op.name,
         spec: op.spec,
-        revision: revisionOf(op.spec),
+        revision: revisionOf(op.spec, context.format),
         ...written(context, op.at)
       }
       await view.put(key, record)
+      await noteRollout(context, current, record)
       if (op.spec.replicas !== 'all') {
         await dropPlacements(view, op.application, op.name, op.spec.replicas)
       }
@@ -177,14 +192,53 @@ export async function removeMicroservice(
   await stand(context, editOf(op, null), asValue(current))
   await dropPlacements(context.view, application, name, 0)
   await context.view.del(keys.microservice(application, name))
+  await context.view.del(keys.rollout(application, name))
+}
+
+/** What it was before stands again: the leader's word, who saw that what stands now does not run. */
+export async function putBackRevision(
+  context: ApplyContext,
+  current: MicroserviceRecord,
+  { spec, revision, op }: { spec: MicroserviceSpec; revision: string; op: OpId },
+  at: number
+): Promise<void> {
+  const { application, name } = current
+  const seen = { application, name, over: current.op, keeps: op, at }
+  await stand(context, editOf(seen, spec), asValue(current))
+  await context.view.put(keys.microservice(application, name), {
+    application,
+    name,
+    spec,
+    revision,
+    ...written(context, at)
+  })
+  if (spec.replicas !== 'all') {
+    await dropPlacements(context.view, application, name, spec.replicas)
+  }
+}
+
+/** Another revision has a rollout; the same one set again keeps that which is under way. */
+async function noteRollout(
+  { view, format }: ApplyContext,
+  current: MicroserviceRecord | null,
+  record: MicroserviceRecord
+): Promise<void> {
+  if (format < 2 || current === null) return
+  const key = keys.rollout(record.application, record.name)
+  const before = await view.get<RolloutRecord>(key)
+  if (current.revision !== record.revision) {
+    await view.put(key, beginRollout(before, current, record))
+  } else if (before !== null && isUnderWay(before)) {
+    await view.put(key, carryOn(before, record))
+  }
 }
 
 /**
  * Names what a container is made of: replicas, placing, restarts and health checks are the
  * Agent's and the Controller's affair and change no container.
  */
-export function revisionOf(spec: MicroserviceSpec): string {
-  const { image, images, files, command, env, labels, ports, resources } = spec
+export function revisionOf(spec: MicroserviceSpec, format: number): string {
+  const { image, images, files, command, env, labels, ports, resources, generation } = spec
   return contentHash({
     image,
     images,
@@ -193,7 +247,9 @@ export function revisionOf(spec: MicroserviceSpec): string {
     env,
     labels,
     ports,
-    resources
+    resources,
+    // Older versions take no notice of it.
+    ...(format >= 2 && generation !== undefined && { generation })
   })
 }
 

@@ -4,7 +4,7 @@ import { conflictsOf } from './conflicts.ts'
 import { historyOf } from './history.ts'
 import { keys } from './keys.ts'
 import { microserviceThing, type Bundle, type MicroserviceSpec } from './microservices.ts'
-import type { MicroserviceRecord } from './state.ts'
+import type { MicroserviceRecord, RolloutRecord } from './state.ts'
 
 /** So many earlier versions of the files of a microservice are kept, beside those of now. */
 export const KEPT_BACK = 2
@@ -15,6 +15,9 @@ export async function neededBundles(view: ViewReader): Promise<Bundle[]> {
     const earlier = await historyOf(view, microserviceThing(record))
     const values = [record.spec, ...earlier.toReversed().map(({ value }) => value)]
     needed.push(...latest(values.flatMap(filesOf)))
+  }
+  for (const { value } of await view.list<RolloutRecord>(keys.rollouts)) {
+    needed.push(...filesOf(value.from?.spec))
   }
   const { conflicts } = await conflictsOf(view)
   for (const { noun, standing, rival } of conflicts) {

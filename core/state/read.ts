@@ -15,6 +15,7 @@ import {
   type NodeRecord,
   type PlacementRecord,
   type RecoveryRecord,
+  type RolloutRecord,
   type SealedKeyRecord,
   type State
 } from './state.ts'
@@ -30,6 +31,7 @@ export const emptyState = (): State => ({
   applications: new Map(),
   microservices: new Map(),
   placements: new Map(),
+  rollouts: new Map(),
   lease: null,
   recoveries: [],
   indexers: [],
@@ -79,6 +81,13 @@ const FIELDS: Record<string, (records: Records) => Partial<State>> = {
   }),
   [keys.placements]: (records) => ({
     placements: mapUnder<PlacementRecord>(records, keys.placements, slotKey)
+  }),
+  [keys.rollouts]: (records) => ({
+    rollouts: mapUnder<RolloutRecord>(
+      records,
+      keys.rollouts,
+      ({ application, microservice }) => `${application}/${microservice}`
+    )
   })
 }
 

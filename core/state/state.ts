@@ -117,6 +117,26 @@ export interface PlacementRecord extends Written {
   term: number
 }
 
+export type RolloutState = 'running' | 'paused' | 'done' | 'rolledBack'
+
+/** The newest of a microservice; who wrote it last, as Written. */
+export interface RolloutRecord extends Written {
+  application: string
+  microservice: string
+  /** The op whose value it brings. */
+  of: OpId
+  revision: string
+  /** What is gone back to, and what slots are made of that were not reached yet; null at its end. */
+  from: { revision: string; spec: MicroserviceSpec; op: OpId } | null
+  state: RolloutState
+  /** A person let it go on after its canaries. */
+  promoted: boolean
+  /** Why it is paused or was rolled back: one line. */
+  reason: string | null
+  /** The last lines of what failed. */
+  log: string[]
+}
+
 export interface LeaseRecord {
   term: number
   /** Node id of the holder. */
@@ -148,6 +168,8 @@ export interface State {
   microservices: Map<string, MicroserviceRecord>
   /** By `application/microservice/slot`. */
   placements: Map<string, PlacementRecord>
+  /** By `application/microservice`. */
+  rollouts: Map<string, RolloutRecord>
   lease: LeaseRecord | null
   recoveries: RecoveryRecord[]
   /** Node ids of those whose agreement confirms the order, and of those that are about to join them. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { VERSION } from '../../apps/version.ts'
 import test from 'brittle'
 import { commandFor, createClient, withQuery } from '../../apps/client.ts'
 import { withProgress } from '../../apps/daemon/socket.ts'
@@ -142,7 +143,7 @@ test('client - progress that ends without a result is DAEMON_LOST', async (t) =>
 test('client - a daemon that dies mid-answer is DAEMON_LOST, never a quiet end', async (t) => {
   const dir = await raw(t, (socket) => {
     socket.end(
-      'HTTP/1.1 200 OK\r\nbrume-version: 0.1.0\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"i":0}\n\r\n'
+      `HTTP/1.1 200 OK\r\nbrume-version: ${VERSION}\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"i":0}\n\r\n`
     )
   })
   const seen: unknown[] = []
@@ -156,7 +157,7 @@ test('client - a daemon that dies mid-answer is DAEMON_LOST, never a quiet end',
 })
 
 test('client - a daemon that hangs is DAEMON_SILENT, before and in an answer', async (t) => {
-  const head = 'HTTP/1.1 200 OK\r\nbrume-version: 0.1.0\r\ntransfer-encoding: chunked\r\n\r\n'
+  const head = `HTTP/1.1 200 OK\r\nbrume-version: ${VERSION}\r\ntransfer-encoding: chunked\r\n\r\n`
   for (const bytes of ['', `${head}8\r\n{"i":0}\n\r\n`]) {
     const dir = await raw(t, (socket) => void socket.write(bytes))
     const error = await rejection(createClient(dir).get('/status', { silentMs: 50 }))

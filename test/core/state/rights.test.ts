@@ -32,6 +32,8 @@ interface World {
   /** One that nobody has let in yet. */
   newcomer: Member
   waiting: Member
+  /** The op whose value is being rolled out. */
+  rollingOut: string
   mesh: string
 }
 
@@ -109,6 +111,27 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
   'placement.rm': {
     by: ['admin', 'operator', 'leading node'],
     op: () => ({ application: 'app', microservice: 'web', slot: 0, term: 1 })
+  },
+  'rollout.set': {
+    by: ['admin', 'operator'],
+    op: ({ rollingOut }) => ({
+      application: 'app',
+      microservice: 'web',
+      of: rollingOut,
+      paused: true
+    })
+  },
+  'rollout.end': {
+    by: ['admin', 'operator', 'leading node'],
+    op: ({ rollingOut }) => ({
+      application: 'app',
+      microservice: 'web',
+      of: rollingOut,
+      outcome: 'rolledBack',
+      reason: 'app/web/0 does not run',
+      log: [],
+      term: 1
+    })
   }
 }
 
@@ -250,7 +273,7 @@ async function createWorld(): Promise<World> {
     const refusal = await it.apply(admin.writer, { at, ...op } as Op)
     if (refusal !== null) throw new Error(refusal)
   }
-  await must({ type: 'mesh.init', defaultRole: 'node', admission: admin.paper })
+  await must({ type: 'mesh.init', defaultRole: 'node', admission: admin.paper, format: 2 })
   for (const { paper } of [operator, lead, node, viewer, pending, gone, waiting, other]) {
     await must({ type: 'node.admit', admission: paper })
   }
@@ -268,9 +291,13 @@ async function createWorld(): Promise<World> {
     other,
     newcomer,
     waiting,
+    rollingOut: '',
     mesh: admin.paper.mesh
   }
   await must({ type: 'invite.set', ...invite(world, admin, INVITE) })
+  const next = { ...SPEC, image: 'local/x:2' }
+  await must({ type: 'microservice.set', application: 'app', name: 'web', spec: next, over: null })
+  world.rollingOut = (await it.view.state()).microservices.get('app/web')?.op ?? ''
   const removal = prove(world, admin, 'removal', gone.id)
   await must({ type: 'node.rm', node: gone.id, proof: removal, over: null })
   for (const of of [pending, waiting]) {
