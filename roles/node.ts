@@ -6,7 +6,8 @@
  *
  * A role that throws is started again with backoff while the others go on.
  */
-import { Transform, type Readable } from 'node:stream'
+import { createInterface } from 'node:readline'
+import { addAbortSignal, Transform, type Readable } from 'node:stream'
 import {
   assign,
   createActor,
@@ -25,12 +26,13 @@ import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
+import { MAX_LINE, MAX_LOG_LINES } from '../core/state/rollout-ops.ts'
 import { slotKey } from '../core/state/state.ts'
 import { throttle } from '../core/throttle.ts'
 import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
-import type { Engine } from './agent/engine.ts'
+import type { Engine, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
@@ -83,13 +85,15 @@ const REST = { firstMs: 500, capMs: 30_000 }
 /** Roles look at a change at once, and at what many ops, or much gossip, make of it. */
 const VIEW_MS = 100
 const GOSSIP_MS = 200
+/** How long a failed replica's log is waited for. */
+const LAST_LINES_MS = 2_000
 
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components
   let engine: FactsBody['engine'] = { kind: 'none', version: null, problem: null }
   const machine = createNodeMachine({
     agent: agentComponents(components, (report) => (engine = report)),
-    controller: controllerComponents(components),
+    controller: controllerComponents(components, () => agent()),
     connector: { readWorld: () => ({ ...worldOf(mesh), state: mesh.state }) },
     mesh,
     log
@@ -112,7 +116,7 @@ export function startNode(components: NodeComponents): RunningNode {
         state,
         sinceMs: Math.round(bootNow() - since)
       })),
-    explain: () => place(controllerWorld(mesh)).waiting,
+    explain: () => place({ ...controllerWorld(mesh), sinceMs: new Map() }).waiting,
     engine: () => engine,
     endpoints: () =>
       (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context
@@ -354,7 +358,10 @@ function agentComponents(
 
 const nodeArch = (): string => (arch() === 'x64' ? 'amd64' : arch())
 
-function controllerComponents({ mesh, log, stableMs }: NodeComponents): ControllerComponents {
+function controllerComponents(
+  { mesh, log, stableMs }: NodeComponents,
+  agent: () => AgentActor | undefined
+): ControllerComponents {
   return {
     readWorld: () => controllerWorld(mesh, stableMs),
     async appendPlan(plan, term) {
@@ -385,6 +392,12 @@ function controllerComponents({ mesh, log, stableMs }: NodeComponents): Controll
         log.info({ node, indexer }, reason)
         ops.push({ type: 'indexer.set', node, indexer, term, at })
       }
+      for (const { failed, ...end } of plan.ends) {
+        const about = { application: end.application, microservice: end.microservice }
+        log.info(about, `rollout ${end.outcome}${end.reason === '' ? '' : `: ${end.reason}`}`)
+        const lines = failed === null ? [] : await lastLines({ mesh, log }, agent, failed)
+        ops.push({ type: 'rollout.end', ...end, log: lines, term, at })
+      }
       await mesh.append(ops)
     },
     async claimLease(term) {
@@ -398,6 +411,31 @@ function controllerComponents({ mesh, log, stableMs }: NodeComponents): Controll
     },
     now: bootNow,
     random: Math.random
+  }
+}
+
+/** What a replica said last; nothing where its node does not tell in time. */
+async function lastLines(
+  { mesh, log }: Pick<NodeComponents, 'mesh' | 'log'>,
+  agent: () => AgentActor | undefined,
+  { slot, node }: { slot: string; node: string }
+): Promise<string[]> {
+  const options = { follow: false, tail: MAX_LOG_LINES }
+  const signal = AbortSignal.timeout(LAST_LINES_MS)
+  try {
+    const stream =
+      node === mesh.self
+        ? await logsOf(agent(), slot, options)
+        : await mesh.channel.open(node, 'logs', { slot, ...options }, signal)
+    const found: string[] = []
+    addAbortSignal(signal, stream)
+    for await (const text of createInterface({ input: stream })) {
+      found.push((JSON.parse(text) as LogLine).line.slice(0, MAX_LINE))
+    }
+    return found.slice(-MAX_LOG_LINES)
+  } catch (error) {
+    log.debug({ slot, error: sentenceOf(error) }, 'the log of what failed could not be read')
+    return []
   }
 }
 
@@ -417,7 +455,6 @@ function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWorld {
     facts,
     uptimeRank,
     settledMs: mesh.settledMs,
-    lostAfterMs: LOST_AFTER_MS,
     aliveMs: mesh.aliveMs(),
     stableMs
   }

@@ -3,6 +3,7 @@
  * each slot. Pure. Slots do not depend on each other, but for the number of creations at a time.
  */
 import { imageFor } from '../../core/state/microservices.ts'
+import { startsFirst } from '../../core/state/policies.ts'
 import {
   canCreate,
   copyOf,
@@ -26,12 +27,14 @@ export interface Plan {
 export const ADOPTION_GRACE_MS = 10_000
 /** A yes is good for so long: who said it may be gone later. */
 export const ANSWER_GOOD_MS = 1000
+/** What nobody checks the health of counts as up when it has run for so long. */
+export const STEADY_MS = 1000
 /** How many containers are made or started at a time. */
 export const CREATIONS_AT_ONCE = 8
 
 /**
  * INVARIANT: a running copy of a slot that is asked for is only ended (1) by its placement: here,
- * for another revision whose container is made; or (2) when the node placed now has said, under
+ * for another revision whose container is made, or is up where that is to start first; or (2) when the node placed now has said, under
  * the placement this view has, that it runs the slot.
  */
 export function diff(world: World): Plan {
@@ -131,11 +134,41 @@ function run(s: Placed, world: World): Verdict {
   const busy = others.some((c) => c.state === 'running')
   if (copy === null) {
     if (!canCreate(duty) || refusalOf(duty.record, world.engine) !== null) return NOTHING
-    return gated(memory.run.at, world.now, () => create(s, world, !busy))
+    const start = !busy || startsFirst(duty.record.spec)
+    return gated(memory.run.at, world.now, () => create(s, world, start))
   }
-  // Rollout order goes here: this is stop-first, with the new container made before the old stops.
-  if (others.length > 0 && copy.revision === duty.placement.revision)
+  // A revision that is not asked for any more (it failed, or another came) takes nobody's place.
+  const isAsked = canCreate(duty) && copy.revision === duty.placement.revision
+  const waits = isAsked ? whenToReplace(s, copy, others) : null
+  if (others.length > 0 && waits !== null && waits <= world.now)
     return clear(s, others, `revision ${copy.revision} takes its place`, world.now)
+  const verdict = keepRunning(s, copy, world)
+  if (verdict.step !== null || others.length === 0 || waits === null || waits === Infinity)
+    return verdict
+  return { ...verdict, wakeAt: Math.min(waits, verdict.wakeAt ?? Infinity) }
+}
+
+/**
+ * When the others may end for the copy of the placed revision, boot ms: once it is made, or, where it
+ * starts first, once it is up. Infinity: not before something happens.
+ */
+function whenToReplace(
+  { duty, memory }: Placed,
+  copy: EngineContainer,
+  others: EngineContainer[]
+): number {
+  const { spec } = duty.record
+  if (!startsFirst(spec) || others.every((c) => c.state !== 'running')) return 0
+  if (copy.state === 'exited') return copy.exitCode === 0 && !startsAgain(spec, 0) ? 0 : Infinity
+  if (copy.state !== 'running') return Infinity
+  if (spec.healthcheck !== null) {
+    return memory.health?.id === copy.id && memory.health.healthy === true ? 0 : Infinity
+  }
+  return memory.ran?.id === copy.id ? memory.ran.at + STEADY_MS : Infinity
+}
+
+function keepRunning(s: Placed, copy: EngineContainer, world: World): Verdict {
+  const { duty, memory } = s
   const { id, revision } = copy
   switch (copy.state) {
     case 'running': {

@@ -7,6 +7,8 @@ import {
   type State
 } from '../../core/state/state.ts'
 import { imageFor, type MicroserviceSpec } from '../../core/state/microservices.ts'
+import { isStopped } from '../../core/state/policies.ts'
+import { recordAt } from '../../core/state/rollouts.ts'
 import type { EngineContainer, EngineInfo } from './engine.ts'
 
 export interface SlotRef {
@@ -16,7 +18,7 @@ export interface SlotRef {
 }
 
 export type Duty =
-  /** Placed here: it should run. */
+  /** Placed here: it should run. The record is that of the placed revision, where it is known. */
   | { kind: 'ours'; placement: PlacementRecord; record: MicroserviceRecord }
   /** Asked for, but not of this node: a copy that runs is handed over. */
   | { kind: 'lost'; placement: PlacementRecord | null; record: MicroserviceRecord }
@@ -31,8 +33,11 @@ export function dutyOf(ref: SlotRef, view: State, self: string): Duty {
     microserviceKey({ application: ref.application, name: ref.microservice })
   )
   if (!record) return { kind: 'unasked', why: `${name} is no longer asked for` }
+  if (isStopped(record.spec)) return { kind: 'unasked', why: `${name} is stopped` }
   const placement = view.placements.get(slotKey(ref)) ?? null
-  if (placement?.node === self) return { kind: 'ours', placement, record }
+  if (placement?.node === self) {
+    return { kind: 'ours', placement, record: recordAt(view, record, placement.revision) ?? record }
+  }
   if (placement) return { kind: 'lost', placement, record }
   if (record.spec.replicas === 'all')
     return { kind: 'unasked', why: `${name} has no replica for this slot any more` }

@@ -23,6 +23,7 @@ import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import type { ContainerPhase, FactsBody, StatusBody } from '../../core/gossip-records.ts'
 import type { Healthcheck } from '../../core/state/microservices.ts'
 import type { OpId } from '../../core/state/records.ts'
+import { recordAt } from '../../core/state/rollouts.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { delayMs } from '../../core/backoff.ts'
 import { CONNECT } from './backoff.ts'
@@ -605,9 +606,11 @@ function checksDue(
   const due = new Map<string, { slot: string; check: Healthcheck | null }>()
   for (const container of world.containers) {
     const slot = slotKey(container)
-    const record = world.view.microservices.get(
-      `${container.application}/${container.microservice}`
-    )
+    const known = world.view.microservices.get(`${container.application}/${container.microservice}`)
+    // Of two containers of a slot the one that is to stay.
+    const placed = world.view.placements.get(slot)?.revision
+    if (container.revision !== placed && runsAt(world, slot, placed)) continue
+    const record = known && (recordAt(world.view, known, container.revision) ?? known)
     const step = world.memory.slots.get(slot)?.step
     if (container.state !== 'running' || !record) continue
     if (step && step.kind !== 'ask') continue
@@ -618,6 +621,11 @@ function checksDue(
   }
   return due
 }
+
+const runsAt = (world: World, slot: string, revision: string | undefined): boolean =>
+  world.containers.some(
+    (c) => c.state === 'running' && c.revision === revision && slotKey(c) === slot
+  )
 
 const statesIn = (saved: SavedMemory | null): Reported =>
   new Map(

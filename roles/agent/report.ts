@@ -101,7 +101,8 @@ function placedStatus(
   if (step !== null && step.kind !== 'ask') {
     const again = step.kind === 'start' && trouble?.kind === 'ended'
     const clearing = step.kind === 'stop' || step.kind === 'remove'
-    if (!clearing) return { ...status, state: again ? 'restarting' : step.phase }
+    const reason = step.kind === 'restart' ? unhealthy(memory) : status.reason
+    if (!clearing) return { ...status, reason, state: again ? 'restarting' : step.phase }
   }
   if (copy?.state === 'running') return { ...status, state: 'running', reason: null }
   if (copy?.state === 'exited' && trouble?.kind !== 'failed') {
@@ -149,6 +150,9 @@ function withCopy(
     restarts: memory.restarts
   }
 }
+
+const unhealthy = ({ health }: SlotMemory): string =>
+  `${health?.failures ?? 0} health checks failed in a row`
 
 const identity = ({ application, microservice, slot }: SlotRef): SlotRef => ({
   application,

@@ -24,6 +24,7 @@ import { slotKey, type State } from '../../core/state/state.ts'
 import { elect, type ElectInput, type Verdict } from './election.ts'
 import { chooseIndexers, type IndexerChange, type IndexersInput } from './indexers.ts'
 import { place, type PlaceInput, type Plan, type SlotReason } from './place.ts'
+import { seeSlots, type SlotSight } from './rollout.ts'
 
 /** What the Controller needs from the rest of the daemon. Implemented by `roles/node.ts` and in tests. */
 export interface ControllerComponents {
@@ -43,7 +44,7 @@ export interface ControllerComponents {
   random(): number
 }
 
-export type ControllerWorld = ElectInput & PlaceInput & IndexersInput
+export type ControllerWorld = ElectInput & Omit<PlaceInput, 'sinceMs'> & IndexersInput
 
 /** Of placements, and of who confirms the order. */
 export interface LeaderPlan extends Plan {
@@ -88,6 +89,8 @@ export interface ControllerContext {
   gathering: boolean
   verdict: Verdict | null
   plan: LeaderPlan
+  /** Since when, boot ms, each slot is as this leader sees it; by key. */
+  slots: ReadonlyMap<string, SlotSight>
   /** The plan appended last, until the view shows it; not again before `untilMs` (boot). */
   appended: { changes: string; untilMs: number } | null
   /** The term being claimed, and the one claimed last. */
@@ -113,6 +116,7 @@ export function createController(
       gathering: false,
       verdict: null,
       plan: NO_PLAN,
+      slots: new Map(),
       appended: null,
       claiming: null,
       claimed: null,
@@ -245,7 +249,7 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
       mustClaimAgain: ({ context }) =>
         context.verdict?.act === 'claim' && context.claimed !== context.verdict.term,
       changesNothing: ({ context: { plan } }) =>
-        plan.set.length + plan.rm.length === 0 && plan.indexer === null,
+        plan.set.length + plan.rm.length + plan.ends.length === 0 && plan.indexer === null,
       wasJustAppended: ({ context: { plan, appended } }) =>
         appended?.changes === changesOf(plan) && components.now() < appended.untilMs,
       timeMayChangeIt: ({ context }) => context.plan.againInMs !== null
@@ -268,8 +272,13 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
       sayJudged: raise({ type: 'world.judged' }),
       noteClaiming: assign({ claiming: ({ context }) => context.verdict?.term ?? null }),
       noteClaimed: assign({ claimed: ({ context }) => context.claiming }),
-      plan: assign({ plan: () => planFor(components.readWorld()) }),
-      forgetPlan: assign({ plan: NO_PLAN, appended: null }),
+      plan: assign(({ context }) => {
+        const world = components.readWorld()
+        const now = components.now()
+        const slots = seeSlots(world, context.slots, now)
+        return { slots, plan: planFor(world, slots, now) }
+      }),
+      forgetPlan: assign({ plan: NO_PLAN, appended: null, slots: new Map() }),
       noteAppended: assign({
         appended: ({ context: { plan, retryInMs } }) => ({
           changes: changesOf(plan),
@@ -316,17 +325,34 @@ function createTick(components: ControllerComponents, { tickMs, gapMs }: Control
   })
 }
 
-const NO_PLAN: LeaderPlan = { set: [], rm: [], waiting: [], indexer: null, againInMs: null }
+const NO_PLAN: LeaderPlan = {
+  set: [],
+  rm: [],
+  waiting: [],
+  ends: [],
+  indexer: null,
+  againInMs: null
+}
 
-function planFor(world: ControllerWorld): LeaderPlan {
-  const plan = place(world)
+function planFor(
+  world: ControllerWorld,
+  slots: ControllerContext['slots'],
+  now: number
+): LeaderPlan {
+  const sinceMs = new Map([...slots].map(([key, { at }]) => [key, now - at]))
+  const plan = place({ ...world, sinceMs })
   const { change, againInMs } = chooseIndexers(world)
   const times = [plan.againInMs, againInMs].filter((ms) => ms !== null)
   return { ...plan, indexer: change, againInMs: times.length === 0 ? null : Math.min(...times) }
 }
 
 /** What a plan appends, without the reasons: an age in one does not make it another plan. */
-function changesOf({ set, rm, indexer }: LeaderPlan): string {
+function changesOf({ set, rm, ends, indexer }: LeaderPlan): string {
   const who = indexer === null ? null : [indexer.node, indexer.indexer]
-  return JSON.stringify([set.map((s) => [slotKey(s), s.node, s.revision]), rm.map(slotKey), who])
+  return JSON.stringify([
+    set.map((s) => [slotKey(s), s.node, s.revision]),
+    rm.map(slotKey),
+    ends.map(({ of, outcome }) => [of, outcome]),
+    who
+  ])
 }

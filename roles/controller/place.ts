@@ -4,9 +4,10 @@
  *
  * What is placed stays where it is unless: an operator's change rules the node out, the node has
  * been silent too long and this side may replace it, the slot runs elsewhere and not there, or
- * a new revision no longer has room. Nothing is moved to even out what came back.
+ * a new revision no longer has room. Nothing is moved to even out what came back. When a slot takes
+ * a new revision is `rollout.ts`'s to say.
  */
-import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import type { ContainerStatus, FactsBody } from '../../core/gossip-records.ts'
 import {
   microserviceKey,
   slotKey,
@@ -14,6 +15,8 @@ import {
   type NodeRecord,
   type State
 } from '../../core/state/state.ts'
+import { disconnectOf, isStopped } from '../../core/state/policies.ts'
+import { recordAt } from '../../core/state/rollouts.ts'
 import {
   explain,
   fixedPorts,
@@ -22,19 +25,15 @@ import {
   type Context,
   type NodeUse
 } from './constraints.ts'
+import { waves, type RolloutInput, type RolloutVerdict, type Wave } from './rollout.ts'
 
-export interface PlaceInput {
+export interface PlaceInput extends RolloutInput {
   self: string
-  state: State
-  /** Node ids. */
-  alive: ReadonlySet<string>
   /** Of every node that is not alive; one that is absent counts as silent for ever. */
   silentMs: ReadonlyMap<string, number>
   facts: ReadonlyMap<string, FactsBody>
-  status: ReadonlyMap<string, StatusBody>
   /** Since the alive set or the order of ops last changed. */
   settledMs: number
-  lostAfterMs: number
 }
 
 export interface Plan {
@@ -44,6 +43,8 @@ export interface Plan {
   waiting: SlotReason[]
   /** When time alone may change the plan; null if it cannot. */
   againInMs: number | null
+  /** Rollouts that are over, or stand still. */
+  ends: RolloutVerdict[]
 }
 
 export interface Slot {
@@ -69,18 +70,27 @@ const MAX_PASSES = 16
 export function place(input: PlaceInput): Plan {
   const before = currentPlacements(input.state)
   const reasons = new Map<string, string>()
+  const turns = waves(input)
+  const run = (from: Placements): Pass => onePass({ ...input, turns }, from)
   let placements = before
-  let pass = onePass(input, placements)
+  let pass = run(placements)
   for (let i = 1; i < MAX_PASSES && pass.reasons.size > 0; i++) {
     for (const [key, reason] of pass.reasons) reasons.set(key, reason)
     placements = pass.placements
-    pass = onePass(input, placements)
+    pass = run(placements)
   }
+  const times = [pass.againInMs, ...[...turns.values()].map((turn) => turn.againInMs)]
+  const due = times.filter((ms) => ms !== null)
   return {
     ...difference(before, placements, reasons),
     waiting: pass.waiting.sort(bySlot),
-    againInMs: pass.againInMs
+    againInMs: due.length === 0 ? null : Math.min(...due),
+    ends: [...turns.values()].flatMap(({ end }) => (end === null ? [] : [end]))
   }
+}
+
+interface PassInput extends PlaceInput {
+  turns: ReadonlyMap<string, Wave>
 }
 
 interface Placed extends Slot {
@@ -100,7 +110,7 @@ interface Pass {
 const KEEPS: Constraint['kind'][] = ['asked', 'able']
 const ALL_KINDS: Constraint['kind'][] = ['asked', 'able', 'ready', 'room']
 
-function onePass(input: PlaceInput, before: Placements): Pass {
+function onePass(input: PassInput, before: Placements): Pass {
   const board = createBoard(input, before)
   const reasons = new Map<string, string>()
   const waiting = new Map<string, SlotReason>()
@@ -153,6 +163,11 @@ function onePass(input: PlaceInput, before: Placements): Pass {
       board.put(placed)
       wait(placed, `${move.reason}; ${explain(board.nodes, microservice, board.context)}`)
     }
+    const later = board.later(placed)
+    if (later !== null) {
+      wait(placed, later)
+      continue
+    }
     if (placed.revision === microservice.revision) continue
     const renewed = { ...placed, revision: microservice.revision }
     board.take(placed)
@@ -182,7 +197,7 @@ function onePass(input: PlaceInput, before: Placements): Pass {
   }
   for (const microservice of board.microservices) {
     const { application, name, revision } = microservice
-    const wanted = microservice.spec.replicas
+    const wanted = isStopped(microservice.spec) ? 0 : microservice.spec.replicas
     if (wanted === 'all') {
       for (const held of fillAll(board, microservice, set)) wait(held, held.reason)
       continue
@@ -209,6 +224,7 @@ interface Evicted {
 function ruledOut(board: Board, placed: Placed): string | null {
   const node = board.node(placed)
   const microservice = board.microservice(placed)
+  if (isStopped(microservice.spec)) return 'it is stopped'
   const constraint = refusing(KEEPS, node, microservice, board.context)
   if (constraint) {
     return `${node.displayName} ${constraint.refusal(node, microservice, board.context).one}`
@@ -231,7 +247,7 @@ interface Move {
 
 /** Why a slot should leave the node it is on, or null. */
 function whyMove(
-  input: PlaceInput,
+  input: PassInput,
   board: Board,
   placed: Placed,
   again: (ms: number) => void
@@ -243,14 +259,19 @@ function whyMove(
   }
   const silent = input.silentMs.get(placed.node) ?? Infinity
   const { lost } = board.node(placed)
-  if (silent < input.lostAfterMs && !lost) {
-    again(input.lostAfterMs - silent)
+  const microservice = board.microservice(placed)
+  const { lostAfterMs, replace } = disconnectOf(microservice.spec)
+  if (silent < lostAfterMs && !lost) {
+    again(lostAfterMs - silent)
     return null
   }
   const since = Number.isFinite(silent) ? ` since ${Math.floor(silent / 1000)} s` : ''
   const reason = `${nameOf(board, placed)} is ${lost ? 'given up' : `silent${since}`}`
-  const microservice = board.microservice(placed)
   if (microservice.spec.node !== null) return { held: true, reason: `${reason}; pinned to it` }
+  if (replace === 'never' && !lost) {
+    return { held: true, reason: `${reason}; never replaced (disconnect.replace)` }
+  }
+  if (replace === 'always') return { reason }
   const { mine, all } = sideOf(input, board, microservice)
   if (mine * 2 >= all) return { reason }
   return { held: true, reason: `${reason}; only ${mine} of the ${all} nodes that fit are in reach` }
@@ -300,6 +321,7 @@ function choose(board: Board, slot: Slot): NodeRecord | null {
 
 function fitting(board: Board, slot: Slot): NodeRecord[] {
   const microservice = board.microservice(slot)
+  if (isStopped(microservice.spec)) return []
   return board.nodes.filter((n) => !refusing(ALL_KINDS, n, microservice, board.context))
 }
 
@@ -338,7 +360,7 @@ function fillAll(
 /** Placements as they will be, with what they add up to; and what runs where. */
 type Board = ReturnType<typeof createBoard>
 
-function createBoard(input: PlaceInput, before: Placements) {
+function createBoard(input: PassInput, before: Placements) {
   const { state, status } = input
   const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
   const microservices = [...state.microservices.values()].sort((a, b) =>
@@ -352,10 +374,26 @@ function createBoard(input: PlaceInput, before: Placements) {
     for (const c of body.containers) push(containers, `${node} ${slotKey(c)}`, c)
   }
 
-  const microservice = (slot: Slot): MicroserviceRecord => {
+  const asked = (slot: Slot): MicroserviceRecord => {
     const found = state.microservices.get(`${slot.application}/${slot.microservice}`)
     if (!found) throw new Error(`no microservice ${slotKey(slot)}`)
     return found
+  }
+  /** As its container is made. */
+  const made = (placed: Placed): MicroserviceRecord => {
+    const record = asked(placed)
+    return recordAt(state, record, placed.revision) ?? record
+  }
+  /** The wave that a slot waits for with what it has; null where its turn is now, or over. */
+  const waiting = (slot: Slot): { wave: Wave; placed: Placed } | null => {
+    const placed = before.get(slotKey(slot))
+    const wave = input.turns.get(`${slot.application}/${slot.microservice}`)
+    if (!placed || !wave || wave.renewed.has(slotKey(slot))) return null
+    return placed.revision === asked(slot).revision ? null : { wave, placed }
+  }
+  const microservice = (slot: Slot): MicroserviceRecord => {
+    const later = waiting(slot)
+    return later === null ? asked(slot) : made(later.placed)
   }
   const node = ({ node: id }: { node: string }): NodeRecord => {
     const found = state.nodes.get(id)
@@ -368,7 +406,7 @@ function createBoard(input: PlaceInput, before: Placements) {
   const inZone = (n: NodeRecord, slot: Slot): string =>
     `zone=${n.labels.zone ?? ''} ${slot.application}/${slot.microservice}`
   const count = (placed: Placed, by: 1 | -1): void => {
-    uses.set(placed.node, tally(use(placed.node), microservice(placed), by))
+    uses.set(placed.node, tally(use(placed.node), made(placed), by))
     for (const key of [onNode(placed.node, placed), inZone(node(placed), placed)]) {
       replicas.set(key, (replicas.get(key) ?? 0) + by)
     }
@@ -382,7 +420,10 @@ function createBoard(input: PlaceInput, before: Placements) {
     placements,
     context: { ...input, use } satisfies Context,
     node,
+    /** What a slot is to be made of after this pass. */
     microservice,
+    /** Why a slot does not take its new revision yet. */
+    later: (slot: Slot): string | null => waiting(slot)?.wave.reason ?? null,
     facts: (id: string) => input.facts.get(id),
     has: (slot: Slot) => placements.has(slotKey(slot)),
     put: (placed: Placed): void => {
@@ -397,7 +438,7 @@ function createBoard(input: PlaceInput, before: Placements) {
     replicasInZone: (n: NodeRecord, slot: Slot) => replicas.get(inZone(n, slot)) ?? 0,
     /** A fixed port it shares with another replica placed on its node. */
     clash: (placed: Placed) =>
-      fixedPorts(microservice(placed)).find((p) => (use(placed.node).claims.get(p) ?? 0) > 1),
+      fixedPorts(made(placed)).find((p) => (use(placed.node).claims.get(p) ?? 0) > 1),
     twice: (placed: Placed) => (replicas.get(onNode(placed.node, placed)) ?? 0) > 1,
     /**
      * Whether a node works on a slot placed there. A retiring copy counts: the node has only not
@@ -410,7 +451,7 @@ function createBoard(input: PlaceInput, before: Placements) {
     running: (id: string, m: MicroserviceRecord): number[] =>
       (status.get(id)?.containers ?? [])
         .filter((c) => c.application === m.application && c.microservice === m.name)
-        .filter((c) => adoptable(c, m))
+        .filter((c) => adoptable(c, microservice(c)))
         .map((c) => c.slot)
         .sort((a, b) => a - b),
     failing: (id: string, m: MicroserviceRecord) =>
@@ -458,8 +499,8 @@ function tally(use: Tally, microservice: MicroserviceRecord, by: 1 | -1): Tally 
 function currentPlacements(state: State): Placements {
   const current = new Map<string, Placed>()
   for (const p of state.placements.values()) {
-    const wanted = state.microservices.get(`${p.application}/${p.microservice}`)?.spec.replicas
-    if (wanted === undefined || (wanted !== 'all' && p.slot >= wanted)) continue
+    const spec = state.microservices.get(`${p.application}/${p.microservice}`)?.spec
+    if (spec === undefined || (spec.replicas !== 'all' && p.slot >= spec.replicas)) continue
     if (!state.nodes.has(p.node)) continue
     current.set(slotKey(p), { ...slotOf(p), node: p.node, revision: p.revision })
   }

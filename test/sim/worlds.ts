@@ -137,7 +137,7 @@ export function world(
       ])
     ),
     settledMs: parts.settledMs ?? 60_000,
-    lostAfterMs: 5000
+    sinceMs: new Map()
   }
 }
 

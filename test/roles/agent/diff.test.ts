@@ -1,11 +1,19 @@
 import test from 'brittle'
-import { microserviceKey, slotKey } from '../../../core/state/state.ts'
-import { ADOPTION_GRACE_MS, ANSWER_GOOD_MS, diff } from '../../../roles/agent/diff.ts'
+import { microserviceKey, slotKey, type State } from '../../../core/state/state.ts'
+import { ADOPTION_GRACE_MS, ANSWER_GOOD_MS, diff, STEADY_MS } from '../../../roles/agent/diff.ts'
 import { refusalOf, startsAgain } from '../../../roles/agent/duty.ts'
 import type { EngineContainer } from '../../../roles/agent/engine.ts'
-import { listed, observe, stepBegun, stepDone, type World } from '../../../roles/agent/memory.ts'
+import {
+  healthNoted,
+  listed,
+  observe,
+  stepBegun,
+  stepDone,
+  type World
+} from '../../../roles/agent/memory.ts'
 import type { Step } from '../../../roles/agent/steps.ts'
-import { SELF, view } from './views.ts'
+import { specWith } from '../../helpers/spec.ts'
+import { HEALTHCHECK, SELF, view } from './views.ts'
 import { check, world } from './worlds.ts'
 
 test('diff - every world has a plan: a reason a step, a step a slot', (t) => {
@@ -92,6 +100,59 @@ test('diff - steps lead to what is placed, and then there are none', (t) => {
   t.pass()
 })
 
+test('diff - startFirst: the old one ends when the new one is up, and not before', (t) => {
+  const B = { revision: 'b', healthcheck: HEALTHCHECK }
+  const state = view({ web: B }, { 'web/0': { revision: 'b' } })
+  let w = worldOf(state, [copy('a', 'running')])
+  t.alike(kinds(w), ['create'])
+  const [made] = diff(w).steps
+  t.is(made?.kind === 'create' && made.start, true, 'beside the old one')
+  w = worldOf(state, [copy('a', 'running'), copy('b', 'running')])
+  t.alike(kinds(w), [], 'its health is not known yet')
+  t.alike(kinds(health(w, 'b', false)), ['restart'], 'a bad one is tried again, the old one serves')
+  const [step] = diff(health(w, 'b', true)).steps
+  t.is(step?.kind === 'stop' && step.ids.join(), 'a')
+})
+
+test('diff - startFirst without a healthcheck: up is a second of running', (t) => {
+  const state = view({ web: { revision: 'b' } }, { 'web/0': { revision: 'b' } })
+  const w = worldOf(state, [copy('a', 'running'), copy('b', 'running')])
+  t.alike(diff(w), { steps: [], againInMs: STEADY_MS })
+  t.alike(kinds({ ...w, now: w.now + STEADY_MS }), ['stop'])
+})
+
+test('diff - stopFirst, asked for or for a fixed port: made, then the old one ends, then it starts', (t) => {
+  for (const over of [
+    { update: { order: 'stopFirst' as const } },
+    { ports: [{ container: 80, host: 8080, protocol: 'tcp' as const }] }
+  ]) {
+    const state = view({ web: { revision: 'b', ...over } }, { 'web/0': { revision: 'b' } })
+    const [made] = diff(worldOf(state, [copy('a', 'running')])).steps
+    t.is(made?.kind === 'create' && made.start, false)
+    t.alike(kinds(worldOf(state, [copy('a', 'running'), copy('b', 'created')])), ['stop'])
+    t.alike(kinds(worldOf(state, [copy('b', 'created')])), ['start'])
+  }
+})
+
+test('diff - a revision that was called back takes nobody’s place', (t) => {
+  const stopFirst = { update: { order: 'stopFirst' as const } }
+  const state = view({ web: { revision: 'a', ...stopFirst } }, { 'web/0': { revision: 'b' } })
+  const w = worldOf(state, [copy('a', 'running'), copy('b', 'running')])
+  t.alike(kinds({ ...w, now: w.now + 60_000 }), [])
+})
+
+test('diff - what was placed before the record moved on is made of what it was', (t) => {
+  const state = view({ web: { revision: 'b', image: 'x:2' } }, { 'web/0': { revision: 'a' } })
+  const of = state.microservices.get('demo/web')?.op ?? ''
+  const from = { revision: 'a', spec: specWith({ image: 'x:1' }), op: 'o' }
+  state.rollouts.set('demo/web', {
+    ...{ application: 'demo', microservice: 'web', of, revision: 'b', from, state: 'running' },
+    ...{ promoted: false, reason: null, log: [], op: of, by: SELF, at: 0 }
+  })
+  const [step] = diff(worldOf(state, [])).steps
+  t.is(step?.kind === 'create' && step.spec.image, 'x:1')
+})
+
 test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
   const state = view({ web: { revision: 'a' } }, { 'web/0': { node: 'other', revision: 'a' } })
   const running: EngineContainer = {
@@ -123,6 +184,30 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
   w = { ...w, now: 5 + ADOPTION_GRACE_MS }
   t.is(diff(w).steps[0]?.kind, 'ask')
 })
+
+function copy(revision: string, state: EngineContainer['state']): EngineContainer {
+  return {
+    ...{ id: revision, application: 'demo', microservice: 'web', slot: 0, revision, state },
+    ...{ image: null, startedAt: 1, exitCode: null, ports: [], filesDir: null }
+  }
+}
+
+function worldOf(view: State, containers: EngineContainer[]): World {
+  const w: World = {
+    ...{ self: SELF, view, containers, now: 5_000 },
+    alive: new Set(['other']),
+    engine: { kind: 'docker', arch: 'amd64' },
+    memory: { slots: new Map(), revisions: new Map() }
+  }
+  return { ...w, memory: observe(w, () => 0) }
+}
+
+function health(w: World, id: string, healthy: boolean): World {
+  const memory = healthNoted(w.memory, 'demo/web/0', id, { healthy, failures: 1, since: 0 })
+  return { ...w, memory }
+}
+
+const kinds = (w: World): string[] => diff(w).steps.map(({ kind }) => kind)
 
 function touched(step: Step, w: World): EngineContainer[] {
   if (step.kind === 'stop' || step.kind === 'remove')
@@ -195,9 +280,15 @@ function wrongAtRest(w: World): string | null {
     const record = w.view.microservices.get(`demo/${placed.microservice}`)
     if (!record || placed.node !== SELF || record.revision !== placed.revision) continue
     if (refusalOf(record, w.engine) !== null) continue
-    const [copy, other] = w.containers.filter((c) => slotKey(c) === key)
+    const all = w.containers.filter((c) => slotKey(c) === key)
+    const copy = all.find((c) => c.revision === placed.revision) ?? all[0]
     if (!copy) return 'nothing was made'
-    if (other) return 'two copies at rest'
+    const health = w.memory.slots.get(key)?.health
+    const isUp =
+      copy.state === 'running' &&
+      (record.spec.healthcheck === null || (health?.id === copy.id && health.healthy === true))
+    const isDone = copy.state === 'exited' && copy.exitCode === 0
+    if (all.length > 1 && (isUp || isDone)) return 'two copies at rest'
     if (copy.revision !== placed.revision) return 'another revision at rest'
     const ended = copy.state === 'exited' && !startsAgain(record.spec, copy.exitCode)
     if (copy.state !== 'running' && !ended) return `${copy.state} at rest`

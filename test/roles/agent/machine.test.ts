@@ -110,10 +110,23 @@ test('agent - a restart policy is kept', async (t) => {
   t.is(agent.status('broken/0')?.reason, 'ended with exit code 3')
 })
 
-test('agent - a new revision: its container is made, the old stops, it starts', async (t) => {
+test('agent - a new revision starts beside the old one, which ends when it is up', async (t) => {
   const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
   engine.calls = []
   const B = { revision: 'b' }
+  agent.send({ type: 'view.changed', state: view({ web: B }, { 'web/0': B }) })
+  await agent.pass(500)
+  t.alike(engine.calls, ['create demo/web/0@b', 'start demo/web/0@b'])
+  t.alike(engine.running(), ['demo/web/0@a', 'demo/web/0@b'])
+  await agent.pass(1000)
+  t.alike(engine.calls.slice(2), ['stop demo/web/0@a', 'remove demo/web/0@a'])
+  t.is(agent.status('web/0')?.restarts, 0)
+})
+
+test('agent - a new revision, stopFirst: its container is made, the old stops, it starts', async (t) => {
+  const { engine, agent } = await start(t, view({ web: A }, { 'web/0': A }))
+  engine.calls = []
+  const B = { revision: 'b', update: { order: 'stopFirst' as const } }
   agent.send({ type: 'view.changed', state: view({ web: B }, { 'web/0': A }) })
   await agent.pass(60_000)
   t.alike(engine.calls, [], 'the record alone moves nothing')

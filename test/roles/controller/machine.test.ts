@@ -277,7 +277,11 @@ function start(t: Assert): Driven {
     },
     carryOut: () => {
       const { plan } = driven.appends.at(-1) ?? {}
-      if (plan) driven.world = { ...driven.world, ...carriedOut(driven.world, plan) } as never
+      if (plan)
+        driven.world = {
+          ...driven.world,
+          ...carriedOut({ ...driven.world, sinceMs: new Map() }, plan)
+        } as never
     }
   }
   const actor = createActor(
