@@ -29,11 +29,17 @@
  *   DELETE /applications/:application                 RemoveResult
  *   DELETE /applications/:application/:microservice   RemoveResult
  *   POST   /applications/:application/:microservice/scale   ScaleRequest -> DeployResult
+ *   POST   /applications/:application/:microservice/rollback   RollbackRequest -> DeployResult
+ *   POST   /applications/:application/:microservice/rollout    RolloutRequest -> RolloutJson
+ *   POST   /applications/:application/stop, …/start, …/restart              DeployResult
+ *   POST   /applications/:application/:microservice/stop, …/start, …/restart   DeployResult
+ *   GET    /rollouts?ref=REF                          RolloutJson[]          (the newest of each)
  *   GET    /replicas?ref=REF                          ReplicaJson[]          (`brume ps`)
  *   GET    /describe?ref=REF                          DescribeJson
  *   GET    /resolve?ref=REF                           RefJson
- *   GET    /watch?application=NAME                    event stream: `replicas` (WatchedReplica[]), first
- *                                                     at once, then on every change
+ *   GET    /watch?application=NAME                    event stream: `rollouts` (RolloutJson[]) and
+ *                                                     `replicas` (WatchedReplica[]), first at once,
+ *                                                     then on every change
  *   GET    /conflicts                                 ConflictsJson
  *   POST   /conflicts/:conflict/keep   KeepRequest    KeepResult
  *   GET    /history?ref=REF&noun=NOUN&tail=N          HistoryJson
@@ -337,6 +343,44 @@ export interface DeployResult {
 
 export interface ScaleRequest {
   replicas: number | 'all'
+}
+
+export interface RollbackRequest {
+  /** Position in its history; the newest that was another where missing. */
+  n?: number
+}
+
+export interface RolloutRequest {
+  /** `promote`: after the canaries. */
+  action: 'pause' | 'resume' | 'promote'
+}
+
+/** The newest rollout of a microservice. */
+export interface RolloutJson {
+  application: string
+  microservice: string
+  /** Hash of what it brings. */
+  revision: string
+  /** Hash of what is gone back to; null at its end, and for one that goes back itself. */
+  from: string | null
+  state: 'running' | 'paused' | 'done' | 'rolledBack'
+  promoted: boolean
+  /** Its canaries are up, and the others wait for `promote`. */
+  awaitsPromotion: boolean
+  /** Slots that are placed; those of them that have the new revision; those of these that are up. */
+  slots: number
+  renewed: number
+  up: number
+  /** What the next slot waits for; null where none does. */
+  waits: string | null
+  /** Why it is paused or was rolled back: one line. */
+  reason: string | null
+  /** The last lines of what failed. */
+  log: string[]
+  /** Who wrote of it last, and when. */
+  by: string
+  /** ISO 8601. */
+  at: string
 }
 
 export interface RemoveResult {

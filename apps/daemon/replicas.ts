@@ -1,6 +1,7 @@
 /** The lines of `brume ps`: what is asked for, joined with what nodes report. Pure. */
 import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import { imageFor } from '../../core/state/microservices.ts'
+import { isStopped } from '../../core/state/policies.ts'
 import {
   slotKey,
   type MicroserviceRecord,
@@ -46,6 +47,15 @@ function wanted(record: MicroserviceRecord, world: ReplicaWorld): WatchedReplica
           .map(({ slot }) => slot)
       : [...Array(spec.replicas).keys()]
   if (spec.replicas === 'all' && slots.length === 0) slots.push(0)
+  if (isStopped(spec)) {
+    const reason = `stopped, until \`brume start ${application}/${microservice}\``
+    const rest = { healthy: null, since: null, ports: [], revision: null, checked: false, reason }
+    const image = imageOf(record)
+    return slots.map((slot) => ({
+      ...{ application, microservice, slot, node: null, state: 'stopped' as const },
+      ...{ ...rest, image, wanted: null }
+    }))
+  }
   return slots.map((slot) => {
     const key = slotKey({ application, microservice, slot })
     const placement = placements.get(key) ?? null
@@ -97,7 +107,11 @@ function leftovers(world: ReplicaWorld): WatchedReplica[] {
   for (const id of world.alive) {
     for (const container of world.status.get(id)?.containers ?? []) {
       const key = slotKey(container)
-      const placement = world.state.placements.get(key)
+      const record = world.state.microservices.get(
+        `${container.application}/${container.microservice}`
+      )
+      const isAsked = record !== undefined && !isStopped(record.spec)
+      const placement = isAsked ? world.state.placements.get(key) : undefined
       if (placement?.node === id && copyOn(id, key, placement.op, world) === container) continue
       const { application, microservice, slot, image } = container
       rows.push({

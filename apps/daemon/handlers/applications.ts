@@ -2,11 +2,7 @@ import { BrumeError } from '../../../core/errors.ts'
 import { canonical } from '../../../core/crypto.ts'
 import type { Mesh } from '../../../core/mesh.ts'
 import { applicationThing, seenOfAll } from '../../../core/state/applications.ts'
-import {
-  microserviceSpec,
-  microserviceThing,
-  revisionOf
-} from '../../../core/state/microservices.ts'
+import { isWholeSpec, microserviceThing, revisionOf } from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
 import type { Op } from '../../../core/state/index.ts'
 import { isRival } from '../../../core/state/conflicts.ts'
@@ -85,11 +81,14 @@ async function plan(
   const at = Date.now()
   const changes: DeployResult['changes'] = []
   const ops: Op[] = []
-  for (const { name, spec } of microservices) {
+  for (const { name, spec: asked } of microservices) {
     const old = state.microservices.get(`${application}/${name}`)
+    // The file knows nothing of restarts: to forget one would be another.
+    const generation = asked.generation ?? old?.spec.generation
+    const spec = generation === undefined ? asked : { ...asked, generation }
     const same = old !== undefined && canonical(old.spec) === canonical(spec)
     const change = old === undefined ? 'created' : same ? 'unchanged' : 'updated'
-    changes.push({ microservice: name, change, revision: revisionOf(spec) })
+    changes.push({ microservice: name, change, revision: revisionOf(spec, state.format) })
     if (same) continue
     const seen = await seenOf(mesh, microserviceThing({ application, name }), old)
     ops.push({ type: 'microservice.set', application, name, spec, ...seen, at })
@@ -156,7 +155,7 @@ function checked(request: DeployRequest): DeployRequest {
     if (!NAME.test(String(name))) throw bad(`"${name}" is no name of a microservice`)
     if (seen.has(name)) throw bad(`the microservice "${name}" is there twice`)
     seen.add(name)
-    if (!microserviceSpec.check(spec)) {
+    if (!isWholeSpec(spec)) {
       throw bad(`the microservice "${name}" has not the shape this version expects`)
     }
   }

@@ -136,7 +136,7 @@ function toJson(
     overN: earlier.find((revision) => revision.op === over)?.n ?? null,
     keeps,
     removed: version.value === null,
-    change: keeps === null ? change : `kept, in a conflict: ${change}`
+    change: keeps === null ? change : `put back: ${change}`
   }
 }
 

@@ -16,6 +16,7 @@ import { net } from './net.ts'
 import { nodes } from './nodes.ts'
 import { recover } from './recover.ts'
 import { replicaRoutes } from './replicas.ts'
+import { rolloutRoutes } from './rollouts.ts'
 
 export const routes = (daemon: Daemon): Route[] => [
   ...mesh(daemon),
@@ -30,6 +31,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...applications(daemon),
   ...microservices(daemon),
   ...replicaRoutes(daemon),
+  ...rolloutRoutes(daemon),
   ...conflicts(daemon),
   ...history(daemon),
   ...logs(daemon)

@@ -1,6 +1,6 @@
 import { BrumeError } from '../../../core/errors.ts'
 import type { Mesh } from '../../../core/mesh.ts'
-import { microserviceSpec, microserviceThing } from '../../../core/state/microservices.ts'
+import { isWholeSpec, microserviceThing } from '../../../core/state/microservices.ts'
 import type { MicroserviceRecord } from '../../../core/state/state.ts'
 import type { DeployResult, RemoveResult, ScaleRequest } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
@@ -20,7 +20,7 @@ export const microservices = (daemon: Daemon): Route[] => [
       const record = find(mesh, request.params)
       const { replicas } = await request.json<ScaleRequest>()
       const spec = { ...record.spec, replicas }
-      if (!microserviceSpec.check(spec)) {
+      if (!isWholeSpec(spec)) {
         throw new BrumeError(
           'BAD_REQUEST',
           `replicas: expected a number from 0 to 1000 or "all", got ${JSON.stringify(replicas)}`

@@ -4,6 +4,7 @@ import type { DescribeJson, RefJson, ReplicaJson, WatchedReplica } from '../../a
 import type { Daemon, Member } from '../daemon.ts'
 import { matches, resolve } from '../references.ts'
 import { replicas, toReplicaJson } from '../replicas.ts'
+import { rollouts } from '../rollouts.ts'
 import type { Route, ServerEvent } from '../socket.ts'
 import { replicaWorld, revOf } from '../world.ts'
 
@@ -70,6 +71,8 @@ function select(member: Member, ref: string | null): WatchedReplica[] {
   return rows.filter((row) => matches(resolved, row))
 }
 
+type Row = { application: string }
+
 async function* watch(
   member: Member,
   application: string,
@@ -86,13 +89,18 @@ async function* watch(
   for (const event of events) mesh.on(event, note)
   signal.addEventListener('abort', note)
   try {
-    let last = ''
+    const last = { rollouts: '', replicas: '' }
     while (!signal.aborted) {
       news = false
-      const rows = replicas(replicaWorld(member)).filter((row) => row.application === application)
-      const seen = JSON.stringify(rows)
-      if (seen !== last) yield { event: 'replicas', data: rows }
-      last = seen
+      const world = replicaWorld(member)
+      // In this order: what became of a rollout explains what is wanted now.
+      const looks = { rollouts: rollouts(world), replicas: replicas(world) }
+      for (const [event, all] of Object.entries(looks) as [keyof typeof looks, Row[]][]) {
+        const rows = all.filter((row) => row.application === application)
+        const seen = JSON.stringify(rows)
+        if (seen !== last[event]) yield { event, data: rows }
+        last[event] = seen
+      }
       if (!news) await new Promise<void>((resolve) => (wake = resolve))
       await new Promise((resolve) => setTimeout(resolve, GATHER_MS))
     }
