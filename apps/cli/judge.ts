@@ -6,6 +6,8 @@ export interface Goal {
   application: string
   /** How many slots each microservice must show; `all`: at least one. Others are not looked at. */
   microservices: Map<string, number | 'all'>
+  /** The revision each was given, where it was given one: a rollout of it is waited for. */
+  revisions: Map<string, string>
   /** Nothing else of these microservices may be left. */
   exact: boolean
   /** Names of nodes that cannot be reached: what they have is not waited for. */
@@ -47,7 +49,7 @@ export function createJudge(goal: Goal): Judge {
         const cause = failureOf(replica, recall(histories, replica, nowMs), nowMs)
         if (cause !== null) return { kind: 'failed', replica, cause }
       }
-      const waited = mine.filter((row) => !offline(row))
+      const waited = mine.filter((row) => !offline(row) && !isAtRest(row))
       const rest = waited.filter((row) => row.wanted === null && row.state !== 'unknown')
       const here = waited.every((row) => row.wanted === null || isUp(row))
       const complete = [...goal.microservices].every(([name, count]) => hasSlots(mine, name, count))
@@ -62,6 +64,9 @@ export function isUp(row: WatchedReplica): boolean {
   if (row.state !== 'running' || row.revision !== row.wanted) return false
   return row.checked ? row.healthy === true : row.healthy !== false
 }
+
+/** It runs nowhere, because somebody stopped it. */
+const isAtRest = (row: WatchedReplica): boolean => row.state === 'stopped' && row.node === null
 
 function hasSlots(rows: WatchedReplica[], microservice: string, count: number | 'all'): boolean {
   const slots = new Set(

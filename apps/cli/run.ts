@@ -14,7 +14,8 @@ const GROUPS: Record<string, string> = {
   node: 'name, label, rank, remove nodes',
   invite: 'keys for one node or some, with a role and an end',
   service: "this node's daemon under systemd: started at boot, and again when it ends",
-  conflict: 'decide about concurrent edits'
+  conflict: 'decide about concurrent edits',
+  rollout: 'how far a new revision is, and how it goes on'
 }
 
 /** In the order of help: first steps, then daily work. */
@@ -74,6 +75,38 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   scale: {
     summary: 'change how many replicas of a microservice run',
     load: async () => (await import('./verbs/scale.ts')).scale
+  },
+  stop: {
+    summary: 'stop an application or a microservice; it stays known',
+    load: async () => (await import('./verbs/run-state.ts')).stop
+  },
+  start: {
+    summary: 'run again what was stopped',
+    load: async () => (await import('./verbs/run-state.ts')).start
+  },
+  restart: {
+    summary: 'make the containers of an application or a microservice anew, a few at a time',
+    load: async () => (await import('./verbs/run-state.ts')).restart
+  },
+  'rollout status': {
+    summary: 'show how far new revisions are, and why they stand',
+    load: async () => (await import('./verbs/rollout.ts')).rolloutStatus
+  },
+  'rollout pause': {
+    summary: 'let no more slots take the new revision',
+    load: async () => (await import('./verbs/rollout.ts')).rolloutPause
+  },
+  'rollout resume': {
+    summary: 'let a rollout that is paused go on',
+    load: async () => (await import('./verbs/rollout.ts')).rolloutResume
+  },
+  'rollout promote': {
+    summary: 'let the others follow the canaries',
+    load: async () => (await import('./verbs/rollout.ts')).rolloutPromote
+  },
+  rollback: {
+    summary: 'go back to an earlier revision of a microservice',
+    load: async () => (await import('./verbs/rollback.ts')).rollback
   },
   rm: {
     summary: 'remove an application or a microservice',

@@ -1,7 +1,7 @@
 /** Waits until what was asked for has come true, and shows how it goes. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
-import type { LogJson, WatchedReplica } from '../api.ts'
+import type { DeployResult, DescribeJson, LogJson, RolloutJson, WatchedReplica } from '../api.ts'
 import { commandFor, withQuery } from '../client.ts'
 import { createJudge, isUp, type Goal, type Verdict } from './judge.ts'
 import { oneLine, replicaName } from './print.ts'
@@ -37,6 +37,7 @@ export async function settle(goal: Goal, patience: Patience, context: Context): 
     return next
   }
   let rows: WatchedReplica[] | null = null
+  let rollouts: RolloutJson[] = []
   let changedMs = startMs
   try {
     let next = pull()
@@ -47,6 +48,11 @@ export async function settle(goal: Goal, patience: Patience, context: Context): 
       if (event !== null) {
         if (event.done === true) throw ended(goal, context)
         next = pull()
+        if (event.value.event === 'rollouts') {
+          rollouts = (event.value.data as RolloutJson[]).filter((r) => isOf(r, goal))
+          for (const rollout of rollouts) mustGoOn(rollout, context)
+          changedMs = nowMs
+        }
         if (event.value.event === 'replicas') {
           const seen = event.value.data as WatchedReplica[]
           if (rows === null || !sameStates(rows, seen)) changedMs = nowMs
@@ -57,18 +63,78 @@ export async function settle(goal: Goal, patience: Patience, context: Context): 
       const shown = rows.filter((row) => goal.microservices.has(row.microservice))
       progress.show(shown, nowMs)
       const verdict = judge.see(rows, nowMs)
-      if (verdict.kind === 'done') {
+      const canaries = rollouts.filter(({ awaitsPromotion }) => awaitsPromotion)
+      // While one is under way the leader judges: it waits longer, and says what comes of it.
+      const isRolling = rollouts.some((r) => r.state === 'running' && !r.awaitsPromotion)
+      if (!isRolling && (verdict.kind === 'done' || canaries.length > 0)) {
+        for (const rollout of canaries) tellCanaries(rollout, context)
         // The result follows on the same screen; elsewhere the picture is all there is to see.
         if (context.out.isTTY && !context.json) progress.clear()
         return
       }
-      if (verdict.kind === 'failed') throw await failed(verdict, context)
+      if (!isRolling && verdict.kind === 'failed') throw await failed(verdict, context)
       if (nowMs - changedMs > patience.timeoutMs) throw timedOut(goal, shown, patience, context)
     }
   } finally {
     progress.end()
     stop.abort(new Error('no longer watched'))
     await watch.return()
+  }
+}
+
+/** What a request asked for, by what the mesh has of it now. */
+export async function goalOf(
+  { application, changes, offline }: DeployResult,
+  { client }: Context
+): Promise<Goal> {
+  const { microservices: known } = await client.get<DescribeJson>(
+    withQuery('/describe', { ref: application })
+  )
+  const touched = known.filter(({ name }) => changes.some((c) => c.microservice === name))
+  return {
+    application,
+    microservices: new Map(
+      touched.map(({ name, spec }) => [name, spec.stopped === true ? 0 : spec.replicas])
+    ),
+    revisions: revisionsOf(changes),
+    exact: true,
+    offline
+  }
+}
+
+export const revisionsOf = (changes: DeployResult['changes']): Map<string, string> =>
+  new Map(
+    changes.flatMap(({ microservice, change, revision }) =>
+      change === 'updated' && revision !== null ? [[microservice, revision] as const] : []
+    )
+  )
+
+function tellCanaries(
+  { application, microservice, up }: RolloutJson,
+  { err, dataDir }: Context
+): void {
+  const next = commandFor(dataDir, `rollout promote ${application}/${microservice}`)
+  err.write(`${application}/${microservice}: ${up} run the new revision and wait: ${next}\n`)
+}
+
+const isOf = ({ microservice, revision }: RolloutJson, { revisions }: Goal): boolean =>
+  revisions.get(microservice) === revision
+
+/** @throws BrumeError ROLLED_BACK, ROLLOUT_PAUSED (exit code 1) with the last lines of what failed. */
+function mustGoOn(
+  { application, microservice, revision, state, reason, log }: RolloutJson,
+  { dataDir }: Context
+): void {
+  const name = `${application}/${microservice}`
+  const why = oneLine(reason ?? 'somebody said so')
+  const next = commandFor(dataDir, `rollout status ${name}`)
+  if (state === 'rolledBack') {
+    const what = `${name}: revision ${revision.slice(0, 8)} failed and was rolled back: ${why}`
+    throw new DetailedError('ROLLED_BACK', what, log, { next })
+  }
+  if (state === 'paused') {
+    const what = `${name}: the rollout of ${revision.slice(0, 8)} is paused: ${why}`
+    throw new DetailedError('ROLLOUT_PAUSED', what, log, { next })
   }
 }
 

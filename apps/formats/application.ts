@@ -1,7 +1,7 @@
 import { open, readdir, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
-import { microserviceSpec, type MicroserviceSpec } from '../../core/state/microservices.ts'
+import { isWholeSpec, type MicroserviceSpec } from '../../core/state/microservices.ts'
 import { readBrume } from './brume.ts'
 import { readIofog } from './iofog.ts'
 import { readHeader } from './kinds.ts'
@@ -66,7 +66,7 @@ export function parseApplication(text: string, file: string): ParsedApplication 
   const microservices = read.microservices.map(({ name, spec, files }, index) => {
     const path = ['spec', 'microservices', index]
     // Apply judges by this: what it would refuse must not leave this machine.
-    if (!microserviceSpec.check(spec)) {
+    if (!isWholeSpec(spec)) {
       problems.push({ path, message: 'a value in it is longer or larger than an op may hold' })
     }
     const filesDir = files === null ? null : resolve(dirname(file), files)

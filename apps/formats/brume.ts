@@ -10,10 +10,12 @@ import {
   crowdedPorts,
   duplicateNames,
   imagesByArch,
+  readCount,
   readImage,
   type ReadApplication
 } from './microservice.ts'
 import { readName } from './names.ts'
+import { disconnect, policiesOf, update } from './policies.ts'
 import { readPorts } from './ports.ts'
 import { refusedFor, type Problem } from './problems.ts'
 import { Refusal, shown } from './refusal.ts'
@@ -77,7 +79,9 @@ const microservice = z.strictObject({
       memory: optionalField(readMemory, null)
     })
     .nullish(),
-  healthcheck: healthcheck.nullish()
+  healthcheck: healthcheck.nullish(),
+  update: update.nullish(),
+  disconnect: disconnect.nullish()
 })
 
 const file = z.strictObject({
@@ -106,7 +110,8 @@ function specOf(m: Read): MicroserviceSpec {
     node: m.node ?? m.agent?.name ?? null,
     constraints: m.constraints,
     restart: m.restart,
-    healthcheck: healthcheckOf(m.healthcheck ?? null)
+    healthcheck: healthcheckOf(m.healthcheck ?? null),
+    ...policiesOf(m.update ?? null, m.disconnect ?? null)
   }
 }
 
@@ -148,13 +153,6 @@ function readFiles(value: unknown): string {
 
 function readReplicas(value: unknown): number | 'all' {
   return value === 'all' ? value : readCount(value, 0, 1000, ' or all')
-}
-
-function readCount(value: unknown, min: number, max: number, orElse = ''): number {
-  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) {
-    return value as number
-  }
-  throw new Refusal(`expected a whole number from ${min} to ${max}${orElse}, got ${shown(value)}`)
 }
 
 function readRestart(value: unknown): 'always' | 'on-failure' | 'no' {

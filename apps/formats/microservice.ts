@@ -69,3 +69,10 @@ export function crowdedPorts(spec: MicroserviceSpec, path: Path): Problem[] {
     'give CONTAINER alone for free ports'
   return [{ path: [...path, 'ports'], message }]
 }
+
+export function readCount(value: unknown, min: number, max: number, orElse = ''): number {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) {
+    return value as number
+  }
+  throw new Refusal(`expected a whole number from ${min} to ${max}${orElse}, got ${shown(value)}`)
+}

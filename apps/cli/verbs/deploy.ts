@@ -3,7 +3,7 @@ import { withQuery } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
 import { duration, usage } from '../options.ts'
 import { replicaTable } from '../print.ts'
-import { settle } from '../settle.ts'
+import { revisionsOf, settle } from '../settle.ts'
 import type { Context, Verb } from '../verb.ts'
 
 interface Input {
@@ -48,7 +48,7 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
     for (const packed of applications) {
       const result = await send(packed, timeoutMs, context)
       if (!detach) {
-        await settle(goalOf(packed, result), { timeoutMs, doing: 'deploying' }, context)
+        await settle(goal(packed, result), { timeoutMs, doing: 'deploying' }, context)
       }
       tellOffline(result.offline, context)
       const path = withQuery('/replicas', { ref: result.application })
@@ -126,12 +126,12 @@ async function send(
   return await client.post<DeployResult>('/applications', body, { silentMs })
 }
 
-function goalOf(
+function goal(
   { request }: Packed,
-  { application, offline }: DeployResult
+  { application, changes, offline }: DeployResult
 ): Parameters<typeof settle>[0] {
   const microservices = new Map(
     request.microservices.map(({ name, spec }) => [name, spec.replicas] as const)
   )
-  return { application, microservices, exact: false, offline }
+  return { application, microservices, revisions: revisionsOf(changes), exact: false, offline }
 }

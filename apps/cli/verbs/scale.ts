@@ -1,6 +1,7 @@
 import type { DeployResult, RefJson, ReplicaJson, ScaleRequest } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { duration, usage } from '../options.ts'
+import { microserviceOf } from '../microservice.ts'
 import { tellOffline } from '../offline.ts'
 import { replicaTable } from '../print.ts'
 import { settle } from '../settle.ts'
@@ -39,13 +40,25 @@ export const scale: Verb<Input, ScaleAnswer> = {
 
   async request({ ref, replicas, detach, timeoutMs }, context) {
     const { client } = context
-    const { application, microservice } = await microserviceOf(ref, client)
+    const found = await client.get<RefJson>(withQuery('/resolve', { ref }))
+    const { application, microservice } = microserviceOf(
+      found,
+      'scale',
+      ref,
+      (name) => `brume scale ${name}=N`
+    )
     const body: ScaleRequest = { replicas }
     const path = `/applications/${application}/${microservice}/scale`
     const result = await client.post<DeployResult>(path, body)
     if (!detach) {
       const microservices = new Map([[microservice, replicas]])
-      const goal = { application, microservices, exact: true, offline: result.offline }
+      const goal = {
+        application,
+        microservices,
+        revisions: new Map<string, string>(),
+        exact: true,
+        offline: result.offline
+      }
       await settle(goal, { timeoutMs, doing: 'scaling' }, context)
     }
     tellOffline(result.offline, context)
@@ -65,26 +78,4 @@ function replicas(count: string): number | 'all' {
   const n = /^\d{1,4}$/.test(count) ? Number(count) : NaN
   if (n <= 1000) return n
   throw usage(`scale: expected a number from 0 to 1000 or "all", got "${count}"`)
-}
-
-async function microserviceOf(
-  ref: string,
-  client: { get<T>(path: string): Promise<T> }
-): Promise<{ application: string; microservice: string }> {
-  const { application, microservice, slot } = await client.get<RefJson>(
-    withQuery('/resolve', { ref })
-  )
-  if (microservice === null) {
-    throw usage(
-      `scale: ${ref} is an application; name one of its microservices`,
-      `brume ps ${application}`
-    )
-  }
-  if (slot !== null) {
-    throw usage(
-      `scale: ${ref} is one replica; a whole microservice is scaled`,
-      `brume scale ${application}/${microservice}=N`
-    )
-  }
-  return { application, microservice }
 }

@@ -5,6 +5,7 @@ import { watched } from './fake-daemon.ts'
 const goal = (fields: Partial<Goal> = {}): Goal => ({
   application: 'hello',
   microservices: new Map([['web', 2]]),
+  revisions: new Map(),
   exact: false,
   offline: [],
   ...fields

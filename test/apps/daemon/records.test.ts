@@ -111,7 +111,7 @@ test('records - two nodes that edit while the other is away both list it, and ei
   const changes = told?.revisions.map(({ n, change }) => `${n} ${change}`) ?? []
   t.is(changes.length, 4)
   t.is(changes[0], '1 created: image local/web:1, replicas 1')
-  t.ok(changes[3]?.startsWith('4 kept, in a conflict: image'), changes[3])
+  t.ok(changes[3]?.startsWith('4 put back: image'), changes[3])
   t.is(told?.revisions[3]?.keeps, one.lost.op)
   t.is(told?.revisions[3]?.overN, 3)
 
@@ -165,7 +165,7 @@ test('records - two operators label one node on two sides: listed, decided, and 
   const changes = revisions.map(({ name, by, change }) => `${name} by ${by}: ${change}`)
   t.is(changes[0], 'n1/labels by n0: labels.zone hall')
   t.ok(changes.includes('n1/role by n1: role operator'))
-  t.ok(/^n1\/labels by n0: kept, in a conflict: /.test(changes.at(-1) ?? ''), changes.at(-1))
+  t.ok(/^n1\/labels by n0: put back: /.test(changes.at(-1) ?? ''), changes.at(-1))
 })
 
 test('records - an invite whose last use both sides of a split gave away is listed until somebody looked', async (t) => {

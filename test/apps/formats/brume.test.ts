@@ -89,6 +89,26 @@ test('brume - replicas, node and images in their other forms', (t) => {
   t.alike(spec('files: .', 'command: node server.js')?.command, ['node', 'server.js'])
 })
 
+test('brume - update and disconnect: what is said is taken, what is not stays open', (t) => {
+  const spec = (...body: string[]) =>
+    parseApplication(ours('image: x', ...body), 'a.yaml').microservices[0]?.spec
+  const { update, disconnect } =
+    spec(
+      'update: { delay: 2s, order: stopFirst, maxFailureRatio: 0.5 }',
+      'disconnect: { replace: never }'
+    ) ?? {}
+  t.alike(update, { delayMs: 2000, order: 'stopFirst', maxFailureRatio: 0.5 })
+  t.alike(disconnect, { replace: 'never' })
+  const whole = spec(
+    'update: { parallelism: 0, monitor: 1m, failureAction: pause, canary: 2 }',
+    'disconnect: { lostAfter: 1m, stopAfter: 1h, reconcile: keepOriginal }'
+  )
+  t.alike(whole?.update, { parallelism: 0, monitorMs: 60_000, failureAction: 'pause', canary: 2 })
+  t.alike(whole?.disconnect, {
+    ...{ lostAfterMs: 60_000, stopAfterMs: 3_600_000, reconcile: 'keepOriginal' }
+  })
+})
+
 test('brume - a fixed port for several replicas of one node is a warning', (t) => {
   const text = ours('image: x', 'replicas: 2', 'node: pi-1', 'ports: ["8080:80"]')
   const { warnings } = parseApplication(text, 'app.yaml')
@@ -103,6 +123,22 @@ test('brume - each problem is a sentence with place, path and what was expected'
     [
       ['image: x', 'ports: ["80:"]'],
       '8: spec.microservices[0].ports[0]: expected HOST:CONTAINER, got "80:"'
+    ],
+    [
+      ['image: x', 'update: { order: fast }'],
+      '8: spec.microservices[0].update.order: expected auto, startFirst or stopFirst, got "fast"'
+    ],
+    [
+      ['image: x', 'update: { canari: 1 }'],
+      '8: spec.microservices[0].update: unknown key `canari`, did you mean `canary`?'
+    ],
+    [
+      ['image: x', 'update: { maxFailureRatio: 2 }'],
+      '8: spec.microservices[0].update.maxFailureRatio: expected a number from 0 to 1, got 2'
+    ],
+    [
+      ['image: x', 'disconnect: { lostAfter: 1s }'],
+      '8: spec.microservices[0].disconnect.lostAfter: expected a duration from 3s to 8760h, got "1s"'
     ],
     [
       ['image: x', 'replica: 3'],
@@ -122,7 +158,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck, update, disconnect'
     ],
     [
       ['image: [x]'],

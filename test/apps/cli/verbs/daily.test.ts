@@ -222,7 +222,7 @@ test('scale - an application or a slot is not what is scaled', async (t) => {
   answer = { application: 'hello', microservice: 'web', slot: 0 }
   t.is(
     (await cli(['scale', 'hello/web/0=2', '--data', dir])).err,
-    'brume: scale: hello/web/0 is one replica; a whole microservice is scaled\n  next: brume scale hello/web=N\n'
+    'brume: scale: hello/web/0 is one replica; a whole microservice is meant\n  next: brume scale hello/web=N\n'
   )
 })
 
