@@ -73,7 +73,7 @@ export function described({ seed, steps, broken }: SimResult): string[] {
   ]
 }
 
-/** Runs the seeds in one process; those after one that ends it, in another. */
+/** Runs the seeds in one process; those after one that fails or ends it, in another. */
 async function runBatch(
   batch: number[],
   verbose: boolean,
@@ -81,10 +81,13 @@ async function runBatch(
 ): Promise<void> {
   const left = [...batch]
   while (left.length > 0) {
+    let hasFailed = false
     const end = await runWorker(left, verbose, (result) => {
       left.shift()
+      hasFailed = result.broken.length > 0
       onResult(result)
     })
+    if (hasFailed) continue
     const seed = left.shift()
     if (seed !== undefined) onResult(ended(seed, end))
   }

@@ -1,4 +1,7 @@
-/** `worker.ts [--log] SEED…`: runs these seeds, one JSON line each. Its process is theirs alone. */
+/**
+ * `worker.ts [--log] SEED…`: runs these seeds up to the first that fails, one JSON line each. Its process is
+ * theirs alone.
+ */
 import { createRequire } from 'node:module'
 import { random } from '../../soak/random.ts'
 
@@ -29,5 +32,7 @@ disk.install()
 for (const seed of args.filter((arg) => arg !== '--log').map(Number)) {
   const result = await simulate(seed, verbose ? { time, disk, say } : { time, disk })
   process.stdout.write(`${JSON.stringify(result)}\n`)
+  // What still goes round in it would be in the next one's way.
+  if (result.broken.length > 0) break
 }
 process.exit(0)
