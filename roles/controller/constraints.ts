@@ -3,24 +3,28 @@
  * not, in words that follow a node's name ("has no label zone=site-a") or a count of nodes. To add
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
-import { imageFor } from '../../core/state/microservices.ts'
+import { imageFor, type MicroserviceSpec, type Port } from '../../core/state/microservices.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
 import type { MicroserviceRecord, NodeRecord } from '../../core/state/state.ts'
+
+/** A node, and what is known of it and placed on it. */
+export interface Spot {
+  node: NodeRecord
+  /** null where it has not told them yet. */
+  facts: FactsBody | null
+  isAlive: boolean
+  /** null while it is alive, and for ever where it is not known. */
+  silentMs: number | null
+  use: NodeUse
+}
 
 /** What the placements on one node ask for together. */
 export interface NodeUse {
   slots: number
   cpus: number
   memoryBytes: number
-  /** `80/tcp`. */
-  ports: ReadonlySet<string>
-}
-
-export interface Context {
-  alive: ReadonlySet<string>
-  silentMs: ReadonlyMap<string, number>
-  facts: ReadonlyMap<string, FactsBody>
-  use: (node: string) => NodeUse
+  /** `80/tcp`, and how many want it. */
+  ports: ReadonlyMap<string, number>
 }
 
 export interface Constraint {
@@ -32,9 +36,9 @@ export interface Constraint {
    * `room`: what the replicas on it leave free.
    */
   kind: 'asked' | 'able' | 'ready' | 'room'
-  admits(node: NodeRecord, microservice: MicroserviceRecord, context: Context): boolean
+  admits(spot: Spot, microservice: MicroserviceRecord): boolean
   /** Only asked where `admits` says no. */
-  refusal(node: NodeRecord, microservice: MicroserviceRecord, context: Context): Refusal
+  refusal(spot: Spot, microservice: MicroserviceRecord): Refusal
 }
 
 export interface Refusal {
@@ -47,8 +51,8 @@ export interface Refusal {
 const member: Constraint = {
   name: 'member',
   kind: 'asked',
-  admits: (node) => node.state === 'member' && node.role !== 'viewer',
-  refusal: (node) => {
+  admits: ({ node }) => node.state === 'member' && node.role !== 'viewer',
+  refusal: ({ node }) => {
     if (node.role === 'viewer') return { one: 'is a viewer', many: 'are viewers' }
     return { one: `is ${node.state}`, many: `are ${node.state}` }
   }
@@ -57,20 +61,18 @@ const member: Constraint = {
 const pin: Constraint = {
   name: 'pin',
   kind: 'asked',
-  admits: (node, { spec }) => spec.node === null || spec.node === node.displayName,
+  admits: ({ node }, { spec }) => spec.node === null || spec.node === node.displayName,
   refusal: (_, { spec }) => ({ one: `is not ${spec.node}`, many: `are not ${spec.node}` })
 }
 
 const labels: Constraint = {
   name: 'labels',
   kind: 'asked',
-  admits: (node, { spec }, { facts }) =>
-    spec.constraints.every((wish) => labelAdmits(wish, node, facts.get(node.id))),
-  refusal: (node, { spec }, { facts }) => {
-    const wish = spec.constraints.find((w) => !labelAdmits(w, node, facts.get(node.id))) ?? ''
-    const { key, negated, value } = parseWish(wish)
-    const label = `label ${key}=${value}`
-    if (negated) return { one: `has the ${label}`, many: `have the ${label}` }
+  admits: (spot, { spec }) => wishesOf(spec).every((wish) => labelAdmits(wish, spot)),
+  refusal: (spot, { spec }) => {
+    const wish = wishesOf(spec).find((w) => !labelAdmits(w, spot))
+    const label = `label ${wish?.key}=${wish?.value}`
+    if (wish?.negated === true) return { one: `has the ${label}`, many: `have the ${label}` }
     return { one: `has no ${label}`, many: `have no ${label}` }
   }
 }
@@ -78,10 +80,9 @@ const labels: Constraint = {
 const presence: Constraint = {
   name: 'presence',
   kind: 'ready',
-  admits: (node, _, { alive }) => alive.has(node.id),
-  refusal: (node, _, { silentMs }) => {
-    const ms = silentMs.get(node.id)
-    const since = ms === undefined ? '' : ` since ${Math.floor(ms / 1000)} s`
+  admits: ({ isAlive }) => isAlive,
+  refusal: ({ silentMs }) => {
+    const since = silentMs === null ? '' : ` since ${Math.floor(silentMs / 1000)} s`
     return { one: `is silent${since}`, many: `are silent${since}` }
   }
 }
@@ -89,17 +90,13 @@ const presence: Constraint = {
 const engine: Constraint = {
   name: 'engine',
   kind: 'ready',
-  admits: (node, _, { facts }) => {
-    const has = facts.get(node.id)?.engine
-    return has !== undefined && has.kind !== 'none' && has.problem === null
-  },
-  refusal: (node, _, { facts }) => {
-    const has = facts.get(node.id)?.engine
-    if (!has) return { one: 'has not told its facts yet', many: 'have not told their facts yet' }
-    if (has.kind === 'none' && has.problem === null) {
-      return { one: 'has no engine', many: 'have no engine' }
-    }
-    const why = `an engine that does not work (${has.problem})`
+  admits: ({ facts }) =>
+    facts !== null && facts.engine.kind !== 'none' && facts.engine.problem === null,
+  refusal: ({ facts }) => {
+    if (facts === null)
+      return { one: 'has not told its facts yet', many: 'have not told their facts yet' }
+    if (hasNoEngine(facts)) return { one: 'has no engine', many: 'have no engine' }
+    const why = `an engine that does not work (${facts.engine.problem})`
     return { one: `has ${why}`, many: `have ${why}` }
   }
 }
@@ -107,22 +104,18 @@ const engine: Constraint = {
 const image: Constraint = {
   name: 'image',
   kind: 'able',
-  admits: (node, { spec }, { facts }) => {
-    const its = facts.get(node.id)
-    if (its?.engine.kind !== 'docker') return true
-    return imageFor(spec, its.arch) !== null
-  },
-  refusal: (node, _, { facts }) => {
-    const arch = facts.get(node.id)?.arch ?? ''
-    return { one: `would need an image for ${arch}`, many: `would need an image for ${arch}` }
+  admits: ({ facts }, { spec }) =>
+    facts?.engine.kind !== 'docker' || imageFor(spec, facts.arch) !== null,
+  refusal: ({ facts }) => {
+    const why = `would need an image for ${facts?.arch ?? ''}`
+    return { one: why, many: why }
   }
 }
 
 const command: Constraint = {
   name: 'command',
   kind: 'able',
-  admits: (node, { spec }, { facts }) =>
-    facts.get(node.id)?.engine.kind !== 'process' || spec.command.length > 0,
+  admits: ({ facts }, { spec }) => facts?.engine.kind !== 'process' || spec.command.length > 0,
   refusal: () => {
     const why = 'run processes, which need a command'
     return { one: why.replace('run', 'runs'), many: why }
@@ -132,13 +125,10 @@ const command: Constraint = {
 const ports: Constraint = {
   name: 'ports',
   kind: 'room',
-  admits: (node, microservice, { use }) => {
-    const taken = use(node.id).ports
-    return fixedPorts(microservice).every((port) => !taken.has(port))
-  },
-  refusal: (node, microservice, { use }) => {
-    const taken = use(node.id).ports
-    const why = `port ${fixedPorts(microservice).find((port) => taken.has(port))} in use`
+  admits: ({ use }, { spec }) =>
+    !spec.ports.some((port) => port.host !== null && use.ports.has(portKey(port))),
+  refusal: ({ use }, microservice) => {
+    const why = `port ${fixedPorts(microservice).find((port) => use.ports.has(port))} in use`
     return { one: `has ${why}`, many: `have ${why}` }
   }
 }
@@ -146,11 +136,10 @@ const ports: Constraint = {
 const cpus: Constraint = {
   name: 'cpus',
   kind: 'room',
-  admits: (node, { spec }, { facts, use }) => {
-    const free = (facts.get(node.id)?.cpus ?? Infinity) - use(node.id).cpus
+  admits: ({ facts, use }, { spec }) =>
     // A thousandth of a core covers what adding fractions loses.
-    return spec.resources.cpus === null || spec.resources.cpus <= free + 0.001
-  },
+    spec.resources.cpus === null ||
+    spec.resources.cpus <= (facts?.cpus ?? Infinity) - use.cpus + 0.001,
   refusal: (_, { spec }) => {
     const why = `fewer than ${spec.resources.cpus} cpus free`
     return { one: `has ${why}`, many: `have ${why}` }
@@ -160,10 +149,9 @@ const cpus: Constraint = {
 const memory: Constraint = {
   name: 'memory',
   kind: 'room',
-  admits: (node, { spec }, { facts, use }) => {
-    const free = (facts.get(node.id)?.memoryBytes ?? Infinity) - use(node.id).memoryBytes
-    return spec.resources.memoryBytes === null || spec.resources.memoryBytes <= free
-  },
+  admits: ({ facts, use }, { spec }) =>
+    spec.resources.memoryBytes === null ||
+    spec.resources.memoryBytes <= (facts?.memoryBytes ?? Infinity) - use.memoryBytes,
   refusal: (_, { spec }) => {
     const why = `less than ${Math.ceil((spec.resources.memoryBytes ?? 0) / 2 ** 20)} MiB free`
     return { one: `has ${why}`, many: `have ${why}` }
@@ -184,37 +172,39 @@ export const CONSTRAINTS: readonly Constraint[] = [
   memory
 ]
 
-/** The first constraint of these kinds that refuses, or null: the node fits. */
+const of = (...kinds: Constraint['kind'][]): readonly Constraint[] =>
+  CONSTRAINTS.filter(({ kind }) => kinds.includes(kind))
+
+/** What a placement has to keep to for as long as it stands. */
+export const KEEPS = of('asked', 'able')
+export const READY = of('ready')
+export const ROOM = of('room')
+
+/** The first of these that refuses, or null: the node fits. */
 export function refusing(
-  kinds: readonly Constraint['kind'][],
-  node: NodeRecord,
-  microservice: MicroserviceRecord,
-  context: Context
+  constraints: readonly Constraint[],
+  spot: Spot,
+  microservice: MicroserviceRecord
 ): Constraint | null {
-  for (const constraint of CONSTRAINTS) {
-    if (!kinds.includes(constraint.kind)) continue
-    if (!constraint.admits(node, microservice, context)) return constraint
+  for (const constraint of constraints) {
+    if (!constraint.admits(spot, microservice)) return constraint
   }
   return null
 }
 
 /** Why no node may get a replica: `3 nodes: 2 have no label zone=site-a, 1 is silent since 40 s`. */
-export function explain(
-  nodes: Iterable<NodeRecord>,
-  microservice: MicroserviceRecord,
-  context: Context
-): string {
+export function explain(spots: Iterable<Spot>, microservice: MicroserviceRecord): string {
   const pinned = microservice.spec.node
-  const asked = [...nodes]
-    .filter((n) => n.state === 'member' && (pinned === null || n.displayName === pinned))
-    .sort((a, b) => (a.id < b.id ? -1 : 1))
+  const asked = [...spots]
+    .filter(({ node: n }) => n.state === 'member' && (pinned === null || n.displayName === pinned))
+    .sort((a, b) => (a.node.id < b.node.id ? -1 : 1))
   if (pinned !== null && asked.length === 0) return `no member is named ${pinned}`
 
   const counts = new Map<string, { count: number; refusal: Refusal; rank: number }>()
-  for (const node of asked) {
-    const constraint = refusing(['asked', 'able', 'ready', 'room'], node, microservice, context)
+  for (const spot of asked) {
+    const constraint = refusing(CONSTRAINTS, spot, microservice)
     if (!constraint) continue
-    const refusal = constraint.refusal(node, microservice, context)
+    const refusal = constraint.refusal(spot, microservice)
     const entry = counts.get(refusal.one)
     if (entry) entry.count++
     else counts.set(refusal.one, { count: 1, refusal, rank: CONSTRAINTS.indexOf(constraint) })
@@ -225,31 +215,31 @@ export function explain(
       (a, b) => a.rank - b.rank || b.count - a.count || (a.refusal.one < b.refusal.one ? -1 : 1)
     )
     .map(({ count, refusal }) => {
-      if (only) return `${only.displayName} ${refusal.one}`
+      if (only) return `${only.node.displayName} ${refusal.one}`
       return count === 1 ? `1 ${refusal.one}` : `${count} ${refusal.many}`
     })
   return only ? because.join(', ') : `${asked.length} nodes: ${because.join(', ')}`
 }
 
 /** The ports of the node a replica takes for itself, as `80/tcp`. */
-export function fixedPorts({ spec }: MicroserviceRecord): string[] {
-  return spec.ports.flatMap((p) => (p.host === null ? [] : [`${p.host}/${p.protocol}`]))
-}
+export const fixedPorts = ({ spec }: MicroserviceRecord): string[] =>
+  spec.ports.filter(({ host }) => host !== null).map(portKey)
 
-function labelAdmits(wish: string, node: NodeRecord, facts: FactsBody | undefined): boolean {
-  const { key, negated, value } = parseWish(wish)
-  const has = labelOf(key, node, facts)
+const portKey = ({ host, protocol }: Port): string => `${host}/${protocol}`
+
+/** By choice: one that is away at the moment has a problem. */
+export const hasNoEngine = ({ engine }: FactsBody): boolean =>
+  engine.kind === 'none' && engine.problem === null
+
+function labelAdmits({ key, negated, value }: Wish, spot: Spot): boolean {
+  const has = labelOf(key, spot)
   return has === UNKNOWN || (has === value) !== negated
 }
 
 const UNKNOWN = Symbol('not known yet')
 
 /** A label, or one of the keys every node has. */
-function labelOf(
-  key: string,
-  node: NodeRecord,
-  facts: FactsBody | undefined
-): string | undefined | typeof UNKNOWN {
+function labelOf(key: string, { node, facts }: Spot): string | undefined | typeof UNKNOWN {
   if (key === 'node') return node.displayName
   if (key === 'arch') return facts?.arch ?? UNKNOWN
   if (key === 'os') return facts?.os ?? UNKNOWN
@@ -260,8 +250,25 @@ function labelOf(
   return node.labels[key]
 }
 
+interface Wish {
+  key: string
+  negated: boolean
+  value: string
+}
+
+const wishes = new WeakMap<MicroserviceSpec, Wish[]>()
+
+/** Of one record they are read once. */
+function wishesOf(spec: MicroserviceSpec): Wish[] {
+  const known = wishes.get(spec)
+  if (known !== undefined) return known
+  const read = spec.constraints.map(parseWish)
+  wishes.set(spec, read)
+  return read
+}
+
 /** `zone=site-a`, `zone!=site-a`; spaces around either side are allowed, as in compose's `==` form. */
-function parseWish(wish: string): { key: string; negated: boolean; value: string } {
+function parseWish(wish: string): Wish {
   const [, key = wish, operator = '', value = ''] = /^([^=!]*)(!=|==?)(.*)$/.exec(wish) ?? []
   return { key: key.trim(), negated: operator === '!=', value: value.trim() }
 }

@@ -1,13 +1,13 @@
 import test from 'brittle'
 import type { FactsBody } from '../../../core/gossip-records.ts'
 import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
-import type { NodeRecord } from '../../../core/state/state.ts'
+import type { MicroserviceRecord, NodeRecord } from '../../../core/state/state.ts'
 import {
   CONSTRAINTS,
   explain,
   refusing,
-  type Context,
-  type NodeUse
+  KEEPS,
+  type Spot
 } from '../../../roles/controller/constraints.ts'
 import { facts, microservice, MIB, node } from '../../sim/worlds.ts'
 
@@ -15,7 +15,7 @@ interface Case {
   node?: Partial<NodeRecord>
   spec?: Partial<MicroserviceSpec>
   facts?: Partial<FactsBody> | null
-  use?: Partial<NodeUse>
+  use?: Partial<Spot['use']>
   silentMs?: number
 }
 
@@ -89,9 +89,9 @@ const ROWS: [string, Case, string, Case][] = [
   ],
   [
     'ports',
-    { spec: { ports: [port(null), port(80)] }, use: { ports: new Set(['80/tcp']) } },
+    { spec: { ports: [port(null), port(80)] }, use: { ports: new Map([['80/tcp', 1]]) } },
     'has port 80/tcp in use',
-    { spec: { ports: [port(80, 'udp'), port(null)] }, use: { ports: new Set(['80/tcp']) } }
+    { spec: { ports: [port(80, 'udp'), port(null)] }, use: { ports: new Map([['80/tcp', 1]]) } }
   ],
   [
     'cpus',
@@ -110,11 +110,11 @@ const ROWS: [string, Case, string, Case][] = [
 for (const [name, refused, words, admitted] of ROWS) {
   test(`constraints - ${name} refuses a node that ${words}`, (t) => {
     const no = built(refused)
-    const constraint = refusing(ALL, no.node, no.microservice, no.context)
+    const constraint = refusing(CONSTRAINTS, no.spot, no.microservice)
     t.is(constraint?.name, name)
-    t.is(constraint?.refusal(no.node, no.microservice, no.context).one, words)
+    t.is(constraint?.refusal(no.spot, no.microservice).one, words)
     const yes = built(admitted)
-    t.is(refusing(ALL, yes.node, yes.microservice, yes.context), null)
+    t.is(refusing(CONSTRAINTS, yes.spot, yes.microservice), null)
   })
 }
 
@@ -129,45 +129,42 @@ test('constraints - each has a row here', (t) => {
 test('constraints - what is not known, or away at the moment, does not cost a node its place', (t) => {
   const spec = { image: null, constraints: ['arch=arm64', 'engine=docker'], command: [] }
   const unknown = built({ spec, facts: null })
-  t.is(refusing(['asked', 'able'], unknown.node, unknown.microservice, unknown.context), null)
+  t.is(refusing(KEEPS, unknown.spot, unknown.microservice), null)
   const away = built({ spec: { constraints: ['engine=docker'] }, facts: engine('none') })
-  t.is(refusing(['asked', 'able'], away.node, away.microservice, away.context), null)
+  t.is(refusing(KEEPS, away.spot, away.microservice), null)
 })
 
 test('explain - counts the nodes by what refuses them', (t) => {
   const wanted = microservice('web', { constraints: ['zone=site-a'] })
   const a = { labels: { zone: 'site-a' } }
-  const nodes = [node('x'), node('y'), node('z', a), node('gone', { state: 'removed' })]
-  const context: Context = {
-    alive: new Set(['x', 'y']),
-    silentMs: new Map([['z', 40_000]]),
-    facts: new Map(),
-    use: () => NOTHING
-  }
+  const spots = [
+    spotOf(node('x')),
+    spotOf(node('y')),
+    spotOf(node('z', a), { isAlive: false, silentMs: 40_000 }),
+    spotOf(node('gone', { state: 'removed' }))
+  ]
   const words = '3 nodes: 2 have no label zone=site-a, 1 is silent since 40 s'
-  t.is(explain(nodes, wanted, context), words)
-  t.is(explain([...nodes].reverse(), wanted, context), words)
+  t.is(explain(spots, wanted), words)
+  t.is(explain([...spots].reverse(), wanted), words)
 })
 
 test('explain - names the node where only one comes into question', (t) => {
-  const context = built({}).context
-  const nodes = [node('x', { displayName: 'pi-1' }), node('y')]
-  t.is(
-    explain(nodes, microservice('web', { node: 'pi-1' }), { ...context, alive: new Set() }),
-    'pi-1 is silent'
-  )
-  t.is(explain(nodes, microservice('web', { node: 'pi-9' }), context), 'no member is named pi-9')
+  const spots = [spotOf(node('x', { displayName: 'pi-1' }), { isAlive: false }), spotOf(node('y'))]
+  t.is(explain(spots, microservice('web', { node: 'pi-1' })), 'pi-1 is silent')
+  t.is(explain(spots, microservice('web', { node: 'pi-9' })), 'no member is named pi-9')
 })
 
-const ALL = ['asked', 'able', 'ready', 'room'] as const
-const NOTHING: NodeUse = { slots: 0, cpus: 0, memoryBytes: 0, ports: new Set() }
+function spotOf(node: NodeRecord, over: Partial<Spot> = {}): Spot {
+  const use = { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map<string, number>() }
+  return { node, facts: facts(), isAlive: true, silentMs: null, use, ...over }
+}
 
-function built(row: Case) {
-  const context: Context = {
-    alive: new Set(row.silentMs === undefined ? ['a'] : []),
-    silentMs: new Map(row.silentMs === undefined ? [] : [['a', row.silentMs]]),
-    facts: new Map(row.facts === null ? [] : [['a', facts(row.facts)]]),
-    use: () => ({ ...NOTHING, ...row.use })
-  }
-  return { node: node('a', row.node), microservice: microservice('web', row.spec), context }
+function built(row: Case): { spot: Spot; microservice: MicroserviceRecord } {
+  const spot = spotOf(node('a', row.node), {
+    isAlive: row.silentMs === undefined,
+    silentMs: row.silentMs ?? null,
+    facts: row.facts === null ? null : facts(row.facts)
+  })
+  spot.use = { ...spot.use, ...row.use }
+  return { spot, microservice: microservice('web', row.spec) }
 }

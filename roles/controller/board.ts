@@ -1,0 +1,264 @@
+/**
+ * What a plan is made on: nodes with what is placed on them, microservices with their slots, and who
+ * runs what. It changes as a plan is made; what it began from, and what it was given, do not.
+ */
+import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import { recordAt } from '../../core/state/rollouts.ts'
+import {
+  microserviceKey,
+  slotKey,
+  type MicroserviceRecord,
+  type NodeRecord,
+  type State
+} from '../../core/state/state.ts'
+import { fixedPorts, KEEPS, READY, refusing, ROOM, type NodeUse, type Spot } from './constraints.ts'
+import type { Wave } from './rollout.ts'
+
+export interface Slot {
+  application: string
+  microservice: string
+  slot: number
+}
+
+export interface Placed extends Slot {
+  /** Node id. */
+  node: string
+  revision: string
+}
+
+/** A microservice and its slots. */
+export interface Service {
+  key: string
+  record: MicroserviceRecord
+  /** Where a rollout says whose turn it is. */
+  wave: Wave | null
+  /** By slot number. */
+  placed: Map<number, Placed>
+}
+
+export interface BoardInput {
+  state: State
+  alive: ReadonlySet<string>
+  silentMs: ReadonlyMap<string, number>
+  facts: ReadonlyMap<string, FactsBody>
+  status: ReadonlyMap<string, StatusBody>
+  waves: ReadonlyMap<string, Wave>
+}
+
+interface Use extends NodeUse {
+  ports: Map<string, number>
+}
+
+/** Replicas of one microservice by node and by zone; made where somebody asks. */
+interface Counts {
+  onNode: Map<string, number>
+  inZone: Map<string, number>
+}
+
+export class Board {
+  /** By id. */
+  readonly spots: (Spot & { use: Use })[]
+  /** By name. */
+  readonly services: Service[]
+  readonly #state: State
+  readonly #spotOf = new Map<string, Spot & { use: Use }>()
+  readonly #status: BoardInput['status']
+  readonly #copies = new Map<string, Copy[]>()
+  readonly #failing = new Set<string>()
+  readonly #counts = new Map<Service, Counts>()
+  readonly #eligible = new Map<MicroserviceRecord, Spot[]>()
+
+  constructor({ state, alive, silentMs, facts, status, waves }: BoardInput) {
+    this.#state = state
+    this.#status = status
+    const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+    this.spots = nodes.map((node) => ({
+      node,
+      facts: facts.get(node.id) ?? null,
+      isAlive: alive.has(node.id),
+      silentMs: alive.has(node.id) ? null : (silentMs.get(node.id) ?? null),
+      use: { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map() }
+    }))
+    for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
+    for (const [node, body] of status) {
+      for (const copy of copiesOf(body)) push(this.#copies, copy.key, { node, ...copy })
+      for (const revision of body.failing) this.#failing.add(`${node} ${revision}`)
+    }
+    const services = new Map<string, Service>()
+    for (const [key, record] of state.microservices) {
+      services.set(key, { key, record, wave: waves.get(key) ?? null, placed: new Map() })
+    }
+    for (const placed of state.placements.values()) {
+      const service = services.get(`${placed.application}/${placed.microservice}`)
+      // Apply leaves no placement of what is not asked for, nor on a node nobody knows.
+      if (service === undefined || !this.#spotOf.has(placed.node)) continue
+      const { replicas } = service.record.spec
+      if (replicas !== 'all' && placed.slot >= replicas) continue
+      this.put(service, placed)
+    }
+    this.services = [...services.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+  }
+
+  spot(id: string): Spot {
+    const found = this.#spotOf.get(id)
+    if (found === undefined) throw new Error(`no node ${id}`)
+    return found
+  }
+
+  put(service: Service, placed: Placed): void {
+    service.placed.set(placed.slot, placed)
+    this.#count(service, placed, 1)
+  }
+
+  take(service: Service, placed: Placed): void {
+    service.placed.delete(placed.slot)
+    this.#count(service, placed, -1)
+  }
+
+  /** What a slot that has this place is to be made of; null in place of one that has none. */
+  aim(service: Service, placed: Placed | null): MicroserviceRecord {
+    const waits = placed !== null && this.later(service, placed) !== null
+    return waits ? this.#made(service, placed) : service.record
+  }
+
+  /** Why a slot does not take its new revision yet; null where its turn is now, or over. */
+  later({ wave, record }: Service, placed: Placed): string | null {
+    if (wave === null || placed.revision === record.revision) return null
+    return wave.renewed.has(slotKey(placed)) ? null : wave.reason
+  }
+
+  /** Whether a node works on a slot placed there. A retiring copy counts: it has only not seen that yet. */
+  holds(node: string, key: string): boolean {
+    const copies = this.#copies.get(key) ?? NONE
+    return copies.some((copy) => copy.node === node && copy.status.state !== 'failed')
+  }
+
+  /** Whether a node could take the slot over as it is: same content, running, not unhealthy. */
+  runs(node: string, key: string, revision: string): boolean {
+    const copies = this.#copies.get(key) ?? NONE
+    return copies.some((copy) => copy.node === node && adoptable(copy.status, revision))
+  }
+
+  isAnywhere(key: string): boolean {
+    return this.#copies.has(key)
+  }
+
+  /** The slots of a microservice that a node runs, lowest first. */
+  running(node: string, service: Service): number[] {
+    const { application, name } = service.record
+    return (this.#status.get(node)?.containers ?? [])
+      .filter((c) => c.application === application && c.microservice === name)
+      .filter((c) => adoptable(c, this.aim(service, service.placed.get(c.slot) ?? null).revision))
+      .map(({ slot }) => slot)
+      .sort((a, b) => a - b)
+  }
+
+  isFailing(node: string, { revision, ...record }: MicroserviceRecord): boolean {
+    if (this.#failing.size === 0) return false
+    return this.#failing.has(`${node} ${microserviceKey(record)}@${revision}`)
+  }
+
+  replicasOn(node: string, service: Service): number {
+    return this.#countsOf(service).onNode.get(node) ?? 0
+  }
+
+  replicasInZone(node: NodeRecord, service: Service): number {
+    return this.#countsOf(service).inZone.get(zoneOf(node)) ?? 0
+  }
+
+  /** A fixed port it shares with another replica placed on its node. */
+  clash(service: Service, placed: Placed): string | null {
+    const ports = portsOf(this.#made(service, placed))
+    if (ports.length === 0) return null
+    const { ports: taken } = this.spot(placed.node).use
+    return ports.find((port) => (taken.get(port) ?? 0) > 1) ?? null
+  }
+
+  /** Nodes that may get a replica, room aside. */
+  eligible(record: MicroserviceRecord): readonly Spot[] {
+    const known = this.#eligible.get(record)
+    if (known !== undefined) return known
+    const found = this.spots.filter(
+      (spot) => !refusing(KEEPS, spot, record) && !refusing(READY, spot, record)
+    )
+    this.#eligible.set(record, found)
+    return found
+  }
+
+  hasRoom(spot: Spot, record: MicroserviceRecord): boolean {
+    return refusing(ROOM, spot, record) === null
+  }
+
+  /** The record whose content a placement has. */
+  #made({ record }: Service, { revision }: Placed): MicroserviceRecord {
+    if (record.revision === revision) return record
+    return recordAt(this.#state, record, revision) ?? record
+  }
+
+  #count(service: Service, placed: Placed, by: 1 | -1): void {
+    const { use, node } = this.#spotOf.get(placed.node) as Spot & { use: Use }
+    const record = this.#made(service, placed)
+    const { cpus, memoryBytes } = record.spec.resources
+    use.slots += by
+    use.cpus += by * (cpus ?? 0)
+    use.memoryBytes += by * (memoryBytes ?? 0)
+    for (const port of portsOf(record)) add(use.ports, port, by)
+    const counts = this.#counts.get(service)
+    if (counts !== undefined) tally(counts, node, by)
+  }
+
+  #countsOf(service: Service): Counts {
+    const known = this.#counts.get(service)
+    if (known !== undefined) return known
+    const counts: Counts = { onNode: new Map(), inZone: new Map() }
+    for (const { node } of service.placed.values()) tally(counts, this.spot(node).node, 1)
+    this.#counts.set(service, counts)
+    return counts
+  }
+}
+
+interface Copy {
+  node: string
+  key: string
+  status: ContainerStatus
+}
+const NONE: readonly Copy[] = []
+
+const copies = new WeakMap<StatusBody, Omit<Copy, 'node'>[]>()
+
+/** Of one word of a node they are named once. */
+function copiesOf(body: StatusBody): Omit<Copy, 'node'>[] {
+  const known = copies.get(body)
+  if (known !== undefined) return known
+  const named = body.containers.map((status) => ({ key: slotKey(status), status }))
+  copies.set(body, named)
+  return named
+}
+
+function adoptable({ revision, state, healthy }: ContainerStatus, wanted: string): boolean {
+  if (revision !== wanted || healthy === false) return false
+  return state === 'running' || state === 'retiring'
+}
+
+const NO_PORTS: readonly string[] = []
+const portsOf = (record: MicroserviceRecord): readonly string[] =>
+  record.spec.ports.length === 0 ? NO_PORTS : fixedPorts(record)
+
+const zoneOf = ({ labels }: NodeRecord): string => labels.zone ?? ''
+
+function tally({ onNode, inZone }: Counts, node: NodeRecord, by: 1 | -1): void {
+  add(onNode, node.id, by)
+  add(inZone, zoneOf(node), by)
+}
+
+function add(to: Map<string, number>, key: string, by: 1 | -1): void {
+  const sum = (to.get(key) ?? 0) + by
+  if (sum === 0) to.delete(key)
+  else to.set(key, sum)
+}
+
+function push<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key)
+  if (list) list.push(value)
+  else map.set(key, [value])
+}
