@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   idle: async () => (await import('./idle.ts')).idle,
   death: async () => (await import('./death.ts')).death,
   links: async () => (await import('./links.ts')).links,
+  place: async () => (await import('./place.ts')).place,
   cli: async () => (await import('./cli.ts')).cli
 }
 

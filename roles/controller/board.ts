@@ -63,7 +63,6 @@ export class Board {
   readonly #state: State
   readonly #spotOf = new Map<string, Spot & { use: Use }>()
   readonly #status: BoardInput['status']
-  readonly #copies = new Map<string, Copy[]>()
   readonly #failing = new Set<string>()
   readonly #counts = new Map<Service, Counts>()
   readonly #eligible = new Map<MicroserviceRecord, Spot[]>()
@@ -81,7 +80,6 @@ export class Board {
     }))
     for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
     for (const [node, body] of status) {
-      for (const copy of copiesOf(body)) push(this.#copies, copy.key, { node, ...copy })
       for (const revision of body.failing) this.#failing.add(`${node} ${revision}`)
     }
     const services = new Map<string, Service>()
@@ -128,34 +126,26 @@ export class Board {
   }
 
   /** Whether a node works on a slot placed there. A retiring copy counts: it has only not seen that yet. */
-  holds(node: string, key: string): boolean {
-    const copies = this.#copies.get(key) ?? NONE
-    return copies.some((copy) => copy.node === node && copy.status.state !== 'failed')
+  holds(node: string, service: Service, slot: number): boolean {
+    return this.#copies(node, service).some((c) => c.slot === slot && c.state !== 'failed')
   }
 
   /** Whether a node could take the slot over as it is: same content, running, not unhealthy. */
-  runs(node: string, key: string, revision: string): boolean {
-    const copies = this.#copies.get(key) ?? NONE
-    return copies.some((copy) => copy.node === node && adoptable(copy.status, revision))
-  }
-
-  isAnywhere(key: string): boolean {
-    return this.#copies.has(key)
+  runs(node: string, service: Service, slot: number, revision: string): boolean {
+    return this.#copies(node, service).some((c) => c.slot === slot && adoptable(c, revision))
   }
 
   /** The slots of a microservice that a node runs, lowest first. */
   running(node: string, service: Service): number[] {
-    const { application, name } = service.record
-    return (this.#status.get(node)?.containers ?? [])
-      .filter((c) => c.application === application && c.microservice === name)
+    return this.#copies(node, service)
       .filter((c) => adoptable(c, this.aim(service, service.placed.get(c.slot) ?? null).revision))
       .map(({ slot }) => slot)
       .sort((a, b) => a - b)
   }
 
-  isFailing(node: string, { revision, ...record }: MicroserviceRecord): boolean {
+  isFailing(node: string, record: MicroserviceRecord): boolean {
     if (this.#failing.size === 0) return false
-    return this.#failing.has(`${node} ${microserviceKey(record)}@${revision}`)
+    return this.#failing.has(`${node} ${microserviceKey(record)}@${record.revision}`)
   }
 
   replicasOn(node: string, service: Service): number {
@@ -189,6 +179,11 @@ export class Board {
     return refusing(ROOM, spot, record) === null
   }
 
+  #copies(node: string, { key }: Service): readonly ContainerStatus[] {
+    const body = this.#status.get(node)
+    return body === undefined ? NONE : (indexOf(body).get(key) ?? NONE)
+  }
+
   /** The record whose content a placement has. */
   #made({ record }: Service, { revision }: Placed): MicroserviceRecord {
     if (record.revision === revision) return record
@@ -217,22 +212,22 @@ export class Board {
   }
 }
 
-interface Copy {
-  node: string
-  key: string
-  status: ContainerStatus
-}
-const NONE: readonly Copy[] = []
+const NONE: readonly ContainerStatus[] = []
+const indexes = new WeakMap<StatusBody, Map<string, ContainerStatus[]>>()
 
-const copies = new WeakMap<StatusBody, Omit<Copy, 'node'>[]>()
-
-/** Of one word of a node they are named once. */
-function copiesOf(body: StatusBody): Omit<Copy, 'node'>[] {
-  const known = copies.get(body)
+/** Containers by microservice. Of one word of a node they are sorted once. */
+function indexOf(body: StatusBody): ReadonlyMap<string, readonly ContainerStatus[]> {
+  const known = indexes.get(body)
   if (known !== undefined) return known
-  const named = body.containers.map((status) => ({ key: slotKey(status), status }))
-  copies.set(body, named)
-  return named
+  const index = new Map<string, ContainerStatus[]>()
+  for (const status of body.containers) {
+    const key = `${status.application}/${status.microservice}`
+    const list = index.get(key)
+    if (list) list.push(status)
+    else index.set(key, [status])
+  }
+  indexes.set(body, index)
+  return index
 }
 
 function adoptable({ revision, state, healthy }: ContainerStatus, wanted: string): boolean {
@@ -255,10 +250,4 @@ function add(to: Map<string, number>, key: string, by: 1 | -1): void {
   const sum = (to.get(key) ?? 0) + by
   if (sum === 0) to.delete(key)
   else to.set(key, sum)
-}
-
-function push<T>(map: Map<string, T[]>, key: string, value: T): void {
-  const list = map.get(key)
-  if (list) list.push(value)
-  else map.set(key, [value])
 }

@@ -214,7 +214,7 @@ class Planning {
     const board = this.#board
     const spot = board.spot(placed.node)
     if (spot.isAlive) {
-      if (board.holds(placed.node, slotKey(placed))) return null
+      if (board.holds(placed.node, service, placed.slot)) return null
       const to = this.#runsElsewhere({ service, placed })
       return to && { to, reason: `it runs on ${to.node.displayName}` }
     }
@@ -253,8 +253,6 @@ class Planning {
 
   #runsElsewhere({ service, placed }: At): Spot | null {
     const board = this.#board
-    const key = slotKey(placed)
-    if (!board.isAnywhere(key)) return null
     const record = board.aim(service, placed)
     board.take(service, placed)
     const found = board
@@ -262,7 +260,7 @@ class Planning {
       .find(
         (spot) =>
           spot.node.id !== placed.node &&
-          board.runs(spot.node.id, key, record.revision) &&
+          board.runs(spot.node.id, service, placed.slot, record.revision) &&
           board.hasRoom(spot, record)
       )
     board.put(service, placed)
@@ -343,30 +341,26 @@ class Planning {
     const board = this.#board
     const record = board.aim(service, placed)
     if (isStopped(record.spec)) return null
-    const key = slotKey(slot)
-    const isAnywhere = board.isAnywhere(key)
-    let best: Spot | null = null
-    let bestRank: Rank | null = null
+    let best: Candidate | null = null
     for (const spot of board.eligible(record)) {
       if (!board.hasRoom(spot, record)) continue
-      if (isAnywhere && board.runs(spot.node.id, key, record.revision)) return spot
-      const rank = this.#rank(spot, service, record)
+      if (board.runs(spot.node.id, service, slot.slot, record.revision)) return spot
+      const candidate = this.#candidate(spot, service, record)
       // Of equals the first by id.
-      if (bestRank !== null && !isLess(rank, bestRank)) continue
-      best = spot
-      bestRank = rank
+      if (best === null || isBetter(candidate, best)) best = candidate
     }
-    return best
+    return best?.spot ?? null
   }
 
-  #rank(spot: Spot, service: Service, record: MicroserviceRecord): Rank {
+  #candidate(spot: Spot, service: Service, record: MicroserviceRecord): Candidate {
     const board = this.#board
-    return [
-      board.isFailing(spot.node.id, record) ? 1 : 0,
-      board.replicasOn(spot.node.id, service),
-      board.replicasInZone(spot.node, service),
-      spot.use.slots
-    ]
+    return {
+      spot,
+      failing: board.isFailing(spot.node.id, record) ? 1 : 0,
+      onNode: board.replicasOn(spot.node.id, service),
+      inZone: board.replicasInZone(spot.node, service),
+      slots: spot.use.slots
+    }
   }
 
   /** Why a slot that is on the board would have no place if it were not. */
@@ -408,7 +402,7 @@ class Planning {
   #byStanding(all: At[]): At[] {
     const runs = ({ service, placed }: At): number => {
       const { revision } = this.#board.aim(service, placed)
-      return this.#board.runs(placed.node, slotKey(placed), revision) ? 1 : 0
+      return this.#board.runs(placed.node, service, placed.slot, revision) ? 1 : 0
     }
     return all.sort((a, b) => runs(a) - runs(b) || bySlot(b.placed, a.placed))
   }
@@ -422,16 +416,17 @@ interface Move {
   held?: boolean
 }
 
-/** Failing there, replicas on it and in its zone, slots in all: the least is the best. */
-type Rank = readonly [number, number, number, number]
-
-function isLess(a: Rank, b: Rank): boolean {
-  for (let i = 0; i < a.length; i++) {
-    const difference = (a[i] ?? 0) - (b[i] ?? 0)
-    if (difference !== 0) return difference < 0
-  }
-  return false
+/** What speaks against a node, most of all first. */
+interface Candidate {
+  spot: Spot
+  failing: number
+  onNode: number
+  inZone: number
+  slots: number
 }
+
+const isBetter = (a: Candidate, b: Candidate): boolean =>
+  (a.failing - b.failing || a.onNode - b.onNode || a.inZone - b.inZone || a.slots - b.slots) < 0
 
 const inOrder = ({ placed }: Service): Placed[] =>
   [...placed.values()].sort((a, b) => a.slot - b.slot)
