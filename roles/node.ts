@@ -78,6 +78,9 @@ export interface RunningNode {
   clear(): Promise<string[]>
 }
 
+/** Who does not lead has not looked before. */
+const NOTHING_SEEN = { sinceMs: new Map<string, number>(), drainingMs: new Map<string, number>() }
+
 /** A node that is silent for longer counts as lost. */
 export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
@@ -116,7 +119,7 @@ export function startNode(components: NodeComponents): RunningNode {
         state,
         sinceMs: Math.round(bootNow() - since)
       })),
-    explain: () => place({ ...controllerWorld(mesh), sinceMs: new Map() }).waiting,
+    explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
     engine: () => engine,
     endpoints: () =>
       (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context
@@ -375,13 +378,14 @@ function controllerComponents(
           term,
           at
         })),
-        ...plan.set.map(({ application, microservice, slot, node, revision }) => ({
+        ...plan.set.map(({ application, microservice, slot, node, revision, moved }) => ({
           type: 'placement.set' as const,
           application,
           microservice,
           slot,
           node,
           revision,
+          ...(moved && { moved }),
           term,
           at
         }))

@@ -25,7 +25,7 @@ import {
   type NodeRm,
   type NodeSet
 } from './nodes.ts'
-import { placementOps, type PlacementRm, type PlacementSet } from './placements.ts'
+import { placementOps, type PlacementRm, type PlacementSet, type SlotMove } from './placements.ts'
 import { recoverOps, type MeshRecover } from './recover.ts'
 import { rolloutOps, type RolloutEnd, type RolloutSet } from './rollout-ops.ts'
 import type { NodeRecord } from './state.ts'
@@ -50,6 +50,7 @@ export type Op =
   | LeaseClaim //         controller          I lead, term n
   | PlacementSet //       controller, claim   this slot runs on that node
   | PlacementRm //        controller, claim   this slot runs nowhere
+  | SlotMove //           operator            this slot should run on that node
   | RolloutSet //         operator            it stands still, goes on, follows its canaries
   | RolloutEnd //         controller, claim   the revision is everywhere, or it failed
   | IndexerSet //         controller, claim   this node confirms the order, or no longer; admin
@@ -128,7 +129,8 @@ async function apply(
   const { author, format, view } = context
   if ((declaration.since ?? 1) > format) return `format ${declaration.since} is not active yet`
   if (author !== null && author.state !== 'member') {
-    const node = 'node' in op ? await view.get<NodeRecord>(keys.node(op.node)) : null
+    const about = 'node' in op ? op.node : null
+    const node = about === null ? null : await view.get<NodeRecord>(keys.node(about))
     if (declaration.mayBeOutside?.(op, author, node) !== true) {
       await drop(op, context)
       return `its author is ${author.state}`

@@ -37,6 +37,10 @@ export const keys = {
     `placement/${application}/${microservice}/${slot(n)}`,
   rollouts: 'rollout/',
   rollout: (application: string, microservice: string) => `rollout/${application}/${microservice}`,
+  moves: 'move/',
+  movesOf: (application: string, microservice: string) => `move/${application}/${microservice}/`,
+  move: (application: string, microservice: string, n: number) =>
+    `move/${application}/${microservice}/${slot(n)}`,
   recoveries: 'recovery/',
   recovery: (epoch: number, op: string) => `recovery/${slot(epoch)}/${op}`,
   lease: 'lease/current',

@@ -27,6 +27,7 @@ import type { OpId } from './records.ts'
 import type {
   ApplicationRecord,
   MicroserviceRecord,
+  MoveRecord,
   PlacementRecord,
   RolloutRecord
 } from './state.ts'
@@ -301,4 +302,6 @@ async function dropPlacements(
 ): Promise<void> {
   const placed = await view.list<PlacementRecord>(keys.placementsOf(application, microservice))
   for (const { key, value } of placed) if (value.slot >= fromSlot) await view.del(key)
+  const wishes = await view.list<MoveRecord>(keys.movesOf(application, microservice))
+  for (const { key, value } of wishes) if (value.slot >= fromSlot) await view.del(key)
 }

@@ -22,7 +22,18 @@ import { applyRotation, faultOf, rotation } from './join-keys.ts'
 import { demote } from './indexers.ts'
 import { keys } from './keys.ts'
 import { labelKey, name, nodeId } from './names.ts'
-import { bool, integer, list, literal, map, object, optional, text, type Infer } from './shape.ts'
+import {
+  bool,
+  integer,
+  list,
+  literal,
+  map,
+  nullable,
+  object,
+  optional,
+  text,
+  type Infer
+} from './shape.ts'
 import type { InviteRecord, MeshRecord, NodeField, NodeRecord, Role } from './state.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
@@ -40,6 +51,14 @@ const set = object({
   controller: optional(bool),
   /** It will not come back; a node that does takes it back itself. */
   lost: optional(bool),
+  /** Heeded since format 2. */
+  availability: optional(
+    object({
+      mode: literal('active', 'cordoned', 'draining'),
+      reason: text(200),
+      deadlineMs: nullable(integer(0, 365 * 86_400_000))
+    })
+  ),
   ...seenFields,
   /** Of all fields it sets together, those that are not `over`. */
   beside: optional(list(text(80), 64)),
@@ -99,7 +118,8 @@ export const nodeOps = {
     audit: ({ node }) => node,
     async apply(op, context) {
       const { author, view } = context
-      const isBack = op.node === author?.id && isOnlyBack(op)
+      const fields = fieldsOf(op).filter((f) => context.format >= 2 || f !== 'availability')
+      const isBack = op.node === author?.id && isOnlyBack(op, fields)
       if (!mayOperate(context) && !isBack) return 'its author may not set nodes'
       if (op.role !== undefined && !isAdmin(context)) return 'only an admin gives roles'
       const node = await view.get<NodeRecord>(keys.node(op.node))
@@ -113,6 +133,7 @@ export const nodeOps = {
         role: op.role ?? node.role,
         controller: op.controller ?? node.controller,
         lost: op.lost ?? node.lost,
+        ...(context.format >= 2 && op.availability && { availability: op.availability }),
         op: context.op
       }
       if (next.role !== 'admin' && (await isLastAdmin(node, view))) {
@@ -124,7 +145,6 @@ export const nodeOps = {
         return null
       }
       const own = written(context, op.at)
-      const fields = fieldsOf(op)
       for (const field of fields) {
         await stand(context, editOf(op, field), standingOf(node, field))
       }
@@ -221,7 +241,14 @@ export function nodeRecord(paper: Admission, role: Role, ordinal: number, op: st
 }
 
 /** What people set of a node, each by itself: edits of two fields are no conflict. */
-const FIELDS: readonly NodeField[] = ['name', 'labels', 'role', 'controller', 'lost']
+const FIELDS: readonly NodeField[] = [
+  'name',
+  'labels',
+  'role',
+  'controller',
+  'lost',
+  'availability'
+]
 
 /**
  * One field of a node; its value is an object of this one field. `state` is whether it is in, of
@@ -311,8 +338,8 @@ async function grantOf(
 }
 
 /** A node that was given up may say itself that it is back, and nothing else. */
-const isOnlyBack = ({ name, labels, role, controller, lost }: NodeSet): boolean =>
-  lost === false && [name, labels, role, controller].every((field) => field === undefined)
+const isOnlyBack = ({ lost }: NodeSet, fields: NodeField[]): boolean =>
+  lost === false && fields.length === 1
 
 /** Of two admins who removed each other the older record stays, whoever comes first in the order. */
 function outranks(op: NodeRm, author: NodeRecord, target: NodeRecord | null): boolean {

@@ -1,10 +1,17 @@
 /** Placements: which node runs which slot. Written by whoever leads, under a stored claim. */
-import { declare, mayControl, written, type ApplyContext, type Verdict } from './apply.ts'
+import {
+  declare,
+  mayControl,
+  mayOperate,
+  written,
+  type ApplyContext,
+  type Verdict
+} from './apply.ts'
 import { keys } from './keys.ts'
 import { hasClaimed } from './lease.ts'
 import { name, nodeId } from './names.ts'
-import { integer, literal, object, pattern, type Infer } from './shape.ts'
-import type { MicroserviceRecord, NodeRecord, PlacementRecord } from './state.ts'
+import { integer, literal, nullable, object, optional, pattern, type Infer } from './shape.ts'
+import type { MicroserviceRecord, MoveRecord, NodeRecord, PlacementRecord } from './state.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
 const term = integer(1, Number.MAX_SAFE_INTEGER)
@@ -17,6 +24,8 @@ const set = object({
   slot,
   node: nodeId,
   revision: pattern(/^[0-9a-f]{16}$/),
+  /** Heeded since format 2. */
+  moved: optional(object({ from: nodeId, why: literal('silent', 'asked') })),
   term,
   at
 })
@@ -32,13 +41,60 @@ const rm = object({
 })
 export type PlacementRm = Infer<typeof rm>
 
+const move = object({
+  type: literal('slot.move'),
+  application: name,
+  microservice: name,
+  slot,
+  /** null: it may stay where it is. */
+  node: nullable(nodeId),
+  at
+})
+export type SlotMove = Infer<typeof move>
+
 export const placementOps = {
+  'slot.move': declare<SlotMove>({
+    shape: move,
+    since: 2,
+    audit: ({ application, microservice, slot }) => `${application}/${microservice}/${slot}`,
+    async apply(op, context) {
+      const { view } = context
+      if (!mayOperate(context)) return 'its author may not move replicas'
+      const { application, microservice, slot, node } = op
+      const key = keys.move(application, microservice, slot)
+      if (node === null) {
+        await view.del(key)
+        return null
+      }
+      const placed = await view.get<PlacementRecord>(
+        keys.placement(application, microservice, slot)
+      )
+      if (placed === null) return 'there is no such replica'
+      if ((await view.get<NodeRecord>(keys.node(node)))?.state !== 'member') {
+        return 'there is no such node'
+      }
+      if (placed.node === node) await view.del(key)
+      else {
+        const wish: MoveRecord = {
+          application,
+          microservice,
+          slot,
+          node,
+          ...written(context, op.at)
+        }
+        await view.put(key, wish)
+      }
+      return null
+    }
+  }),
+
   'placement.set': declare<PlacementSet>({
     shape: set,
     async apply(op, context) {
       const refusal = await mayPlace(op, context)
       if (refusal !== null) return refusal
-      const { application, microservice, slot, node, revision, term } = op
+      const { application, microservice, slot, node, revision, term, moved } = op
+      const { view, format } = context
       const of = await context.view.get<MicroserviceRecord>(
         keys.microservice(application, microservice)
       )
@@ -53,9 +109,12 @@ export const placementOps = {
         node,
         revision,
         term,
+        ...(format >= 2 && moved !== undefined && { moved }),
         ...written(context, op.at)
       }
-      await context.view.put(keys.placement(application, microservice, slot), record)
+      await view.put(keys.placement(application, microservice, slot), record)
+      const wish = keys.move(application, microservice, slot)
+      if (format >= 2 && (await view.get<MoveRecord>(wish))?.node === node) await view.del(wish)
       return null
     }
   }),
@@ -66,6 +125,9 @@ export const placementOps = {
       const refusal = await mayPlace(op, context)
       if (refusal !== null) return refusal
       await context.view.del(keys.placement(op.application, op.microservice, op.slot))
+      if (context.format >= 2) {
+        await context.view.del(keys.move(op.application, op.microservice, op.slot))
+      }
       return null
     }
   })

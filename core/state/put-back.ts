@@ -8,7 +8,7 @@ import { keys } from './keys.ts'
 import type { MicroserviceSpec } from './microservices.ts'
 import type { NodeSet } from './nodes.ts'
 import type { OpId } from './records.ts'
-import type { ApplicationRecord } from './state.ts'
+import type { ApplicationRecord, NodeField } from './state.ts'
 
 /** Fields that say what the new edit has seen, and what it puts back. */
 interface Decision {
@@ -69,7 +69,7 @@ async function putApplication(
 
 async function putNode(path: string, value: unknown, decision: Decision): Promise<Op[]> {
   const [node = ''] = path.split('/')
-  const field = value as Pick<NodeSet, 'name' | 'labels' | 'role' | 'controller' | 'lost'>
+  const field = value as Pick<NodeSet, NodeField>
   return [{ type: 'node.set', node, ...field, ...decision }]
 }
 

@@ -12,6 +12,7 @@ import {
   type LeaseRecord,
   type MeshRecord,
   type MicroserviceRecord,
+  type MoveRecord,
   type NodeRecord,
   type PlacementRecord,
   type RecoveryRecord,
@@ -32,6 +33,7 @@ export const emptyState = (): State => ({
   microservices: new Map(),
   placements: new Map(),
   rollouts: new Map(),
+  moves: new Map(),
   lease: null,
   recoveries: [],
   indexers: [],
@@ -82,6 +84,7 @@ const FIELDS: Record<string, (records: Records) => Partial<State>> = {
   [keys.placements]: (records) => ({
     placements: mapUnder<PlacementRecord>(records, keys.placements, slotKey)
   }),
+  [keys.moves]: (records) => ({ moves: mapUnder<MoveRecord>(records, keys.moves, slotKey) }),
   [keys.rollouts]: (records) => ({
     rollouts: mapUnder<RolloutRecord>(
       records,

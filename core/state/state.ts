@@ -82,6 +82,8 @@ export interface NodeRecord {
   admittedBy: string
   /** An operator's word that it will not come back. */
   lost: boolean
+  /** Whether it may get replicas; missing: it may. */
+  availability?: Availability
   /** By whom it was removed; null for a member, and for one that left. */
   removal: Proof | null
   /** Order of admission in this view. */
@@ -92,7 +94,16 @@ export interface NodeRecord {
 }
 
 /** What people set of a node. */
-export type NodeField = 'name' | 'labels' | 'role' | 'controller' | 'lost'
+export type NodeField = 'name' | 'labels' | 'role' | 'controller' | 'lost' | 'availability'
+
+export interface Availability {
+  /** `cordoned`: it keeps what it has; `draining`: that goes elsewhere, too. */
+  mode: 'active' | 'cordoned' | 'draining'
+  /** An operator's words, or none. */
+  reason: string
+  /** When what has no other place stops, after so long; null: never. */
+  deadlineMs: number | null
+}
 
 export interface ApplicationRecord extends Written {
   name: string
@@ -115,6 +126,24 @@ export interface PlacementRecord extends Written {
   node: string
   revision: string
   term: number
+  /** Why it came there, where that decides how it goes on; since format 2. */
+  moved?: PlacementMove
+}
+
+export interface PlacementMove {
+  /** Node id: where it was. */
+  from: string
+  /** `silent`: that node may come back with its copy; `asked`: by a person, so nobody undoes it. */
+  why: 'silent' | 'asked'
+}
+
+/** A person's wish where a slot should run; gone when it does. */
+export interface MoveRecord extends Written {
+  application: string
+  microservice: string
+  slot: number
+  /** Node id. */
+  node: string
 }
 
 export type RolloutState = 'running' | 'paused' | 'done' | 'rolledBack'
@@ -170,6 +199,8 @@ export interface State {
   placements: Map<string, PlacementRecord>
   /** By `application/microservice`. */
   rollouts: Map<string, RolloutRecord>
+  /** By `application/microservice/slot`. */
+  moves: Map<string, MoveRecord>
   lease: LeaseRecord | null
   recoveries: RecoveryRecord[]
   /** Node ids of those whose agreement confirms the order, and of those that are about to join them. */

@@ -9,6 +9,7 @@ import {
   slotKey,
   type MicroserviceRecord,
   type NodeRecord,
+  type PlacementMove,
   type State
 } from '../../core/state/state.ts'
 import { fixedPorts, KEEPS, READY, refusing, ROOM, type NodeUse, type Spot } from './constraints.ts'
@@ -24,6 +25,7 @@ export interface Placed extends Slot {
   /** Node id. */
   node: string
   revision: string
+  moved?: PlacementMove
 }
 
 /** A microservice and its slots. */
@@ -95,6 +97,11 @@ export class Board {
       this.put(service, placed)
     }
     this.services = [...services.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+  }
+
+  /** A node that may be gone from the mesh. */
+  spotIfAny(id: string): Spot | null {
+    return this.#spotOf.get(id) ?? null
   }
 
   spot(id: string): Spot {

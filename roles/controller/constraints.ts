@@ -87,6 +87,17 @@ const presence: Constraint = {
   }
 }
 
+const open: Constraint = {
+  name: 'open',
+  kind: 'ready',
+  admits: ({ node }) => (node.availability?.mode ?? 'active') === 'active',
+  refusal: ({ node }) => {
+    const { mode, reason } = node.availability ?? { mode: 'active', reason: '' }
+    const why = `${mode === 'draining' ? 'drained' : 'cordoned'}${reason === '' ? '' : ` (${reason})`}`
+    return { one: `is ${why}`, many: `are ${why}` }
+  }
+}
+
 const engine: Constraint = {
   name: 'engine',
   kind: 'ready',
@@ -164,6 +175,7 @@ export const CONSTRAINTS: readonly Constraint[] = [
   pin,
   labels,
   presence,
+  open,
   engine,
   image,
   command,

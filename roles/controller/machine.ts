@@ -44,7 +44,10 @@ export interface ControllerComponents {
   random(): number
 }
 
-export type ControllerWorld = ElectInput & Omit<PlaceInput, 'sinceMs'> & IndexersInput
+export type ControllerWorld = ElectInput & Omit<PlaceInput, keyof Ages> & IndexersInput
+
+/** What a leader knows by having looked before. */
+type Ages = Pick<PlaceInput, 'sinceMs' | 'drainingMs'>
 
 /** Of placements, and of who confirms the order. */
 export interface LeaderPlan extends Plan {
@@ -91,6 +94,8 @@ export interface ControllerContext {
   plan: LeaderPlan
   /** Since when, boot ms, each slot is as this leader sees it; by key. */
   slots: ReadonlyMap<string, SlotSight>
+  /** Since when, boot ms, each draining node is that for this leader. */
+  drains: ReadonlyMap<string, number>
   /** The plan appended last, until the view shows it; not again before `untilMs` (boot). */
   appended: { changes: string; untilMs: number } | null
   /** The term being claimed, and the one claimed last. */
@@ -117,6 +122,7 @@ export function createController(
       verdict: null,
       plan: NO_PLAN,
       slots: new Map(),
+      drains: new Map(),
       appended: null,
       claiming: null,
       claimed: null,
@@ -276,9 +282,17 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
         const world = components.readWorld()
         const now = components.now()
         const slots = seeSlots(world, context.slots, now)
-        return { slots, plan: planFor(world, slots, now) }
+        const drains = seeDrains(world.state, context.drains, now)
+        const ages = {
+          sinceMs: new Map([...slots].map(([key, { at }]) => [key, now - at])),
+          drainingMs: new Map([...drains].map(([id, at]) => [id, now - at]))
+        }
+        return { slots, drains, plan: planFor({ ...world, ...ages }) }
       }),
-      forgetPlan: assign({ plan: NO_PLAN, appended: null, slots: new Map() }),
+      forgetPlan: assign({
+        ...{ plan: NO_PLAN, appended: null },
+        ...{ slots: new Map(), drains: new Map() }
+      }),
       noteAppended: assign({
         appended: ({ context: { plan, retryInMs } }) => ({
           changes: changesOf(plan),
@@ -334,13 +348,17 @@ const NO_PLAN: LeaderPlan = {
   againInMs: null
 }
 
-function planFor(
-  world: ControllerWorld,
-  slots: ControllerContext['slots'],
+function seeDrains(
+  { nodes }: State,
+  before: ReadonlyMap<string, number>,
   now: number
-): LeaderPlan {
-  const sinceMs = new Map([...slots].map(([key, { at }]) => [key, now - at]))
-  const plan = place({ ...world, sinceMs })
+): Map<string, number> {
+  const draining = [...nodes.values()].filter((n) => n.availability?.mode === 'draining')
+  return new Map(draining.map(({ id }) => [id, before.get(id) ?? now]))
+}
+
+function planFor(world: ControllerWorld & Ages): LeaderPlan {
+  const plan = place(world)
   const { change, againInMs } = chooseIndexers(world)
   const times = [plan.againInMs, againInMs].filter((ms) => ms !== null)
   return { ...plan, indexer: change, againInMs: times.length === 0 ? null : Math.min(...times) }

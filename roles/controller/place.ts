@@ -2,16 +2,26 @@
  * Which node runs which slot: a pure function of view, gossip and ages. The same world gives the
  * same plan whatever its order; a plan that was carried out gives an empty one.
  *
- * What is placed stays where it is unless: an operator's change rules the node out, the node has
- * been silent too long and this side may replace it, the slot runs elsewhere and not there, or
- * a new revision no longer has room. Nothing is moved to even out what came back. When a slot takes
+ * What is placed stays where it is unless: an operator's change rules the node out, the node is drained
+ * or somebody asked to move it, the node has been silent too long and this side may replace it, the slot
+ * runs elsewhere and not there, its node is back and may have it again, or a new revision no longer has
+ * room. Nothing is moved to even out what came back. When a slot takes
  * a new revision is `rollout.ts`'s to say.
  */
 import type { FactsBody } from '../../core/gossip-records.ts'
 import { disconnectOf, isStopped } from '../../core/state/policies.ts'
-import { slotKey, type MicroserviceRecord } from '../../core/state/state.ts'
+import { slotKey, type MicroserviceRecord, type PlacementMove } from '../../core/state/state.ts'
 import { Board, type Placed, type Service, type Slot } from './board.ts'
-import { explain, hasNoEngine, KEEPS, READY, refusing, ROOM, type Spot } from './constraints.ts'
+import {
+  CONSTRAINTS,
+  explain,
+  hasNoEngine,
+  KEEPS,
+  READY,
+  refusing,
+  ROOM,
+  type Spot
+} from './constraints.ts'
 import { waves, type RolloutInput, type RolloutVerdict } from './rollout.ts'
 
 export interface PlaceInput extends RolloutInput {
@@ -21,6 +31,8 @@ export interface PlaceInput extends RolloutInput {
   facts: ReadonlyMap<string, FactsBody>
   /** Since the alive set or the order of ops last changed. */
   settledMs: number
+  /** For how long each draining node has been that, as far as this leader has seen. */
+  drainingMs: ReadonlyMap<string, number>
 }
 
 export interface Plan {
@@ -41,6 +53,7 @@ export interface SlotSet extends SlotReason {
   /** Node id. */
   node: string
   revision: string
+  moved?: PlacementMove
 }
 
 /** Nothing placed is moved for so long after the alive set or the order of ops changed. */
@@ -124,7 +137,8 @@ class Planning {
       if (now === null) {
         if (before !== null) plan.rm.push({ ...slotOf(before), reason })
       } else if (now.node !== before?.node || now.revision !== before.revision) {
-        plan.set.push({ ...slotOf(now), node: now.node, revision: now.revision, reason })
+        const { node, revision, moved } = now
+        plan.set.push({ ...slotOf(now), node, revision, ...(moved && { moved }), reason })
       }
     }
     plan.set.sort(bySlot)
@@ -162,6 +176,7 @@ class Planning {
     const { displayName } = spot.node
     const constraint = refusing(KEEPS, spot, record)
     if (constraint) return `${displayName} ${constraint.refusal(spot, record).one}`
+    if (this.#mustGo(spot, record)) return `${displayName} is drained`
     const clash = board.clash(service, placed)
     if (clash !== null) return `${displayName} has port ${clash} in use`
     if (record.spec.replicas === 'all' && board.replicasOn(placed.node, service) > 1) {
@@ -181,8 +196,14 @@ class Planning {
       const spot = move.to ?? this.#choose(service, placed, placed)
       board.put(service, placed)
       if (spot !== null) {
-        const moved = { ...placed, node: spot.node.id, revision: record.revision }
-        return this.#change(service, placed, moved, move.reason)
+        const { moved } = move
+        const to = {
+          ...slotOf(placed),
+          node: spot.node.id,
+          revision: record.revision,
+          ...(moved && { moved })
+        }
+        return this.#change(service, placed, to, move.reason)
       }
       this.#wait(placed, `${move.reason}; ${this.#without(service, placed, record)}`)
     }
@@ -205,19 +226,21 @@ class Planning {
     if (hasRoom) return this.#change(service, placed, renewed, 'new revision')
     const { displayName } = spot.node
     if (other === null) return this.#wait(placed, `the new revision waits: ${why}`)
-    const moved = { ...renewed, node: other.node.id }
+    const moved = { ...slotOf(placed), node: other.node.id, revision: record.revision }
     this.#change(service, placed, moved, `${displayName} has no room for the new revision`)
   }
 
-  /** Why a slot should leave the node it is on, or null. */
-  #whyMove({ service, placed }: At): Move | null {
+  /** Why a slot should leave the node it is on, or null. A wish that cannot be heeded bars nothing. */
+  #whyMove(at: At): Move | null {
+    const asked = this.#asked(at)
+    if (asked !== null && asked.held !== true) return asked
+    const { isAlive } = this.#board.spot(at.placed.node)
+    return (isAlive ? this.#whyMoveFromAlive(at) : this.#whyMoveFromSilent(at)) ?? asked
+  }
+
+  #whyMoveFromSilent({ service, placed }: At): Move | null {
     const board = this.#board
     const spot = board.spot(placed.node)
-    if (spot.isAlive) {
-      if (board.holds(placed.node, service, placed.slot)) return null
-      const to = this.#runsElsewhere({ service, placed })
-      return to && { to, reason: `it runs on ${to.node.displayName}` }
-    }
     const silent = spot.silentMs ?? Infinity
     const { lost, displayName } = spot.node
     const record = board.aim(service, placed)
@@ -232,13 +255,90 @@ class Planning {
     if (replace === 'never' && !lost) {
       return { held: true, reason: `${reason}; never replaced (disconnect.replace)` }
     }
-    if (replace === 'always') return { reason }
+    const moved = { from: placed.node, why: 'silent' as const }
+    if (replace === 'always') return { reason, moved }
     const { mine, all } = this.#sideOf(record)
-    if (mine * 2 >= all) return { reason }
+    if (mine * 2 >= all) return { reason, moved }
     return {
       held: true,
       reason: `${reason}; only ${mine} of the ${all} nodes that fit are in reach`
     }
+  }
+
+  #whyMoveFromAlive({ service, placed }: At): Move | null {
+    const board = this.#board
+    const spot = board.spot(placed.node)
+    if (spot.node.availability?.mode === 'draining') return this.#drained({ service, placed })
+    // Who asked for it meant it: what still runs where it was does not call it back.
+    const isAsked = placed.moved?.why === 'asked'
+    if (!isAsked && !board.holds(placed.node, service, placed.slot)) {
+      const to = this.#runsElsewhere({ service, placed })
+      return to && { to, reason: `it runs on ${to.node.displayName}` }
+    }
+    return this.#isBack({ service, placed })
+  }
+
+  /** A person's wish. */
+  #asked({ service, placed }: At): Move | null {
+    const board = this.#board
+    const wish = this.#input.state.moves.get(slotKey(placed))
+    const to = wish === undefined ? null : board.spotIfAny(wish.node)
+    if (to === null || to.node.id === placed.node) return null
+    const record = board.aim(service, placed)
+    board.take(service, placed)
+    const constraint = refusing(CONSTRAINTS, to, record)
+    const { displayName } = to.node
+    const reason = `asked to move to ${displayName}`
+    const why = constraint && `${reason}, which ${constraint.refusal(to, record).one}`
+    board.put(service, placed)
+    if (why !== null) return { held: true, reason: why }
+    return { to, reason, moved: { from: placed.node, why: 'asked' } }
+  }
+
+  #drained({ service, placed }: At): Move {
+    const { node } = this.#board.spot(placed.node)
+    const { reason: words = '', deadlineMs = null } = node.availability ?? {}
+    if (deadlineMs !== null) {
+      this.#again(deadlineMs - (this.#input.drainingMs.get(node.id) ?? 0))
+    }
+    const reason = `${node.displayName} is drained${words === '' ? '' : ` (${words})`}`
+    return service.record.spec.node === null
+      ? { reason }
+      : { held: true, reason: `${reason}; pinned to it` }
+  }
+
+  /** What has no other place goes when the time for it is over; one on every node goes first. */
+  #mustGo({ node, isAlive }: Spot, { spec }: MicroserviceRecord): boolean {
+    if (node.availability?.mode !== 'draining' || !isAlive) return false
+    if (spec.replicas === 'all') return true
+    const { deadlineMs } = node.availability
+    return deadlineMs !== null && (this.#input.drainingMs.get(node.id) ?? 0) >= deadlineMs
+  }
+
+  /** The node that was silent is back and runs it still: which of the two copies stays. */
+  #isBack({ service, placed }: At): Move | null {
+    const board = this.#board
+    const { moved } = placed
+    const to = moved?.why === 'silent' ? board.spotIfAny(moved.from) : null
+    if (to === null || !to.isAlive) return null
+    const record = board.aim(service, placed)
+    const { reconcile } = disconnectOf(record.spec)
+    if (reconcile === 'keepReplacement') return null
+    if (!board.runs(to.node.id, service, placed.slot, record.revision)) return null
+    const isUp = board.runs(placed.node, service, placed.slot, record.revision)
+    board.take(service, placed)
+    const fits = refusing(CONSTRAINTS, to, record) === null
+    const now = board.spot(placed.node)
+    const isBest = isBetter(
+      this.#candidate(to, service, record),
+      this.#candidate(now, service, record)
+    )
+    board.put(service, placed)
+    if (!fits) return null
+    const { displayName } = to.node
+    if (reconcile === 'keepOriginal') return { to, reason: `${displayName} is back and keeps it` }
+    if (!isUp) return { to, reason: `${displayName} is back and runs it already` }
+    return isBest ? { to, reason: `${displayName} is back and has more room for it` } : null
   }
 
   /** Of the members that could run it, silent or not but not given up, how many are on my side. */
@@ -273,7 +373,7 @@ class Planning {
     const spot = replicas === 'all' ? null : this.#choose(service, placed, placed)
     if (spot === null) return false
     const { revision } = this.#board.aim(service, placed)
-    this.#change(service, null, { ...placed, node: spot.node.id, revision }, reason)
+    this.#change(service, null, { ...slotOf(placed), node: spot.node.id, revision }, reason)
     return true
   }
 
@@ -414,6 +514,7 @@ interface Move {
   to?: Spot
   /** There is a reason to move it, and a rule that says not to. */
   held?: boolean
+  moved?: PlacementMove
 }
 
 /** What speaks against a node, most of all first. */

@@ -9,10 +9,13 @@ import {
   microserviceKey,
   slotKey,
   type MicroserviceRecord,
+  type MoveRecord,
+  type Availability,
   type NodeRecord,
   type PlacementRecord,
   type State
 } from '../../core/state/state.ts'
+import type { Policies } from '../../core/state/policies.ts'
 import { emptyState } from '../../core/state/read.ts'
 import type { Plan, PlaceInput } from '../../roles/controller/place.ts'
 import { specWith } from '../helpers/spec.ts'
@@ -95,6 +98,7 @@ export function stateOf(parts: {
   nodes?: NodeRecord[]
   microservices?: MicroserviceRecord[]
   placements?: PlacementRecord[]
+  moves?: MoveRecord[]
   lease?: State['lease']
 }): State {
   return {
@@ -103,6 +107,7 @@ export function stateOf(parts: {
     nodes: new Map((parts.nodes ?? []).map((n) => [n.id, n])),
     microservices: new Map((parts.microservices ?? []).map((m) => [microserviceKey(m), m])),
     placements: new Map((parts.placements ?? []).map((p) => [slotKey(p), p])),
+    moves: new Map((parts.moves ?? []).map((m) => [slotKey(m), m])),
     lease: parts.lease ?? null
   }
 }
@@ -116,6 +121,8 @@ export function world(
     /** Containers by node. */
     runs?: Record<string, ContainerStatus[]>
     failing?: Record<string, string[]>
+    /** For how long nodes have been draining. */
+    draining?: Record<string, number>
     settledMs?: number
   }
 ): PlaceInput {
@@ -137,7 +144,8 @@ export function world(
       ])
     ),
     settledMs: parts.settledMs ?? 60_000,
-    sinceMs: new Map()
+    sinceMs: new Map(),
+    drainingMs: new Map(Object.entries(parts.draining ?? {}))
   }
 }
 
@@ -146,10 +154,14 @@ export function carriedOut(input: PlaceInput, plan: Plan): PlaceInput {
   const placements = new Map(input.state.placements)
   for (const gone of plan.rm) placements.delete(slotKey(gone))
   for (const set of plan.set) {
-    const { application, microservice: name, slot, node: on, revision } = set
-    placements.set(slotKey(set), { ...placement(name, slot, on, revision), application })
+    const { application, microservice: name, slot, node: on, revision, moved } = set
+    const record = { ...placement(name, slot, on, revision), application }
+    placements.set(slotKey(set), { ...record, ...(moved && { moved }) })
   }
-  return { ...input, state: { ...input.state, placements } }
+  const moves = new Map(
+    [...input.state.moves].filter(([key, { node }]) => placements.get(key)?.node !== node)
+  )
+  return { ...input, state: { ...input.state, placements, moves } }
 }
 
 /** The same world with every map and set in another order. */
@@ -162,7 +174,8 @@ export function shuffled(input: PlaceInput, seed: number): PlaceInput {
       ...state,
       nodes: mix(state.nodes),
       microservices: mix(state.microservices),
-      placements: mix(state.placements)
+      placements: mix(state.placements),
+      moves: mix(state.moves)
     },
     alive: new Set(reorder([...input.alive], seed)),
     silentMs: mix(input.silentMs),
@@ -195,35 +208,41 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
         placements: fc.array(anyPlacement(ids), { maxLength: 12 }),
         containers: fc.array(fc.tuple(fc.constantFrom(...ids), anyContainer), { maxLength: 12 }),
         failing: fc.array(fc.tuple(fc.constantFrom(...ids), fc.constantFrom(...NAMES))),
+        moves: fc.array(anyMove(ids), { maxLength: 3 }),
+        draining: fc.constantFrom(0, 500, 5_000),
         settledMs: fc.constantFrom(0, 400, 1000, 60_000)
       })
-      .map(({ nodes, microservices, placements, containers, failing, settledMs }) => {
-        const asked = placements.filter((p) => {
-          const replicas = microservices.find((m) => m.name === p.microservice)?.spec.replicas
-          return replicas !== undefined && (replicas === 'all' || p.slot < replicas)
-        })
-        return world({
-          nodes: nodes.map((n) => n.record),
-          microservices,
-          placements: asked,
-          silent: Object.fromEntries(
-            nodes.flatMap((n, i) =>
-              n.silentMs === null || i === 0 ? [] : [[n.record.id, n.silentMs]]
-            )
-          ),
-          facts: Object.fromEntries(nodes.map((n) => [n.record.id, n.facts])),
-          runs: Object.fromEntries(
-            ids.map((id) => [id, containers.filter(([on]) => on === id).map(([, c]) => c)])
-          ),
-          failing: Object.fromEntries(
-            ids.map((id) => [
-              id,
-              failing.filter(([on]) => on === id).map(([, name]) => `app/${name}@r1`)
-            ])
-          ),
-          settledMs
-        })
-      })
+      .map(
+        ({ nodes, microservices, placements, containers, failing, moves, draining, settledMs }) => {
+          const asked = placements.filter((p) => {
+            const replicas = microservices.find((m) => m.name === p.microservice)?.spec.replicas
+            return replicas !== undefined && (replicas === 'all' || p.slot < replicas)
+          })
+          return world({
+            nodes: nodes.map((n) => n.record),
+            microservices,
+            placements: asked,
+            moves: moves.filter((m) => asked.some((p) => slotKey(p) === slotKey(m))),
+            draining: Object.fromEntries(ids.map((id) => [id, draining])),
+            silent: Object.fromEntries(
+              nodes.flatMap((n, i) =>
+                n.silentMs === null || i === 0 ? [] : [[n.record.id, n.silentMs]]
+              )
+            ),
+            facts: Object.fromEntries(nodes.map((n) => [n.record.id, n.facts])),
+            runs: Object.fromEntries(
+              ids.map((id) => [id, containers.filter(([on]) => on === id).map(([, c]) => c)])
+            ),
+            failing: Object.fromEntries(
+              ids.map((id) => [
+                id,
+                failing.filter(([on]) => on === id).map(([, name]) => `app/${name}@r1`)
+              ])
+            ),
+            settledMs
+          })
+        }
+      )
   })
 
 function anyNode(
@@ -236,10 +255,20 @@ function anyNode(
       .record({
         role: often<NodeRecord['role']>('admin', 'node', 'viewer'),
         state: often<NodeRecord['state']>('member', 'pending', 'removed'),
-        zone: fc.constantFrom('x', 'y', null)
+        zone: fc.constantFrom('x', 'y', null),
+        availability: often<Availability | null>(
+          null,
+          { mode: 'active', reason: '', deadlineMs: null },
+          { mode: 'cordoned', reason: 'disk', deadlineMs: null },
+          { mode: 'draining', reason: '', deadlineMs: null },
+          { mode: 'draining', reason: 'disk', deadlineMs: 1_000 }
+        )
       })
-      .map(({ role, state, zone }) =>
-        node(id, { role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } })
+      .map(({ role, state, zone, availability }) =>
+        node(id, {
+          ...{ role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } },
+          ...(availability && { availability })
+        })
       ),
     silentMs: often<number | null>(null, 0, 3000, 4999, 5000, 40_000),
     facts: often<FactsBody | null>(
@@ -272,9 +301,21 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
       cpus: rarely<number | null>(null, fc.constantFrom(0.5, 1, 3)),
       memoryBytes: rarely<number | null>(null, fc.constantFrom(32 * MIB, 400 * MIB)),
       image: rarely<string | null>('local/node:20', fc.constant(null)),
-      command: rarely<string[]>(['node'], fc.constant([]))
+      command: rarely<string[]>(['node'], fc.constant([])),
+      disconnect: rarely<Policies['disconnect'] | null>(
+        null,
+        fc.record(
+          {
+            lostAfterMs: fc.constantFrom(3_000, 60_000),
+            replace: fc.constantFrom('auto' as const, 'always' as const, 'never' as const),
+            reconcile: fc.constantFrom('keepOriginal' as const, 'keepReplacement' as const)
+          },
+          { requiredKeys: [] }
+        )
+      ),
+      stopped: rarely(false, fc.constant(true))
     })
-    .map(({ name, revision, host, cpus, memoryBytes, image, ...rest }) =>
+    .map(({ name, revision, host, cpus, memoryBytes, image, disconnect, stopped, ...rest }) =>
       microservice(
         name,
         {
@@ -282,7 +323,9 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
           image,
           images: image === null ? { arm64: 'local/arm:1' } : {},
           ports: [{ container: 80, host, protocol: 'tcp' }],
-          resources: { cpus, memoryBytes }
+          resources: { cpus, memoryBytes },
+          ...(disconnect && { disconnect }),
+          ...(stopped && { stopped })
         },
         revision
       )
@@ -295,9 +338,25 @@ function anyPlacement(ids: string[]): fc.Arbitrary<PlacementRecord> {
       fc.constantFrom(...NAMES),
       fc.integer({ min: 0, max: 5 }),
       fc.constantFrom(...ids),
-      fc.constantFrom(...REVISIONS)
+      fc.constantFrom(...REVISIONS),
+      fc.option(
+        fc.record({ from: fc.constantFrom(...ids), why: fc.constantFrom('silent', 'asked') }),
+        { freq: 3 }
+      )
     )
-    .map(([name, slot, on, revision]) => placement(name, slot, on, revision))
+    .map(([name, slot, on, revision, moved]) => ({
+      ...placement(name, slot, on, revision),
+      ...(moved && { moved })
+    }))
+}
+
+function anyMove(ids: string[]): fc.Arbitrary<MoveRecord> {
+  return fc
+    .tuple(fc.constantFrom(...NAMES), fc.integer({ min: 0, max: 5 }), fc.constantFrom(...ids))
+    .map(([name, slot, on]) => {
+      const written = { op: 'a.3', by: 'a', at: 0 }
+      return { application: 'app', microservice: name, slot, node: on, ...written }
+    })
 }
 
 const anyContainer: fc.Arbitrary<ContainerStatus> = fc

@@ -112,6 +112,10 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
     by: ['admin', 'operator', 'leading node'],
     op: () => ({ application: 'app', microservice: 'web', slot: 0, term: 1 })
   },
+  'slot.move': {
+    by: ['admin', 'operator'],
+    op: ({ other }) => ({ application: 'app', microservice: 'web', slot: 0, node: other.id })
+  },
   'rollout.set': {
     by: ['admin', 'operator'],
     op: ({ rollingOut }) => ({
@@ -294,6 +298,8 @@ async function createWorld(): Promise<World> {
     rollingOut: '',
     mesh: admin.paper.mesh
   }
+  const placed = { application: 'app', microservice: 'web', slot: 0, node: admin.id, term: 1 }
+  await it.view.put(keys.placement('app', 'web', 0), placed)
   await must({ type: 'invite.set', ...invite(world, admin, INVITE) })
   const next = { ...SPEC, image: 'local/x:2' }
   await must({ type: 'microservice.set', application: 'app', name: 'web', spec: next, over: null })

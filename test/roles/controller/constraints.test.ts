@@ -67,6 +67,18 @@ const ROWS: [string, Case, string, Case][] = [
     { spec: { constraints: ['engine=process'] }, facts: engine('process') }
   ],
   ['presence', { silentMs: 40_900 }, 'is silent since 40 s', {}],
+  [
+    'open',
+    { node: { availability: { mode: 'cordoned', reason: 'disk', deadlineMs: null } } },
+    'is cordoned (disk)',
+    { node: { availability: { mode: 'active', reason: '', deadlineMs: null } } }
+  ],
+  [
+    'open',
+    { node: { availability: { mode: 'draining', reason: '', deadlineMs: null } } },
+    'is drained',
+    {}
+  ],
   ['engine', { facts: null }, 'has not told its facts yet', {}],
   ['engine', { facts: engine('none') }, 'has no engine', { facts: engine('process') }],
   [

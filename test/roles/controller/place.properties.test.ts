@@ -189,7 +189,7 @@ test('place - new replicas without wishes spread within one of even', (t) => {
 function slotsAsked(state: State): Set<string> {
   const keys = new Set<string>()
   for (const { application, name, spec } of state.microservices.values()) {
-    if (spec.replicas === 'all') continue
+    if (spec.replicas === 'all' || spec.stopped === true) continue
     for (let slot = 0; slot < spec.replicas; slot++) {
       keys.add(slotKey({ application, microservice: name, slot }))
     }
@@ -202,5 +202,6 @@ const replicasOf = (state: State, p: { application: string; microservice: string
 
 function passed(input: PlaceInput, ms: number): PlaceInput {
   const silentMs = new Map([...input.silentMs].map(([id, silent]) => [id, silent + ms]))
-  return { ...input, silentMs, settledMs: input.settledMs + ms }
+  const drainingMs = new Map([...input.drainingMs].map(([id, draining]) => [id, draining + ms]))
+  return { ...input, silentMs, drainingMs, settledMs: input.settledMs + ms }
 }

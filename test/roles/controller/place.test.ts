@@ -1,4 +1,6 @@
 import test from 'brittle'
+import type { NodeRecord, PlacementRecord } from '../../../core/state/state.ts'
+import type { ContainerStatus } from '../../../core/gossip-records.ts'
 import { place, type PlaceInput, type Plan } from '../../../roles/controller/place.ts'
 import {
   carriedOut,
@@ -343,10 +345,128 @@ test('place - carried out, a failover with adoption on return is quiet', (t) => 
   const back = { ...after, alive: new Set(['a', 'b', 'c']), silentMs: new Map() }
   const starting = withContainer(back, 'a', container('web', 0, { state: 'starting' }))
   const both = withContainer(starting, 'b', container('web', 0, { state: 'retiring' }))
-  t.alike(on(place(both)), {}, 'the replacement is on its way: it keeps the slot')
+  t.alike(on(place(both)), { 'web/0': 'b' }, 'the old one runs, the replacement does not yet')
   const onlyOld = withContainer(back, 'b', container('web', 0, { state: 'retiring' }))
   t.alike(on(place(onlyOld)), { 'web/0': 'b' }, 'it never started: the old copy is adopted')
 })
+
+test('place - disconnect.reconcile says which of two copies stays', (t) => {
+  const back = (
+    reconcile: 'bestScore' | 'keepOriginal' | 'keepReplacement',
+    more: PlacementRecord[] = []
+  ): Record<string, string> => {
+    const moved = { from: 'b', why: 'silent' as const }
+    return on(
+      place(
+        world({
+          nodes: abc,
+          microservices: [web({ replicas: 2, disconnect: { reconcile } })],
+          placements: [{ ...placement('web', 0, 'a'), moved }, ...more],
+          runs: {
+            a: [container('web', 0), ...runs(more, 'a')],
+            c: runs(more, 'c'),
+            b: [container('web', 0, { state: 'retiring' })]
+          }
+        })
+      )
+    )
+  }
+  const second = [placement('web', 1, 'a')]
+  t.alike(back('keepReplacement', second), {})
+  t.alike(back('keepOriginal', second), { 'web/0': 'b' })
+  t.alike(back('bestScore', second), { 'web/0': 'b' }, 'two on one node, none on the other')
+  const elsewhere = [placement('web', 1, 'c')]
+  t.is(back('bestScore', elsewhere)['web/0'], undefined, 'where it is as good, it stays')
+})
+
+test('place - disconnect.replace and lostAfter are each microservice’s own', (t) => {
+  const silent = { b: 6_000, c: 6_000 }
+  const at = (disconnect: object, nodes = abc): Plan =>
+    place(
+      world({
+        nodes,
+        microservices: [web({ disconnect })],
+        placements: [placement('web', 0, 'b')],
+        silent
+      })
+    )
+  t.alike(on(at({ replace: 'auto' })), {}, 'one of three is in reach')
+  t.alike(on(at({ replace: 'always' })), { 'web/0': 'a' })
+  t.alike(on(at({ replace: 'never' })), {})
+  t.ok(waits(at({ replace: 'never' }))['web/0']?.endsWith('never replaced (disconnect.replace)'))
+  const late = at({ replace: 'always', lostAfterMs: 60_000 })
+  t.alike([on(late), late.againInMs], [{}, 54_000])
+  const lost = abc.map((n) => (n.id === 'b' ? { ...n, lost: true } : n))
+  t.alike(on(at({ replace: 'never' }, lost)), { 'web/0': 'a' }, 'an operator’s word goes before it')
+})
+
+test('place - a cordoned node keeps what it has and gets nothing', (t) => {
+  const cordoned = { mode: 'cordoned' as const, reason: 'disk', deadlineMs: null }
+  const nodes = [node('a', { availability: cordoned }), node('b')]
+  const plan = place(
+    world({
+      nodes,
+      microservices: [web({ replicas: 3 })],
+      placements: [placement('web', 0, 'a')],
+      runs: { a: [container('web', 0)] }
+    })
+  )
+  t.alike(on(plan), { 'web/1': 'b', 'web/2': 'b' })
+  const alone = place(world({ nodes: [nodes[0] as NodeRecord], microservices: [web()] }))
+  t.alike(waits(alone), { 'web/0': 'a is cordoned (disk)' })
+})
+
+test('place - a node is drained: what can goes elsewhere, the rest waits for the deadline', (t) => {
+  const drained = (deadlineMs: number | null, draining = 0, over = {}): Plan =>
+    place(
+      world({
+        nodes: [
+          node('a', { availability: { mode: 'draining', reason: '', deadlineMs } }),
+          node('b')
+        ],
+        microservices: [web(over)],
+        placements: [placement('web', 0, 'a')],
+        runs: { a: [container('web', 0)] },
+        draining: { a: draining }
+      })
+    )
+  t.alike(on(drained(null)), { 'web/0': 'b' })
+  const pinned = drained(60_000, 20_000, { node: 'a' })
+  t.alike([on(pinned), waits(pinned)], [{}, { 'web/0': 'a is drained; pinned to it' }])
+  t.is(pinned.againInMs, 40_000)
+  const late = drained(60_000, 60_000, { node: 'a' })
+  t.alike([on(late), late.rm.map(({ reason }) => reason)], [{}, ['a is drained']])
+  const everywhere = drained(null, 0, { replicas: 'all' })
+  t.alike(
+    everywhere.rm.map(({ slot }) => slot),
+    [0]
+  )
+})
+
+test('place - a wish to move is heeded where the node fits, and is not called back', (t) => {
+  const wish = (name: string, over = {}): PlaceInput =>
+    world({
+      nodes: abc,
+      microservices: [web(over)],
+      placements: [placement('web', 0, 'a')],
+      moves: [
+        { application: 'app', microservice: 'web', slot: 0, node: name, op: 'm', by: 'a', at: 0 }
+      ],
+      runs: { a: [container('web', 0)] }
+    })
+  const input = wish('c')
+  const plan = place(input)
+  t.alike(on(plan), { 'web/0': 'c' })
+  t.alike(plan.set[0]?.moved, { from: 'a', why: 'asked' })
+  const after = carriedOut(input, plan)
+  const retiring = withContainer(after, 'a', container('web', 0, { state: 'retiring' }))
+  t.alike(on(place(retiring)), {}, 'the old copy runs until the new one does')
+  const pinned = place(wish('c', { node: 'a' }))
+  t.alike(waits(pinned), { 'web/0': 'asked to move to c, which is not a' })
+})
+
+const runs = (placed: PlacementRecord[], on: string): ContainerStatus[] =>
+  placed.filter(({ node }) => node === on).map(({ slot }) => container('web', slot))
 
 function on(plan: Plan): Record<string, string> {
   return Object.fromEntries(plan.set.map((s) => [`${s.microservice}/${s.slot}`, s.node]))
