@@ -5,11 +5,13 @@
 import { imageFor } from '../../core/state/microservices.ts'
 import { startsFirst } from '../../core/state/policies.ts'
 import {
+  ALONE,
   canCreate,
   copyOf,
   dutyOf,
   refusalOf,
   startsAgain,
+  stopsAloneIn,
   type Duty,
   type SlotRef
 } from './duty.ts'
@@ -85,6 +87,14 @@ function situationOf(key: string, ref: SlotRef, world: World): Situation {
 
 function verdictOn(s: Situation, world: World): Verdict {
   if (s.memory.step !== null) return inFlight(s)
+  const stopsInMs = stopsAloneIn(s.duty, world.aloneMs)
+  if (stopsInMs === 0) return clear(s, s.containers, ALONE, world.now)
+  const verdict = dutyVerdictOn(s, world)
+  if (stopsInMs === null || verdict.step !== null) return verdict
+  return { ...verdict, wakeAt: Math.min(world.now + stopsInMs, verdict.wakeAt ?? Infinity) }
+}
+
+function dutyVerdictOn(s: Situation, world: World): Verdict {
   switch (s.duty.kind) {
     case 'ours':
       return run({ ...s, duty: s.duty }, world)

@@ -7,7 +7,7 @@ import {
   type State
 } from '../../core/state/state.ts'
 import { imageFor, type MicroserviceSpec } from '../../core/state/microservices.ts'
-import { isStopped } from '../../core/state/policies.ts'
+import { disconnectOf, isStopped } from '../../core/state/policies.ts'
 import { recordAt } from '../../core/state/rollouts.ts'
 import type { EngineContainer, EngineInfo } from './engine.ts'
 
@@ -44,6 +44,19 @@ export function dutyOf(ref: SlotRef, view: State, self: string): Duty {
   if (ref.slot >= record.spec.replicas)
     return { kind: 'unasked', why: `${name} has ${record.spec.replicas} replicas now` }
   return { kind: 'lost', placement: null, record }
+}
+
+/** Why a cut-off node stopped what it ran. */
+export const ALONE = 'no other node is in reach for too long (disconnect.stopAfter)'
+
+/**
+ * When this node, cut off from all others, stops what it has of a slot, in ms from now; null where it
+ * runs on whatever happens.
+ */
+export function stopsAloneIn(duty: Duty, aloneMs: number | null): number | null {
+  if (duty.kind === 'unasked' || aloneMs === null) return null
+  const { stopAfterMs } = disconnectOf(duty.record.spec)
+  return stopAfterMs === null ? null : Math.max(0, stopAfterMs - aloneMs)
 }
 
 /**

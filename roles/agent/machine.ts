@@ -82,6 +82,8 @@ export interface AgentContext {
   engineReport: FactsBody['engine'] | null
   view: State | null
   alive: ReadonlySet<string>
+  /** Since when, boot ms, no other member is alive; null while one is, or there is none. */
+  aloneSince: number | null
   /** null until the engine was listed since it was opened. */
   containers: readonly EngineContainer[] | null
   memory: Memory
@@ -267,6 +269,10 @@ const base = setup({
         saved === null ? EMPTY_MEMORY : fromSaved(saved, context.components.now()),
       reported: (_, saved: SavedMemory | null) => statesIn(saved)
     }),
+    noteAlone: assign({
+      aloneSince: ({ context }) =>
+        isAlone(context) ? (context.aloneSince ?? context.components.now()) : null
+    }),
     /** Tells of the engine where that is news. */
     reportEngine: enqueueActions(({ context, enqueue }, { error }: { error: unknown }) => {
       const { info, engineReport, components } = context
@@ -403,6 +409,7 @@ export const agentMachine = base.createMachine({
     engineReport: null,
     view: null,
     alive: new Set(),
+    aloneSince: null,
     containers: null,
     memory: EMPTY_MEMORY,
     listsBegun: 0,
@@ -414,8 +421,8 @@ export const agentMachine = base.createMachine({
   }),
   type: 'parallel',
   on: {
-    'view.changed': { actions: [assign({ view: ({ event }) => event.state }), act] },
-    'peers.changed': { actions: [assign({ alive: ({ event }) => event.alive }), act] }
+    'view.changed': { actions: [assign({ view: ({ event }) => event.state }), 'noteAlone', act] },
+    'peers.changed': { actions: [assign({ alive: ({ event }) => event.alive }), 'noteAlone', act] }
   },
   states: {
     engine: {
@@ -590,12 +597,21 @@ function opened({ engine }: AgentContext): Engine {
 const stepId = (slot: string): string => `step ${slot}`
 const checkId = (container: string): string => `health ${container}`
 
+function isAlone({ components: { self }, view, alive }: AgentContext): boolean {
+  const others = [...(view?.nodes.values() ?? [])].filter(
+    (n) => n.id !== self && n.state === 'member' && !n.lost
+  )
+  return others.length > 0 && !others.some(({ id }) => alive.has(id))
+}
+
 function worldOf(context: AgentContext): World | null {
-  const { components, view, alive, info, containers, memory } = context
+  const { components, view, alive, info, containers, memory, aloneSince } = context
   // A view without a mesh record is not loaded yet: nothing may be removed for not being in it.
   if (view === null || view.mesh === null || info === null || containers === null) return null
   const { self } = components
-  return { self, view, alive, engine: info, containers, memory, now: components.now() }
+  const now = components.now()
+  const aloneMs = aloneSince === null ? null : now - aloneSince
+  return { self, view, alive, engine: info, containers, memory, aloneMs, now }
 }
 
 /** The running containers whose health is to be checked, by id; `check` is null for one that is known. */

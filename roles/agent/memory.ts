@@ -22,6 +22,8 @@ export interface World {
   engine: EngineFacts
   containers: readonly EngineContainer[]
   memory: Memory
+  /** For how long no other member has been alive for this node; null while one is, or there is none. */
+  aloneMs: number | null
   now: number
 }
 

@@ -3,11 +3,13 @@ import { imageFor } from '../../core/state/microservices.ts'
 import type { ContainerPhase, ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { OpId } from '../../core/state/records.ts'
 import {
+  ALONE,
   canCreate,
   copyOf,
   dutyOf,
   refusalOf,
   startsAgain,
+  stopsAloneIn,
   type Duty,
   type SlotRef
 } from './duty.ts'
@@ -55,6 +57,11 @@ function statusOf(key: string, ref: SlotRef, world: World): Status | null {
   const duty = dutyOf(ref, world.view, world.self)
   const containers = containersOf(world, key)
   const memory = world.memory.slots.get(key) ?? newSlot(ref)
+  if (duty.kind === 'ours' && stopsAloneIn(duty, world.aloneMs) === 0) {
+    const ending = endingStatus(ref, containers, memory, ALONE)
+    const placed = placedStatus(ref, duty, containers, memory, world)
+    return ending ?? { ...placed, state: 'stopped', reason: ALONE }
+  }
   switch (duty.kind) {
     case 'ours':
       return placedStatus(ref, duty, containers, memory, world)

@@ -1,7 +1,7 @@
 import test from 'brittle'
 import { microserviceKey, slotKey, type State } from '../../../core/state/state.ts'
 import { ADOPTION_GRACE_MS, ANSWER_GOOD_MS, diff, STEADY_MS } from '../../../roles/agent/diff.ts'
-import { refusalOf, startsAgain } from '../../../roles/agent/duty.ts'
+import { ALONE, refusalOf, startsAgain } from '../../../roles/agent/duty.ts'
 import type { EngineContainer } from '../../../roles/agent/engine.ts'
 import {
   healthNoted,
@@ -11,6 +11,7 @@ import {
   stepDone,
   type World
 } from '../../../roles/agent/memory.ts'
+import { report } from '../../../roles/agent/report.ts'
 import type { Step } from '../../../roles/agent/steps.ts'
 import { specWith } from '../../helpers/spec.ts'
 import { HEALTHCHECK, SELF, view } from './views.ts'
@@ -141,6 +142,21 @@ test('diff - a revision that was called back takes nobody’s place', (t) => {
   t.alike(kinds({ ...w, now: w.now + 60_000 }), [])
 })
 
+test('diff - stopAfter: a node that is alone for so long stops its copy, and runs it again after', (t) => {
+  const web = { revision: 'a', disconnect: { stopAfterMs: 60_000 } }
+  const state = view({ web }, { 'web/0': { revision: 'a' } })
+  const w = worldOf(state, [copy('a', 'running')])
+  t.alike(diff({ ...w, aloneMs: 59_000 }), { steps: [], againInMs: 1_000 })
+  const [step] = diff({ ...w, aloneMs: 60_000 }).steps
+  t.alike([step?.kind, step?.reason], ['stop', ALONE])
+  const stopped = worldOf(state, [])
+  t.alike(diff({ ...stopped, aloneMs: 60_000 }), { steps: [], againInMs: null })
+  t.is(report({ ...stopped, aloneMs: 60_000 }, new Map(), 0).containers[0]?.reason, ALONE)
+  t.alike(kinds({ ...stopped, aloneMs: null }), ['create'])
+  const plain = worldOf(view({ web: { revision: 'a' } }, { 'web/0': { revision: 'a' } }), [])
+  t.alike(kinds({ ...plain, aloneMs: 9_000_000 }), ['create'], 'unset: it runs whatever happens')
+})
+
 test('diff - what was placed before the record moved on is made of what it was', (t) => {
   const state = view({ web: { revision: 'b', image: 'x:2' } }, { 'web/0': { revision: 'a' } })
   const of = state.microservices.get('demo/web')?.op ?? ''
@@ -173,6 +189,7 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
     view: state,
     alive: new Set(['other']),
     engine: { kind: 'docker', arch: 'amd64' },
+    aloneMs: null,
     containers: [running],
     memory: { slots: new Map(), revisions: new Map() },
     now: 5
@@ -197,6 +214,7 @@ function worldOf(view: State, containers: EngineContainer[]): World {
     ...{ self: SELF, view, containers, now: 5_000 },
     alive: new Set(['other']),
     engine: { kind: 'docker', arch: 'amd64' },
+    aloneMs: null,
     memory: { slots: new Map(), revisions: new Map() }
   }
   return { ...w, memory: observe(w, () => 0) }

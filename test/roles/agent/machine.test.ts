@@ -155,6 +155,23 @@ test('agent - a new revision whose image is nowhere leaves the old one running',
   t.is(agent.status('web/0')?.reason, 'no/such:1 is in no registry.')
 })
 
+test('agent - stopAfter: alone for so long it stops, and it runs again when somebody is there', async (t) => {
+  const web = { ...A, disconnect: { stopAfterMs: 30_000 } }
+  const { engine, agent } = await start(t, view({ web }, { 'web/0': A }))
+  agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other']) })
+  await agent.pass(60_000)
+  agent.send({ type: 'peers.changed', alive: new Set([SELF]) })
+  await agent.pass(29_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  await agent.pass(2_000)
+  t.alike(engine.running(), [])
+  t.is(agent.status('web/0')?.state, 'stopped')
+  agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other']) })
+  await agent.pass(1_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  t.is(agent.status('web/0')?.restarts, 0)
+})
+
 test('agent - a missing image is pulled, and told so', async (t) => {
   const engine = new FakeEngine()
   engine.registry.add('far/app:1')

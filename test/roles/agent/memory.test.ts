@@ -65,6 +65,7 @@ function worldAt(now: number, revision: string, memory: Memory): World {
     view: view({ web: { revision } }, { 'web/0': { revision } }),
     alive: new Set(),
     engine: { kind: 'docker', arch: 'amd64' },
+    aloneMs: null,
     containers: [],
     memory,
     now

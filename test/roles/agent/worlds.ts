@@ -128,6 +128,7 @@ export const world = ({ steps }: { steps: boolean }): fc.Arbitrary<World> =>
       view,
       alive: new Set(alive),
       engine: { kind: 'docker', arch: 'amd64' },
+      aloneMs: null,
       containers,
       memory: {
         slots: new Map(slots.flatMap((slot) => (slot ? [[slotKey(slot), slot]] : []))),
