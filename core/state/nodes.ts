@@ -41,6 +41,12 @@ const at = integer(0, Number.MAX_SAFE_INTEGER)
 const admit = object({ type: literal('node.admit'), admission, at })
 export type NodeAdmit = Infer<typeof admit>
 
+export const availability = object({
+  mode: literal('active', 'cordoned', 'draining'),
+  reason: text(200),
+  deadlineMs: nullable(integer(0, 365 * 86_400_000))
+})
+
 const set = object({
   type: literal('node.set'),
   node: nodeId,
@@ -52,13 +58,7 @@ const set = object({
   /** It will not come back; a node that does takes it back itself. */
   lost: optional(bool),
   /** Heeded since format 2. */
-  availability: optional(
-    object({
-      mode: literal('active', 'cordoned', 'draining'),
-      reason: text(200),
-      deadlineMs: nullable(integer(0, 365 * 86_400_000))
-    })
-  ),
+  availability: optional(availability),
   ...seenFields,
   /** Of all fields it sets together, those that are not `over`. */
   beside: optional(list(text(80), 64)),

@@ -10,12 +10,15 @@ import {
 import { keys } from './keys.ts'
 import { hasClaimed } from './lease.ts'
 import { name, nodeId } from './names.ts'
-import { integer, literal, nullable, object, optional, pattern, type Infer } from './shape.ts'
+import { integer, literal, nullable, object, optional, pattern, text, type Infer } from './shape.ts'
 import type { MicroserviceRecord, MoveRecord, NodeRecord, PlacementRecord } from './state.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
 const term = integer(1, Number.MAX_SAFE_INTEGER)
 const slot = integer(0, 99_999)
+
+/** UTF-16 units. */
+export const MAX_REASON = 500
 
 const set = object({
   type: literal('placement.set'),
@@ -26,6 +29,8 @@ const set = object({
   revision: pattern(/^[0-9a-f]{16}$/),
   /** Heeded since format 2. */
   moved: optional(object({ from: nodeId, why: literal('silent', 'asked') })),
+  /** Why it is there, for people; kept since format 2. */
+  reason: optional(text(MAX_REASON)),
   term,
   at
 })
@@ -93,7 +98,7 @@ export const placementOps = {
     async apply(op, context) {
       const refusal = await mayPlace(op, context)
       if (refusal !== null) return refusal
-      const { application, microservice, slot, node, revision, term, moved } = op
+      const { application, microservice, slot, node, revision, term, moved, reason } = op
       const { view, format } = context
       const of = await context.view.get<MicroserviceRecord>(
         keys.microservice(application, microservice)
@@ -110,6 +115,7 @@ export const placementOps = {
         revision,
         term,
         ...(format >= 2 && moved !== undefined && { moved }),
+        ...(format >= 2 && reason !== undefined && { reason }),
         ...written(context, op.at)
       }
       await view.put(keys.placement(application, microservice, slot), record)

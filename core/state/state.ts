@@ -128,6 +128,8 @@ export interface PlacementRecord extends Written {
   term: number
   /** Why it came there, where that decides how it goes on; since format 2. */
   moved?: PlacementMove
+  /** Why it is there, in words that follow "because"; since format 2. */
+  reason?: string
 }
 
 export interface PlacementMove {

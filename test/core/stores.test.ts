@@ -29,7 +29,7 @@ for (const format of FORMATS) {
       records
     )
     const types = new Set(ops.map(({ op }) => op.type))
-    t.ok(types.size >= (format === 1 ? 21 : 23), `${types.size} kinds of ops are in it`)
+    t.ok(types.size >= (format === 1 ? 21 : 24), `${types.size} kinds of ops are in it`)
   })
 
   test(`stores - format ${format}: a copy opens, shows its view, and takes more`, async (t) => {
