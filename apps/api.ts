@@ -33,6 +33,10 @@
  *   POST   /applications/:application/:microservice/rollout    RolloutRequest -> RolloutJson
  *   POST   /applications/:application/stop, …/start, …/restart              DeployResult
  *   POST   /applications/:application/:microservice/stop, …/start, …/restart   DeployResult
+ *   POST   /replicas/:application/:microservice/:slot/move   MoveRequest -> ReplicaJson
+ *   POST   /rebalance?dry-run=1                       RebalanceResult
+ *   GET    /explain?ref=REF                           ExplainJson[]          (one a microservice)
+ *   GET    /events?follow=1&tail=N                    lines of EventJson (application/x-ndjson)
  *   GET    /rollouts?ref=REF                          RolloutJson[]          (the newest of each)
  *   GET    /replicas?ref=REF                          ReplicaJson[]          (`brume ps`)
  *   GET    /describe?ref=REF                          DescribeJson
@@ -194,6 +198,16 @@ export interface NodeJson {
   controller: boolean
   /** How many ops of it came to nothing, see `brume node dropped`. */
   dropped: number
+  availability: AvailabilityJson
+}
+
+export interface AvailabilityJson {
+  /** `cordoned`: it keeps what it has and gets nothing; `draining`: what it has goes elsewhere. */
+  mode: 'active' | 'cordoned' | 'draining'
+  /** An operator's words, or none. */
+  reason: string
+  /** When what has no other place stops; null: never. */
+  deadlineMs: number | null
 }
 
 export interface KeyJson {
@@ -213,6 +227,49 @@ export interface NodeChange {
   controller?: boolean
   /** An operator's word that it will not come back. */
   lost?: boolean
+  availability?: AvailabilityJson
+}
+
+/** To which node; null takes the wish back. */
+export interface MoveRequest {
+  node: string | null
+}
+
+/** Why a microservice runs where it does. */
+export interface ExplainJson {
+  application: string
+  microservice: string
+  replicas: {
+    slot: number
+    node: string | null
+    state: ReplicaState
+    /** Why it was placed there, in words that follow "because"; null where that is not known. */
+    placed: string | null
+    /** Why it does not run, or waits. */
+    reason: string | null
+  }[]
+  nodes: {
+    node: string
+    replicas: number
+    /** What refuses one more, in words that follow the node's name; null: nothing does. */
+    refusal: string | null
+  }[]
+}
+
+/** Something that happened, as this node saw it since its daemon started. */
+export interface EventJson {
+  /** ISO 8601, of this node. */
+  at: string
+  kind: 'leader' | 'node' | 'rollout' | 'placement'
+  /** What it is about: a node, APP/MICROSERVICE or APP/MICROSERVICE/SLOT. */
+  subject: string
+  text: string
+}
+
+/** What moves, or would, so that replicas are spread evenly. */
+export interface RebalanceResult {
+  moves: { application: string; microservice: string; slot: number; from: string; to: string }[]
+  offline: string[]
 }
 
 export interface NodeResult {

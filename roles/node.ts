@@ -26,6 +26,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
+import { MAX_REASON } from '../core/state/placements.ts'
 import { MAX_LINE, MAX_LOG_LINES } from '../core/state/rollout-ops.ts'
 import { slotKey } from '../core/state/state.ts'
 import { throttle } from '../core/throttle.ts'
@@ -45,6 +46,8 @@ import {
 } from './controller/machine.ts'
 import { STABLE_MS } from './controller/indexers.ts'
 import { place, type SlotReason } from './controller/place.ts'
+import { verdicts, type NodeVerdict } from './controller/explain.ts'
+import { rebalance, type Rebalanced } from './controller/rebalance.ts'
 import { keepTidy } from './tidy.ts'
 
 export interface NodeComponents {
@@ -64,6 +67,10 @@ export interface RunningNode {
   actors(): { name: string; state: string; sinceMs: number }[]
   /** Why slots wait or stay where they cannot run: what the Controller would say here and now. */
   explain(): SlotReason[]
+  /** What each member has to say against one more replica of it; null where there is no such one. */
+  verdicts(microservice: string): NodeVerdict[] | null
+  /** What would spread replicas more evenly, as the Controller would place them here and now. */
+  rebalance(): Rebalanced[]
   /** What the Agent last said of the engine. */
   engine(): FactsBody['engine']
   endpoints(): Endpoint[]
@@ -120,6 +127,8 @@ export function startNode(components: NodeComponents): RunningNode {
         sinceMs: Math.round(bootNow() - since)
       })),
     explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
+    verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
+    rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),
     engine: () => engine,
     endpoints: () =>
       (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context
@@ -378,7 +387,7 @@ function controllerComponents(
           term,
           at
         })),
-        ...plan.set.map(({ application, microservice, slot, node, revision, moved }) => ({
+        ...plan.set.map(({ application, microservice, slot, node, revision, moved, reason }) => ({
           type: 'placement.set' as const,
           application,
           microservice,
@@ -386,6 +395,7 @@ function controllerComponents(
           node,
           revision,
           ...(moved && { moved }),
+          reason: reason.slice(0, MAX_REASON),
           term,
           at
         }))

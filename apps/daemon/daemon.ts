@@ -19,6 +19,7 @@ import type {
 import { VERSION } from '../version.ts'
 import { loadConfig, saveConfig, type Config } from './config.ts'
 import { openEngine } from './engines.ts'
+import { keepEvents, type EventLog } from './events.ts'
 import { forget, leave } from './leave.ts'
 import { nodeSet } from './seen.ts'
 
@@ -26,6 +27,7 @@ import { nodeSet } from './seen.ts'
 export interface Member {
   mesh: Mesh
   node: RunningNode
+  events: EventLog
 }
 
 export interface Daemon {
@@ -81,7 +83,7 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
       version: VERSION,
       ...(stableMs > 0 ? { stableMs } : {})
     })
-    member = { mesh, node }
+    member = { mesh, node, events: keepEvents(mesh) }
     return member
   }
 

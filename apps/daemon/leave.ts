@@ -15,7 +15,7 @@ const LOOK_MS = 100
 
 /** @throws BrumeError ALONE, LAST_ADMIN, NOT_SPREAD; then nothing has changed but the op, if told so. */
 export async function leave(
-  { mesh, node }: Member,
+  { mesh, node }: Pick<Member, 'mesh' | 'node'>,
   { force }: LeaveRequest,
   report: (message: string) => void
 ): Promise<Omit<LeaveResult, 'pid'>> {

@@ -7,7 +7,7 @@ import { BrumeError } from '../../core/errors.ts'
 import type { Member } from './daemon.ts'
 import type { ReplicaWorld } from './replicas.ts'
 
-export function replicaWorld({ mesh, node }: Member): ReplicaWorld {
+export function replicaWorld({ mesh, node }: Pick<Member, 'mesh' | 'node'>): ReplicaWorld {
   const alive = mesh.alive()
   const status = new Map<string, StatusBody>()
   for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
@@ -51,6 +51,16 @@ export function mustBeAdmin(mesh: Mesh): void {
     'FORBIDDEN',
     `this node is ${role === 'operator' ? 'an' : 'a'} ${role ?? 'stranger'}: only admins change who is in the mesh`,
     { next: 'run the command on an admin node (see `brume nodes`)' }
+  )
+}
+
+/** @throws BrumeError UPGRADE_NEEDED where the mesh still uses a format that has no such thing. */
+export function mustKnowFormat({ state }: Mesh, what: string): void {
+  if (state.format >= 2) return
+  throw new BrumeError(
+    'UPGRADE_NEEDED',
+    `the mesh still uses format ${state.format}, in which there is no ${what}`,
+    { next: 'brume upgrade' }
   )
 }
 

@@ -39,6 +39,13 @@ export function dutyOf(ref: SlotRef, view: State, self: string): Duty {
     return { kind: 'ours', placement, record: recordAt(view, record, placement.revision) ?? record }
   }
   if (placement) return { kind: 'lost', placement, record }
+  // Its place is taken away only when the time to find another is over.
+  const { mode, deadlineMs } = view.nodes.get(self)?.availability ?? {
+    mode: 'active',
+    deadlineMs: null
+  }
+  if (mode === 'draining' && deadlineMs !== null)
+    return { kind: 'unasked', why: 'this node is drained, and no other may run it' }
   if (record.spec.replicas === 'all')
     return { kind: 'unasked', why: `${name} has no replica for this slot any more` }
   if (ref.slot >= record.spec.replicas)

@@ -67,6 +67,7 @@ export class Board {
   readonly #status: BoardInput['status']
   readonly #failing = new Set<string>()
   readonly #counts = new Map<Service, Counts>()
+  #present: ReadonlySet<string> | null = null
   readonly #eligible = new Map<MicroserviceRecord, Spot[]>()
 
   constructor({ state, alive, silentMs, facts, status, waves }: BoardInput) {
@@ -142,6 +143,16 @@ export class Board {
     return this.#copies(node, service).some((c) => c.slot === slot && adoptable(c, revision))
   }
 
+  /** The first node that may get a slot and runs it already. */
+  runner(service: Service, slot: number, record: MicroserviceRecord): Spot | null {
+    if (!this.#isAnywhere(service)) return null
+    const found = this.eligible(record).find(
+      (spot) =>
+        this.runs(spot.node.id, service, slot, record.revision) && this.hasRoom(spot, record)
+    )
+    return found ?? null
+  }
+
   /** The slots of a microservice that a node runs, lowest first. */
   running(node: string, service: Service): number[] {
     return this.#copies(node, service)
@@ -184,6 +195,12 @@ export class Board {
 
   hasRoom(spot: Spot, record: MicroserviceRecord): boolean {
     return refusing(ROOM, spot, record) === null
+  }
+
+  /** Whether any node has a container of it. */
+  #isAnywhere({ key }: Service): boolean {
+    this.#present ??= new Set([...this.#status.values()].flatMap((b) => [...indexOf(b).keys()]))
+    return this.#present.has(key)
   }
 
   #copies(node: string, { key }: Service): readonly ContainerStatus[] {

@@ -330,8 +330,8 @@ class Planning {
     const fits = refusing(CONSTRAINTS, to, record) === null
     const now = board.spot(placed.node)
     const isBest = isBetter(
-      this.#candidate(to, service, record),
-      this.#candidate(now, service, record)
+      candidateOn(board, to, service, record),
+      candidateOn(board, now, service, record)
     )
     board.put(service, placed)
     if (!fits) return null
@@ -355,16 +355,9 @@ class Planning {
     const board = this.#board
     const record = board.aim(service, placed)
     board.take(service, placed)
-    const found = board
-      .eligible(record)
-      .find(
-        (spot) =>
-          spot.node.id !== placed.node &&
-          board.runs(spot.node.id, service, placed.slot, record.revision) &&
-          board.hasRoom(spot, record)
-      )
+    const found = board.runner(service, placed.slot, record)
     board.put(service, placed)
-    return found ?? null
+    return found?.node.id === placed.node ? null : found
   }
 
   /** Somewhere else, or nowhere. */
@@ -441,26 +434,8 @@ class Planning {
     const board = this.#board
     const record = board.aim(service, placed)
     if (isStopped(record.spec)) return null
-    let best: Candidate | null = null
-    for (const spot of board.eligible(record)) {
-      if (!board.hasRoom(spot, record)) continue
-      if (board.runs(spot.node.id, service, slot.slot, record.revision)) return spot
-      const candidate = this.#candidate(spot, service, record)
-      // Of equals the first by id.
-      if (best === null || isBetter(candidate, best)) best = candidate
-    }
-    return best?.spot ?? null
-  }
-
-  #candidate(spot: Spot, service: Service, record: MicroserviceRecord): Candidate {
-    const board = this.#board
-    return {
-      spot,
-      failing: board.isFailing(spot.node.id, record) ? 1 : 0,
-      onNode: board.replicasOn(spot.node.id, service),
-      inZone: board.replicasInZone(spot.node, service),
-      slots: spot.use.slots
-    }
+    const runs = board.runner(service, slot.slot, record)
+    return runs ?? bestFor(board, service, record)?.spot ?? null
   }
 
   /** Why a slot that is on the board would have no place if it were not. */
@@ -518,7 +493,7 @@ interface Move {
 }
 
 /** What speaks against a node, most of all first. */
-interface Candidate {
+export interface Candidate {
   spot: Spot
   failing: number
   onNode: number
@@ -526,7 +501,37 @@ interface Candidate {
   slots: number
 }
 
-const isBetter = (a: Candidate, b: Candidate): boolean =>
+/** For a slot that is not on the board; of equals the first by id. */
+export function bestFor(
+  board: Board,
+  service: Service,
+  record: MicroserviceRecord
+): Candidate | null {
+  let best: Candidate | null = null
+  for (const spot of board.eligible(record)) {
+    if (!board.hasRoom(spot, record)) continue
+    const candidate = candidateOn(board, spot, service, record)
+    if (best === null || isBetter(candidate, best)) best = candidate
+  }
+  return best
+}
+
+export function candidateOn(
+  board: Board,
+  spot: Spot,
+  service: Service,
+  record: MicroserviceRecord
+): Candidate {
+  return {
+    spot,
+    failing: board.isFailing(spot.node.id, record) ? 1 : 0,
+    onNode: board.replicasOn(spot.node.id, service),
+    inZone: board.replicasInZone(spot.node, service),
+    slots: spot.use.slots
+  }
+}
+
+export const isBetter = (a: Candidate, b: Candidate): boolean =>
   (a.failing - b.failing || a.onNode - b.onNode || a.inZone - b.inZone || a.slots - b.slots) < 0
 
 const inOrder = ({ placed }: Service): Placed[] =>

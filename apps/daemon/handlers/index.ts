@@ -8,10 +8,12 @@ import { conflicts } from './conflicts.ts'
 import { history } from './history.ts'
 import { invites } from './invites.ts'
 import { keys } from './keys.ts'
+import { explain } from './explain.ts'
 import { format } from './format.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
 import { microservices } from './microservices.ts'
+import { moves } from './moves.ts'
 import { net } from './net.ts'
 import { nodes } from './nodes.ts'
 import { recover } from './recover.ts'
@@ -32,6 +34,8 @@ export const routes = (daemon: Daemon): Route[] => [
   ...microservices(daemon),
   ...replicaRoutes(daemon),
   ...rolloutRoutes(daemon),
+  ...explain(daemon),
+  ...moves(daemon),
   ...conflicts(daemon),
   ...history(daemon),
   ...logs(daemon)

@@ -1,6 +1,7 @@
 import type { Mesh } from '../../../core/mesh.ts'
 import { LABEL_KEY, NAME } from '../../../core/state/names.ts'
 import { keys } from '../../../core/state/keys.ts'
+import { availability as availabilityShape } from '../../../core/state/nodes.ts'
 import { ROLES, type DroppedRecord, type NodeRecord } from '../../../core/state/state.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import { LOST_AFTER_MS } from '../../../roles/node.ts'
@@ -9,7 +10,7 @@ import type { Daemon } from '../daemon.ts'
 import { resolveNode } from '../references.ts'
 import { nodeSet } from '../seen.ts'
 import type { Route } from '../socket.ts'
-import { mustBeAdmin, mustOperate, offlineNodes } from '../world.ts'
+import { mustBeAdmin, mustKnowFormat, mustOperate, offlineNodes } from '../world.ts'
 
 export const nodes = (daemon: Daemon): Route[] => [
   {
@@ -28,6 +29,7 @@ export const nodes = (daemon: Daemon): Route[] => [
       mustOperate(mesh)
       const change = checked(await request.json<NodeChange>())
       if (change.role !== undefined) mustBeAdmin(mesh)
+      if (change.availability !== undefined) mustKnowFormat(mesh, 'cordoning or draining')
       const node = resolveNode(mesh.state, request.params['node'] ?? '')
       mustBeMember(node)
       if (change.name !== undefined) mustBeFree(mesh, change.name, node)
@@ -116,6 +118,7 @@ function nodeJson(mesh: Mesh): (record: NodeRecord) => NodeJson {
       version: facts?.version ?? null,
       lastHeardMs: record.id === mesh.self ? 0 : (heard.get(record.id) ?? null),
       controller: record.controller,
+      availability: record.availability ?? { mode: 'active', reason: '', deadlineMs: null },
       dropped: mesh.state.dropped.get(record.id) ?? 0
     }
   }
@@ -124,13 +127,16 @@ function nodeJson(mesh: Mesh): (record: NodeRecord) => NodeJson {
 /** The CLI has checked it; other clients of the socket may not have. */
 function checked(change: NodeChange): NodeChange {
   const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
-  const { name, labels, role, controller, lost } = change ?? {}
+  const { name, labels, role, controller, lost, availability } = change ?? {}
   if (name !== undefined && !NAME.test(String(name))) throw bad(`"${name}" is no name of a node`)
   if (role !== undefined && !ROLES.includes(role)) throw bad(`"${String(role)}" is no role`)
   for (const [key, value] of Object.entries(labels?.set ?? {})) {
     if (!LABEL_KEY.test(key) || typeof value !== 'string' || value.length > 256) {
       throw bad(`"${key}" is no label`)
     }
+  }
+  if (availability !== undefined && !availabilityShape.check(availability)) {
+    throw bad('`availability` is not what this version expects')
   }
   const flags = {
     ...(controller !== undefined && { controller }),
@@ -141,6 +147,7 @@ function checked(change: NodeChange): NodeChange {
     ...(name !== undefined && { name }),
     ...(labels !== undefined && { labels }),
     ...(role !== undefined && { role }),
+    ...(availability !== undefined && { availability }),
     ...flags
   }
 }

@@ -18,7 +18,7 @@ import { resolve } from '../references.ts'
 import { rollouts } from '../rollouts.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, offlineNodes, replicaWorld } from '../world.ts'
+import { mustKnowFormat, mustOperate, offlineNodes, replicaWorld } from '../world.ts'
 
 const APPLICATION = '/applications/:application'
 const MICROSERVICE = `${APPLICATION}/:microservice`
@@ -192,13 +192,4 @@ function mustBeUnderWay({ state }: Mesh, record: MicroserviceRecord): void {
   throw new BrumeError('NO_ROLLOUT', `no rollout of ${key} is under way${why}`, {
     next: `brume rollout status ${key}`
   })
-}
-
-function mustKnowFormat({ state }: Mesh, what: string): void {
-  if (state.format >= 2) return
-  throw new BrumeError(
-    'UPGRADE_NEEDED',
-    `the mesh still uses format ${state.format}, in which there is no ${what}`,
-    { next: 'brume upgrade' }
-  )
 }
