@@ -108,6 +108,14 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'go back to an earlier revision of a microservice',
     load: async () => (await import('./verbs/rollback.ts')).rollback
   },
+  move: {
+    summary: 'let a replica run on another node',
+    load: async () => (await import('./verbs/move.ts')).move
+  },
+  rebalance: {
+    summary: 'spread replicas evenly over the nodes that are there now',
+    load: async () => (await import('./verbs/move.ts')).rebalance
+  },
   rm: {
     summary: 'remove an application or a microservice',
     load: async () => (await import('./verbs/rm.ts')).rm
@@ -119,6 +127,14 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   describe: {
     summary: 'show all there is to know of an application or microservice',
     load: async () => (await import('./verbs/describe.ts')).describe
+  },
+  explain: {
+    summary: 'say why replicas are where they are, and which nodes may run one more',
+    load: async () => (await import('./verbs/explain.ts')).explain
+  },
+  events: {
+    summary: 'show what the Controller did and why, and go on with it',
+    load: async () => (await import('./verbs/events.ts')).events
   },
   history: {
     summary: 'show what was changed in an application, by whom and when',
@@ -159,6 +175,18 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
   'node lost': {
     summary: 'give a node up: what it ran is replaced at once',
     load: async () => (await import('./verbs/node.ts')).nodeLost
+  },
+  'node cordon': {
+    summary: 'let a node get no more replicas; it keeps what it has',
+    load: async () => (await import('./verbs/node.ts')).nodeCordon
+  },
+  'node drain': {
+    summary: 'send what a node runs elsewhere, and let it get nothing',
+    load: async () => (await import('./verbs/drain.ts')).nodeDrain
+  },
+  'node undrain': {
+    summary: 'let a node that was cordoned or drained get replicas again',
+    load: async () => (await import('./verbs/node.ts')).nodeUndrain
   },
   'node approve': {
     summary: 'let a pending node in',

@@ -69,6 +69,34 @@ export const nodeLost: Verb<Change, NodeResult> = {
   ...changes()
 }
 
+export const nodeCordon: Verb<Change, NodeResult> = {
+  describe(command) {
+    command
+      .argument('<node>', 'name of the node, or the beginning of its id')
+      .option('--reason <words>', 'why, for those who ask', '')
+  },
+
+  parse: ([node = ''], { reason }) => ({
+    node,
+    change: { availability: { mode: 'cordoned', reason: words(reason), deadlineMs: null } }
+  }),
+
+  ...changes()
+}
+
+export const nodeUndrain: Verb<Change, NodeResult> = {
+  describe(command) {
+    command.argument('<node>', 'name of the node, or the beginning of its id')
+  },
+
+  parse: ([node = '']) => ({
+    node,
+    change: { availability: { mode: 'active', reason: '', deadlineMs: null } }
+  }),
+
+  ...changes()
+}
+
 export const nodeApprove: Verb<string, NodeResult> = {
   describe(command) {
     command.argument('<node>', 'name of a node that is pending, or the beginning of its id')
@@ -129,6 +157,8 @@ const DROPPED: Column<DroppedJson>[] = [
   { title: 'AT', cell: (d) => d.at },
   { title: 'OP', cell: (d) => d.op }
 ]
+
+const words = (reason: unknown): string => String(reason).trim().slice(0, 200)
 
 const pathOf = (node: string): string => `/nodes/${encodeURIComponent(node)}`
 

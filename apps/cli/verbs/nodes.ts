@@ -1,5 +1,5 @@
 import type { NodeJson } from '../../api.ts'
-import { age, table, type Column } from '../print.ts'
+import { age, table, YELLOW, type Column } from '../print.ts'
 import type { Output, Verb } from '../verb.ts'
 
 export const nodes: Verb<{ all: boolean }, NodeJson[]> = {
@@ -25,6 +25,13 @@ const COLUMNS: Column<NodeJson>[] = [
   { title: 'NAME', cell: (n) => n.name },
   { title: 'ID', cell: (n) => n.id.slice(0, 8) },
   { title: 'STATE', cell: (n) => n.state, color: ({ state }) => COLORS[state] },
+  {
+    title: 'AVAILABILITY',
+    cell: ({ availability: { mode, reason } }) =>
+      mode === 'active' ? '' : `${mode}${reason === '' ? '' : `: ${reason}`}`,
+    color: () => YELLOW,
+    whenAny: true
+  },
   { title: 'LAST HEARD', cell: (n) => heard(n.lastHeardMs) },
   { title: 'ROLE', cell: (n) => n.role },
   { title: 'ENGINE', cell: (n) => n.engine ?? '' },

@@ -26,6 +26,7 @@ test('nodes - who, how they are, and when they were heard', async (t) => {
     labels: {},
     engine: 'docker',
     state: 'alive',
+    availability: { mode: 'active', reason: '', deadlineMs: null },
     version: '0.1.0',
     lastHeardMs: 0,
     controller: true,

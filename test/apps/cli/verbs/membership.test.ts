@@ -13,6 +13,7 @@ const NODE: NodeJson = {
   labels: { zone: 'a' },
   engine: 'docker',
   state: 'alive',
+  availability: { mode: 'active', reason: '', deadlineMs: null },
   version: '0.1.0',
   lastHeardMs: 0,
   controller: false,
