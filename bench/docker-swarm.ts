@@ -9,11 +9,23 @@ export const SERVICE_LABEL = 'com.docker.swarm.service.name'
 
 export interface DockerSwarm {
   /** `docker service create`: resolves when it is accepted. */
-  create(name: string, replicas: number): Promise<void>
+  create(name: string, replicas: number, how?: SwarmService): Promise<void>
+  /** `docker service update`: resolves when the swarm says that it is over. @throws if it failed */
+  update(name: string, how: SwarmService): Promise<void>
+  /** All replicas run. */
+  untilRuns(name: string): Promise<void>
   /** Removes a service and waits until its containers are gone everywhere. */
   remove(name: string): Promise<void>
   /** Every member answers every other. */
   untilWhole(): Promise<void>
+}
+
+export interface SwarmService {
+  command: string[]
+  env: string[]
+  /** As the Docker API has it. */
+  healthcheck: object
+  updateConfig: object
 }
 
 export async function startDockerSwarm(hosts: Host[]): Promise<DockerSwarm> {
@@ -42,17 +54,58 @@ export async function startDockerSwarm(hosts: Host[]): Promise<DockerSwarm> {
   await untilWhole()
   return {
     untilWhole,
-    async create(name, replicas) {
-      await ask(first, 'POST', '/services/create', {
-        Name: name,
-        TaskTemplate: { ContainerSpec: { Image: image.Id, Command: IDLE_COMMAND } },
-        Mode: { Replicated: { Replicas: replicas } }
-      })
+    async create(name, replicas, how) {
+      await ask(first, 'POST', '/services/create', serviceOf(name, replicas, image.Id, how))
+    },
+    async update(name, how) {
+      const { Version, Spec } = (await ask(first, 'GET', `/services/${name}`)) as Service
+      const { Replicas } = Spec.Mode.Replicated
+      const path = `/services/${name}/update?version=${Version.Index}`
+      await ask(first, 'POST', path, serviceOf(name, Replicas, image.Id, how))
+      await waitUntil(async () => {
+        const { UpdateStatus } = (await ask(first, 'GET', `/services/${name}`)) as Service
+        const state = UpdateStatus?.State ?? 'updating'
+        if (state.startsWith('rollback') || state === 'paused') throw new Error(`it is ${state}`)
+        return state === 'completed'
+      }, 180_000)
+    },
+    async untilRuns(name) {
+      await waitUntil(async () => {
+        const filters = encodeURIComponent(
+          JSON.stringify({ service: [name], 'desired-state': ['running'] })
+        )
+        const tasks = (await ask(first, 'GET', `/tasks?filters=${filters}`)) as Task[]
+        return tasks.length > 0 && tasks.every(({ Status }) => Status.State === 'running')
+      }, 180_000)
     },
     async remove(name) {
       await ask(first, 'DELETE', `/services/${name}`)
       await untilGone(hosts, SERVICE_LABEL, name)
     }
+  }
+}
+
+interface Service {
+  Version: { Index: number }
+  Spec: { Mode: { Replicated: { Replicas: number } } }
+  UpdateStatus?: { State: string }
+}
+
+interface Task {
+  Status: { State: string }
+}
+
+function serviceOf(name: string, replicas: number, image: string, how?: SwarmService): object {
+  const { command = IDLE_COMMAND, env = [], healthcheck, updateConfig } = how ?? {}
+  const container = {
+    ...{ Image: image, Command: command, Env: env },
+    ...(healthcheck && { Healthcheck: healthcheck })
+  }
+  return {
+    Name: name,
+    TaskTemplate: { ContainerSpec: container },
+    Mode: { Replicated: { Replicas: replicas } },
+    ...(updateConfig && { UpdateConfig: updateConfig })
   }
 }
 

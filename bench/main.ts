@@ -16,6 +16,8 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   idle: async () => (await import('./idle.ts')).idle,
   death: async () => (await import('./death.ts')).death,
   links: async () => (await import('./links.ts')).links,
+  leader: async () => (await import('./leader.ts')).leader,
+  rollout: async () => (await import('./rollout.ts')).rollout,
   place: async () => (await import('./place.ts')).place,
   cli: async () => (await import('./cli.ts')).cli
 }

@@ -23,6 +23,11 @@ export class Starts {
     return starts
   }
 
+  /** Seen so far. */
+  get count(): number {
+    return this.#seen.length
+  }
+
   /** Resolves with the first `n` that match, seen or to come. @throws after `ms` */
   first(n: number, matches: (start: Start) => boolean, ms = 120_000): Promise<Start[]> {
     return new Promise((resolve, reject) => {

@@ -27,11 +27,13 @@ export function afterCheck(
   return { ...health, failures, healthy: failures >= check.retries ? false : health.healthy }
 }
 
-/** Ms until the next check. Before the first success it looks more often, so that ready is seen early. */
+/**
+ * Ms until the next check. Before the first success it looks again after a quarter of the time it has
+ * waited: ready is seen early, and what takes long to start is not asked all the time.
+ */
 export function nextCheckMs(health: Health, check: Healthcheck, now: number): number {
-  return isStarting(health, check, now)
-    ? Math.min(check.intervalMs, STARTING_INTERVAL_MS)
-    : check.intervalMs
+  if (!isStarting(health, check, now)) return check.intervalMs
+  return Math.min(check.intervalMs, Math.max(FIRST_CHECK_MS, Math.round((now - health.since) / 4)))
 }
 
 /** The argument vector to run inside the container. */
@@ -39,7 +41,7 @@ export function checkCommand(check: Healthcheck): string[] {
   return check.shell ? ['/bin/sh', '-c', ...check.command] : check.command
 }
 
-const STARTING_INTERVAL_MS = 500
+const FIRST_CHECK_MS = 100
 
 function isStarting(health: Health, check: Healthcheck, now: number): boolean {
   return health.healthy === null && now - health.since < check.startPeriodMs

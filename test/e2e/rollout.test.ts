@@ -1,16 +1,14 @@
 /** Revisions that come, fail and go back, on real engines: no moment with fewer that serve than asked. */
-import { setTimeout as delay } from 'node:timers/promises'
 import test from 'brittle'
 import type { ReplicaJson, RolloutJson } from '../../apps/api.ts'
 import { createFleet, type Fleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { writeApp } from './apps.ts'
-import { dockerApi } from '../helpers/docker-api.ts'
+import { countServing, runningOf, type Listed } from '../helpers/serving.ts'
 import { waitUntil } from '../helpers/wait.ts'
 import { said } from './look.ts'
 
 const LATE_MS = 60_000
-const SAMPLE_MS = 50
 /** A container takes a second until it serves, and says so to its healthcheck; looks come late. */
 const SERVES_AFTER_MS = 700
 const serving = ['sh', '-c', 'trap "exit 0" TERM; sleep 1; touch /tmp/up; sleep 100000 & wait']
@@ -171,48 +169,13 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
   })
 })
 
-/** Counts the slots of `shop` that serve, over all engines, every 50 ms. */
-function sample(fleet: Fleet): { end(): Promise<number[]> } {
-  const counts: number[] = []
-  const since = new Map<string, number>()
-  let over = false
-  const loop = (async () => {
-    while (!over) {
-      const now = performance.now()
-      const slots = new Set<string>()
-      for (const { Id, Labels } of await shop(fleet)) {
-        // What runs already when the first look is taken serves.
-        if (!since.has(Id)) since.set(Id, counts.length === 0 ? -Infinity : now)
-        if (now - (since.get(Id) ?? now) >= SERVES_AFTER_MS) slots.add(Labels['brume.slot'] ?? '')
-      }
-      counts.push(slots.size)
-      await delay(SAMPLE_MS)
-    }
-  })()
-  return {
-    async end() {
-      over = true
-      await loop
-      return counts
-    }
-  }
-}
+const sockets = (fleet: Fleet): string[] =>
+  fleet.nodes.map(({ dockerSocket }) => dockerSocket as string)
 
-interface Listed {
-  Id: string
-  Labels: Record<string, string>
-}
+const sample = (fleet: Fleet): ReturnType<typeof countServing> =>
+  countServing('shop', sockets(fleet), SERVES_AFTER_MS)
 
-/** What runs of it, on all engines. */
-async function shop(fleet: Fleet): Promise<Listed[]> {
-  const filters = encodeURIComponent(JSON.stringify({ label: ['brume.application=shop'] }))
-  const found = await Promise.all(
-    fleet.nodes.map(({ dockerSocket }) =>
-      dockerApi(dockerSocket as string, 'GET', `/containers/json?filters=${filters}`)
-    )
-  )
-  return found.flatMap(({ body }) => body as Listed[])
-}
+const shop = (fleet: Fleet): Promise<Listed[]> => runningOf('shop', sockets(fleet))
 
 const ids = async (fleet: Fleet): Promise<string[]> => (await shop(fleet)).map(({ Id }) => Id)
 

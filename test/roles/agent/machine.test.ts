@@ -380,6 +380,7 @@ test('agent - health: counted by the machine’s clock, and restarted when bad',
   engine.exitCode = 0
   await agent.pass(2_100)
   t.is(agent.status('web/0')?.healthy, true)
+  engine.exitCode = 1
   engine.die(idOf(engine, 'web'), 1)
   await agent.pass(1_100)
   t.is(agent.status('web/0')?.state, 'running')
