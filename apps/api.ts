@@ -35,6 +35,7 @@
  *   POST   /applications/:application/:microservice/stop, …/start, …/restart   DeployResult
  *   POST   /replicas/:application/:microservice/:slot/move   MoveRequest -> ReplicaJson
  *   POST   /rebalance?dry-run=1                       RebalanceResult
+ *   POST   /plan               PlanRequest            PlanResult
  *   GET    /explain?ref=REF                           ExplainJson[]          (one a microservice)
  *   GET    /events?follow=1&tail=N                    lines of EventJson (application/x-ndjson)
  *   GET    /rollouts?ref=REF                          RolloutJson[]          (the newest of each)
@@ -233,6 +234,32 @@ export interface NodeChange {
 /** To which node; null takes the wish back. */
 export interface MoveRequest {
   node: string | null
+}
+
+/** As a DeployRequest, with what will be the names of its files. */
+export interface PlanRequest {
+  application: string
+  microservices: {
+    name: string
+    spec: MicroserviceSpec
+    files: { digest: string; bytes: number } | null
+  }[]
+}
+
+export interface PlanResult {
+  application: string
+  microservices: {
+    name: string
+    change: 'created' | 'updated' | 'unchanged' | 'removed'
+    /** What differs, in one line. */
+    line: string
+    /** How its new revision would be rolled out, in words; null where there is none. */
+    rollout: string | null
+    /** Slots that would get a place, or another one. */
+    placements: { slot: number; node: string; reason: string }[]
+    /** Slots that would get none, and why. */
+    waiting: { slot: number; reason: string }[]
+  }[]
 }
 
 /** Why a microservice runs where it does. */

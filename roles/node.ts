@@ -28,7 +28,7 @@ import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
 import { MAX_REASON } from '../core/state/placements.ts'
 import { MAX_LINE, MAX_LOG_LINES } from '../core/state/rollout-ops.ts'
-import { slotKey } from '../core/state/state.ts'
+import { slotKey, type State } from '../core/state/state.ts'
 import { throttle } from '../core/throttle.ts'
 import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -45,7 +45,7 @@ import {
   type ControllerWorld
 } from './controller/machine.ts'
 import { STABLE_MS } from './controller/indexers.ts'
-import { place, type SlotReason } from './controller/place.ts'
+import { place, type Plan, type SlotReason } from './controller/place.ts'
 import { verdicts, type NodeVerdict } from './controller/explain.ts'
 import { rebalance, type Rebalanced } from './controller/rebalance.ts'
 import { keepTidy } from './tidy.ts'
@@ -67,6 +67,8 @@ export interface RunningNode {
   actors(): { name: string; state: string; sinceMs: number }[]
   /** Why slots wait or stay where they cannot run: what the Controller would say here and now. */
   explain(): SlotReason[]
+  /** Where things would be if the view were this. */
+  planFor(state: State): Plan
   /** What each member has to say against one more replica of it; null where there is no such one. */
   verdicts(microservice: string): NodeVerdict[] | null
   /** What would spread replicas more evenly, as the Controller would place them here and now. */
@@ -127,6 +129,7 @@ export function startNode(components: NodeComponents): RunningNode {
         sinceMs: Math.round(bootNow() - since)
       })),
     explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
+    planFor: (state) => place({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }),
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),
     engine: () => engine,

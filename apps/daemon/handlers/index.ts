@@ -16,6 +16,7 @@ import { microservices } from './microservices.ts'
 import { moves } from './moves.ts'
 import { net } from './net.ts'
 import { nodes } from './nodes.ts'
+import { planRoutes } from './plan.ts'
 import { recover } from './recover.ts'
 import { replicaRoutes } from './replicas.ts'
 import { rolloutRoutes } from './rollouts.ts'
@@ -35,6 +36,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...replicaRoutes(daemon),
   ...rolloutRoutes(daemon),
   ...explain(daemon),
+  ...planRoutes(daemon),
   ...moves(daemon),
   ...conflicts(daemon),
   ...history(daemon),
