@@ -64,6 +64,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'run an application from its file, and wait until it runs',
     load: async () => (await import('./verbs/deploy.ts')).deploy
   },
+  plan: {
+    summary: 'show what a deploy would change, and where things would run',
+    load: async () => (await import('./verbs/plan.ts')).plan
+  },
   ps: {
     summary: 'list replicas: where they run and how they do',
     load: async () => (await import('./verbs/ps.ts')).ps

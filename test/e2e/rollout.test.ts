@@ -3,7 +3,7 @@ import test from 'brittle'
 import type { ReplicaJson, RolloutJson } from '../../apps/api.ts'
 import { createFleet, type Fleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
-import { writeApp } from './apps.ts'
+import { idle, writeApp } from './apps.ts'
 import { countServing, runningOf, type Listed } from '../helpers/serving.ts'
 import { waitUntil } from '../helpers/wait.ts'
 import { said } from './look.ts'
@@ -37,6 +37,29 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
     one.brume('deploy', '-f', await writeApp(one.host.dir, 'shop', microservices))
   const first = await deploy(web('1'))
   t.is(first.code, 0, said(first))
+
+  await t.test('plan - says what a deploy would change, and changes nothing', async (t) => {
+    const same = await two.brume('plan', '-f', await writeApp(two.host.dir, 'shop', [web('1')]))
+    t.is(same.code, 0, said(same))
+    t.is(same.stdout, 'shop/web unchanged\nnothing would change\n')
+    const file = await writeApp(two.host.dir, 'shop', [
+      web('2', { replicas: 4 }),
+      { name: 'db', ...idle, node: 'n9' }
+    ])
+    const other = await two.brume('plan', '-f', file)
+    t.is(other.code, 2)
+    for (const words of [
+      'shop/web updated: labels.of 1 → 2, replicas 3 → 4',
+      'rolled out 1 at a time, the new one first, watched for 1 s; back again where it fails',
+      'slot 3 on n',
+      'shop/db created',
+      'slot 0 is not placed: no member is named n9',
+      `next: brume deploy -f ${file}`
+    ]) {
+      t.ok(other.stdout.includes(words), `${words} in ${other.stdout}`)
+    }
+    t.alike(await revisions(fleet), ['1', '1', '1'])
+  })
 
   await t.test('rollout - startFirst: at no time fewer than all', async (t) => {
     const seen = sample(fleet)

@@ -1,5 +1,6 @@
 import type { BundleResult, DeployRequest, DeployResult, ReplicaJson } from '../../api.ts'
 import { withQuery } from '../../client.ts'
+import { readPacked, type Packed } from '../packed.ts'
 import { tellOffline } from '../offline.ts'
 import { duration, usage } from '../options.ts'
 import { replicaTable } from '../print.ts'
@@ -13,13 +14,6 @@ interface Input {
 }
 
 const REV = /^[0-9a-f]{6,16}$/
-
-/** An application with its bundles packed: nothing is sent before all of it could be read. */
-interface Packed {
-  request: DeployRequest
-  /** By index in `request.microservices`: its bundle. */
-  bundles: Map<number, Buffer>
-}
 
 export interface DeployAnswer extends DeployResult {
   replicas: ReplicaJson[]
@@ -78,30 +72,6 @@ function demand(ifRev: string, applications: Packed[]): void {
     throw usage('--if-rev: there is more than one application, and a revision is of one')
   }
   only.request.ifRev = ifRev
-}
-
-/** The formats and tar are loaded here, by the one verb that needs them. */
-async function readPacked(path: string, { err }: Context): Promise<Packed[]> {
-  const { readApplications } = await import('../../formats/application.ts')
-  const { packBundle } = await import('../bundle.ts')
-  const packed: Packed[] = []
-  const tars = new Map<string, Buffer>()
-  for (const { application, microservices, warnings } of await readApplications(path)) {
-    for (const warning of warnings) err.write(`warning: ${warning}\n`)
-    const bundles = new Map<number, Buffer>()
-    for (const [i, { filesDir, filesAt }] of microservices.entries()) {
-      if (filesDir === null) continue
-      const tar = tars.get(filesDir) ?? (await packBundle(filesDir, filesAt))
-      tars.set(filesDir, tar)
-      bundles.set(i, tar)
-    }
-    const request = {
-      application,
-      microservices: microservices.map(({ name, spec }) => ({ name, spec }))
-    }
-    packed.push({ request, bundles })
-  }
-  return packed
 }
 
 async function send(

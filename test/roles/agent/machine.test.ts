@@ -363,7 +363,7 @@ test('agent - health: counted by the machine’s clock, and restarted when bad',
   t.is(agent.status('web/0')?.healthy, null, 'failures in the start period do not count')
   t.is(agent.runs('web/0', 'place-self-a'), false, 'not a yes before it is healthy')
   engine.exitCode = 0
-  await agent.pass(600)
+  await agent.pass(1_000)
   t.is(agent.status('web/0')?.healthy, true)
   t.is(agent.runs('web/0', 'place-self-a'), true)
   t.is(agent.runs('web/0', 'place-older'), false)

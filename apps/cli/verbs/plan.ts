@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import type { PlanRequest, PlanResult } from '../../api.ts'
+import { commandFor } from '../../client.ts'
+import { readPacked, type Packed } from '../packed.ts'
+import { oneLine } from '../print.ts'
+import type { Context, Verb } from '../verb.ts'
+
+interface Input {
+  file: string
+  applications: Packed[]
+}
+
+export const plan: Verb<Input, PlanResult[]> = {
+  describe(command) {
+    command.requiredOption('-f, --file <path>', 'application file, or a directory of them')
+  },
+
+  async parse(_, { file }, context) {
+    return { file: String(file), applications: await readPacked(String(file), context) }
+  },
+
+  request: ({ applications }, { client }) =>
+    Promise.all(applications.map((packed) => client.post<PlanResult>('/plan', requestOf(packed)))),
+
+  print(all, context, { file }) {
+    for (const one of all) show(one, context)
+    const next = commandFor(context.dataDir, `deploy -f ${file}`)
+    context.out.write(all.some(changes) ? `next: ${next}\n` : 'nothing would change\n')
+  },
+
+  exitCode: (all) => (all.some(changes) ? 2 : 0)
+}
+
+const changes = ({ microservices }: PlanResult): boolean =>
+  microservices.some(({ change }) => change !== 'unchanged')
+
+/** Files are named by their digest; where their blocks lie is not known before they are sent. */
+function requestOf({ request, bundles }: Packed): PlanRequest {
+  const files = (tar: Buffer | undefined): PlanRequest['microservices'][number]['files'] =>
+    tar === undefined
+      ? null
+      : { digest: createHash('sha256').update(tar).digest('hex'), bytes: tar.length }
+  return {
+    application: request.application,
+    microservices: request.microservices.map((m, i) => ({ ...m, files: files(bundles.get(i)) }))
+  }
+}
+
+function show({ application, microservices }: PlanResult, { out }: Context): void {
+  for (const { name, change, line, rollout, placements, waiting } of microservices) {
+    out.write(`${application}/${name} ${change}${line === '' ? '' : `: ${oneLine(line)}`}\n`)
+    if (rollout !== null) out.write(`  rolled out ${rollout}\n`)
+    for (const { slot, node, reason } of placements) {
+      out.write(`  slot ${slot} on ${node}: ${oneLine(reason)}\n`)
+    }
+    for (const { slot, reason } of waiting) {
+      out.write(`  slot ${slot} is not placed: ${oneLine(reason)}\n`)
+    }
+  }
+}
