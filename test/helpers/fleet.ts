@@ -34,6 +34,8 @@ export interface FleetOptions {
   atOnce?: number
   /** More environment for the daemons. */
   env?: NodeJS.ProcessEnv
+  /** Path of the CLI of node i, where it is not the one built here. */
+  cli?: (i: number) => string | undefined
 }
 
 export interface Fleet {
@@ -76,6 +78,8 @@ export interface FleetNode {
   kill(): Promise<void>
   /** `brume up`. */
   start(): Promise<void>
+  /** Stops the daemon, and starts that of the CLI built here. */
+  upgrade(): Promise<void>
   /** Of its host. */
   cut(): Promise<void>
   heal(): Promise<void>
@@ -104,13 +108,16 @@ export async function createFleet(
     together = true,
     dht = true,
     atOnce = Infinity,
-    env = {}
+    env = {},
+    cli: cliOf = () => undefined
   }: FleetOptions = {}
 ): Promise<Fleet> {
   const last = lab.hosts.length - 1
   const homes = on ?? lab.hosts.map((_, i) => i).slice(0, dht ? last : last + 1)
   const cli = await builtCli()
-  const nodes = homes.map((at, i) => createNode(`n${i + 1}`, lab, at, cli, engines, env))
+  const nodes = homes.map((at, i) =>
+    createNode(`n${i + 1}`, lab, at, cliOf(i) ?? cli, engines, env)
+  )
 
   const guests: FleetNode[] = []
   let stopped: Promise<void> | undefined
@@ -229,6 +236,12 @@ function createNode(
     },
     async start() {
       await node.json('up')
+    },
+    async upgrade() {
+      await node.json('down')
+      given[0] = await builtCli()
+      argv[1] = given[0]
+      await node.start()
     },
     cut: () => lab.cut(at),
     heal: () => lab.heal(at),
