@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import { LABEL_KEY } from '../../core/state/names.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
+import { readWish, writeWish } from '../../core/state/wishes.ts'
 import { readCommand } from './command.ts'
 import { readEnv, readText } from './env.ts'
 import { field, optionalField, readWith } from './fields.ts'
@@ -15,7 +16,7 @@ import {
   type ReadApplication
 } from './microservice.ts'
 import { readName } from './names.ts'
-import { disconnect, policiesOf, update } from './policies.ts'
+import { disconnect, placing, placingOf, policiesOf, update } from './policies.ts'
 import { readPorts } from './ports.ts'
 import { refusedFor, type Problem } from './problems.ts'
 import { Refusal, shown } from './refusal.ts'
@@ -81,7 +82,8 @@ const microservice = z.strictObject({
     .nullish(),
   healthcheck: healthcheck.nullish(),
   update: update.nullish(),
-  disconnect: disconnect.nullish()
+  disconnect: disconnect.nullish(),
+  ...placing
 })
 
 const file = z.strictObject({
@@ -111,7 +113,8 @@ function specOf(m: Read): MicroserviceSpec {
     constraints: m.constraints,
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
-    ...policiesOf(m.update ?? null, m.disconnect ?? null)
+    ...policiesOf(m.update ?? null, m.disconnect ?? null),
+    ...placingOf(m)
   }
 }
 
@@ -192,12 +195,11 @@ function readConstraints(value: unknown): string[] {
     throw new Refusal(`expected at most ${MOST_CONSTRAINTS} constraints, got ${value.length}`)
   }
   return value.map((constraint: unknown, index) => {
-    const match = typeof constraint === 'string' ? /^([^=!]+)(!=|==?)(.+)$/s.exec(constraint) : null
-    const [, key = '', operator = '', wanted = ''] = (match ?? []).map((part) => part.trim())
-    const normal = `${key}${operator === '!=' ? '!=' : '='}${wanted}`
-    if (!match || !LABEL_KEY.test(key) || wanted === '' || normal.length > 256) {
-      const message = `expected KEY=VALUE or KEY!=VALUE, got ${shown(constraint)}`
-      throw new Refusal(message, [index])
+    const wish = typeof constraint === 'string' ? readWish(constraint) : null
+    const normal = wish === null ? '' : writeWish(wish)
+    if (wish === null || normal.length > 256) {
+      const forms = 'KEY=VALUE, KEY!=VALUE, KEY in (A, B), KEY not in (A, B), KEY or !KEY'
+      throw new Refusal(`expected ${forms}, got ${shown(constraint)}`, [index])
     }
     return normal
   })

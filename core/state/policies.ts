@@ -3,7 +3,18 @@
  * are in its record and change no container. Who reads them takes the default of a field that is
  * missing, and of all where one is not of its shape: before format 2 apply took any.
  */
-import { bool, integer, literal, nullable, number, object, optional, type Infer } from './shape.ts'
+import {
+  bool,
+  integer,
+  list,
+  literal,
+  nullable,
+  number,
+  object,
+  optional,
+  text,
+  type Infer
+} from './shape.ts'
 
 const DAY_MS = 86_400_000
 
@@ -34,7 +45,17 @@ const disconnect = object({
   reconcile: optional(literal('bestScore', 'keepOriginal', 'keepReplacement'))
 })
 
+const placing = object({
+  /** Replicas are spread over the values of this node label before they are over nodes. */
+  spread: optional(text(256, 1)),
+  maxPerNode: optional(integer(1, 1000)),
+  /** Microservices of the same application it is better beside, or away from. */
+  near: optional(list(text(64, 1), 8)),
+  apart: optional(list(text(64, 1), 8))
+})
+
 export const policies = object({
+  placing: optional(placing),
   update: optional(update),
   disconnect: optional(disconnect),
   /** Runs nowhere until it is started again. */
@@ -70,6 +91,28 @@ export const updateOf = (spec: Policies): UpdatePolicy =>
 
 export const disconnectOf = (spec: Policies): DisconnectPolicy =>
   disconnect.check(spec.disconnect) ? { ...DISCONNECT, ...spec.disconnect } : DISCONNECT
+
+export interface PlacingPolicy {
+  /** null: over nodes, of equals over zones. */
+  spread: string | null
+  maxPerNode: number | null
+  near: readonly string[]
+  apart: readonly string[]
+}
+
+const PLACING: PlacingPolicy = { spread: null, maxPerNode: null, near: [], apart: [] }
+
+const placings = new WeakMap<object, PlacingPolicy>()
+
+/** Of one spec it is read once: a plan asks for every node. */
+export function placingOf(spec: Policies): PlacingPolicy {
+  if (spec.placing === undefined) return PLACING
+  const known = placings.get(spec)
+  if (known !== undefined) return known
+  const read = placing.check(spec.placing) ? { ...PLACING, ...spec.placing } : PLACING
+  placings.set(spec, read)
+  return read
+}
 
 export const isStopped = ({ stopped }: Policies): boolean => stopped === true
 

@@ -71,9 +71,9 @@ export function recordAt(
 
 /** The containers of one as the other wants them placed. */
 function made(content: MicroserviceSpec, wishes: MicroserviceSpec): MicroserviceSpec {
-  const { replicas, node, constraints, update, disconnect, stopped } = wishes
+  const { replicas, node, constraints, update, disconnect, placing, stopped } = wishes
   const spec: MicroserviceSpec = { ...content, replicas, node, constraints }
-  return Object.assign(spec, { update, disconnect, stopped })
+  return Object.assign(spec, { update, disconnect, placing, stopped })
 }
 
 /** A verb for people. */

@@ -3,6 +3,7 @@
  * runs what. It changes as a plan is made; what it began from, and what it was given, do not.
  */
 import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import { placingOf } from '../../core/state/policies.ts'
 import { recordAt } from '../../core/state/rollouts.ts'
 import {
   microserviceKey,
@@ -49,13 +50,11 @@ export interface BoardInput {
 
 interface Use extends NodeUse {
   ports: Map<string, number>
+  replicas: Map<string, number>
 }
 
-/** Replicas of one microservice by node and by zone; made where somebody asks. */
-interface Counts {
-  onNode: Map<string, number>
-  inZone: Map<string, number>
-}
+/** Replicas of one microservice by the label they are spread over; made where somebody asks. */
+type Counts = Map<string, number>
 
 export class Board {
   /** By id. */
@@ -79,7 +78,7 @@ export class Board {
       facts: facts.get(node.id) ?? null,
       isAlive: alive.has(node.id),
       silentMs: alive.has(node.id) ? null : (silentMs.get(node.id) ?? null),
-      use: { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map() }
+      use: { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map(), replicas: new Map() }
     }))
     for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
     for (const [node, body] of status) {
@@ -167,11 +166,14 @@ export class Board {
   }
 
   replicasOn(node: string, service: Service): number {
-    return this.#countsOf(service).onNode.get(node) ?? 0
+    return this.#spotOf.get(node)?.use.replicas.get(service.key) ?? 0
   }
 
-  replicasInZone(node: NodeRecord, service: Service): number {
-    return this.#countsOf(service).inZone.get(zoneOf(node)) ?? 0
+  /** How many replicas have the same value of the label it is spread over as a node has. */
+  spreadOf(service: Service): (spot: Spot) => number {
+    const label = spreadLabel(service)
+    const counts = this.#countsOf(service)
+    return ({ node }) => counts.get(node.labels[label] ?? '') ?? 0
   }
 
   /** A fixed port it shares with another replica placed on its node. */
@@ -223,14 +225,17 @@ export class Board {
     use.memoryBytes += by * (memoryBytes ?? 0)
     for (const port of portsOf(record)) add(use.ports, port, by)
     const counts = this.#counts.get(service)
-    if (counts !== undefined) tally(counts, node, by)
+    add(use.replicas, service.key, by)
+    if (counts !== undefined) add(counts, valueOf(node, service), by)
   }
 
   #countsOf(service: Service): Counts {
     const known = this.#counts.get(service)
     if (known !== undefined) return known
-    const counts: Counts = { onNode: new Map(), inZone: new Map() }
-    for (const { node } of service.placed.values()) tally(counts, this.spot(node).node, 1)
+    const counts: Counts = new Map()
+    for (const { node } of service.placed.values()) {
+      add(counts, valueOf(this.spot(node).node, service), 1)
+    }
     this.#counts.set(service, counts)
     return counts
   }
@@ -263,12 +268,10 @@ const NO_PORTS: readonly string[] = []
 const portsOf = (record: MicroserviceRecord): readonly string[] =>
   record.spec.ports.length === 0 ? NO_PORTS : fixedPorts(record)
 
-const zoneOf = ({ labels }: NodeRecord): string => labels.zone ?? ''
+const spreadLabel = ({ record }: Service): string => placingOf(record.spec).spread ?? 'zone'
 
-function tally({ onNode, inZone }: Counts, node: NodeRecord, by: 1 | -1): void {
-  add(onNode, node.id, by)
-  add(inZone, zoneOf(node), by)
-}
+const valueOf = ({ labels }: NodeRecord, service: Service): string =>
+  labels[spreadLabel(service)] ?? ''
 
 function add(to: Map<string, number>, key: string, by: 1 | -1): void {
   const sum = (to.get(key) ?? 0) + by

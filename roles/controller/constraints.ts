@@ -4,8 +4,14 @@
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
 import { imageFor, type MicroserviceSpec, type Port } from '../../core/state/microservices.ts'
+import { placingOf } from '../../core/state/policies.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
-import type { MicroserviceRecord, NodeRecord } from '../../core/state/state.ts'
+import {
+  microserviceKey,
+  type MicroserviceRecord,
+  type NodeRecord
+} from '../../core/state/state.ts'
+import { readWish, type Wish } from '../../core/state/wishes.ts'
 
 /** A node, and what is known of it and placed on it. */
 export interface Spot {
@@ -25,6 +31,8 @@ export interface NodeUse {
   memoryBytes: number
   /** `80/tcp`, and how many want it. */
   ports: ReadonlyMap<string, number>
+  /** By `application/microservice`. */
+  replicas: ReadonlyMap<string, number>
 }
 
 export interface Constraint {
@@ -70,9 +78,9 @@ const labels: Constraint = {
   kind: 'asked',
   admits: (spot, { spec }) => wishesOf(spec).every((wish) => labelAdmits(wish, spot)),
   refusal: (spot, { spec }) => {
-    const wish = wishesOf(spec).find((w) => !labelAdmits(w, spot))
-    const label = `label ${wish?.key}=${wish?.value}`
-    if (wish?.negated === true) return { one: `has the ${label}`, many: `have the ${label}` }
+    const wish = wishesOf(spec).find((w) => !labelAdmits(w, spot)) ?? parseWish('')
+    const label = `label ${nameOf(wish)}`
+    if (wish.negated) return { one: `has the ${label}`, many: `have the ${label}` }
     return { one: `has no ${label}`, many: `have no ${label}` }
   }
 }
@@ -157,6 +165,20 @@ const cpus: Constraint = {
   }
 }
 
+const spares: Constraint = {
+  name: 'maxReplicasPerNode',
+  kind: 'room',
+  admits: ({ use }, record) => {
+    const { maxPerNode } = placingOf(record.spec)
+    return maxPerNode === null || (use.replicas.get(microserviceKey(record)) ?? 0) < maxPerNode
+  },
+  refusal: (_, { spec }) => {
+    const { maxPerNode } = placingOf(spec)
+    const why = `${maxPerNode} of it already (maxReplicasPerNode)`
+    return { one: `has ${why}`, many: `have ${why}` }
+  }
+}
+
 const memory: Constraint = {
   name: 'memory',
   kind: 'room',
@@ -179,6 +201,7 @@ export const CONSTRAINTS: readonly Constraint[] = [
   engine,
   image,
   command,
+  spares,
   ports,
   cpus,
   memory
@@ -243,9 +266,11 @@ const portKey = ({ host, protocol }: Port): string => `${host}/${protocol}`
 export const hasNoEngine = ({ engine }: FactsBody): boolean =>
   engine.kind === 'none' && engine.problem === null
 
-function labelAdmits({ key, negated, value }: Wish, spot: Spot): boolean {
+function labelAdmits({ key, negated, values }: Wish, spot: Spot): boolean {
   const has = labelOf(key, spot)
-  return has === UNKNOWN || (has === value) !== negated
+  if (has === UNKNOWN) return true
+  const isSo = values === null ? has !== undefined : has !== undefined && values.includes(has)
+  return isSo !== negated
 }
 
 const UNKNOWN = Symbol('not known yet')
@@ -262,10 +287,10 @@ function labelOf(key: string, { node, facts }: Spot): string | undefined | typeo
   return node.labels[key]
 }
 
-interface Wish {
-  key: string
-  negated: boolean
-  value: string
+/** `zone=x`, `zone in (x, y)`, `zone`. */
+function nameOf({ key, values }: Wish): string {
+  if (values === null) return key
+  return values.length === 1 ? `${key}=${values[0]}` : `${key} in (${values.join(', ')})`
 }
 
 const wishes = new WeakMap<MicroserviceSpec, Wish[]>()
@@ -279,8 +304,6 @@ function wishesOf(spec: MicroserviceSpec): Wish[] {
   return read
 }
 
-/** `zone=site-a`, `zone!=site-a`; spaces around either side are allowed, as in compose's `==` form. */
-function parseWish(wish: string): Wish {
-  const [, key = wish, operator = '', value = ''] = /^([^=!]*)(!=|==?)(.*)$/.exec(wish) ?? []
-  return { key: key.trim(), negated: operator === '!=', value: value.trim() }
-}
+/** As `core/state/wishes.ts` has them; what has none of its forms wishes for a label of that name. */
+const parseWish = (text: string): Wish =>
+  readWish(text) ?? { key: text, negated: false, values: null }

@@ -9,7 +9,7 @@
  * a new revision is `rollout.ts`'s to say.
  */
 import type { FactsBody } from '../../core/gossip-records.ts'
-import { disconnectOf, isStopped } from '../../core/state/policies.ts'
+import { disconnectOf, isStopped, placingOf } from '../../core/state/policies.ts'
 import { slotKey, type MicroserviceRecord, type PlacementMove } from '../../core/state/state.ts'
 import { Board, type Placed, type Service, type Slot } from './board.ts'
 import {
@@ -329,10 +329,8 @@ class Planning {
     board.take(service, placed)
     const fits = refusing(CONSTRAINTS, to, record) === null
     const now = board.spot(placed.node)
-    const isBest = isBetter(
-      candidateOn(board, to, service, record),
-      candidateOn(board, now, service, record)
-    )
+    const judge = judgeFor(board, service, record)
+    const isBest = isBetter(judge(to), judge(now))
     board.put(service, placed)
     if (!fits) return null
     const { displayName } = to.node
@@ -496,8 +494,12 @@ interface Move {
 export interface Candidate {
   spot: Spot
   failing: number
-  onNode: number
-  inZone: number
+  /** Company it is better away from, and lacks. */
+  apart: number
+  lacks: number
+  /** Replicas on the node and beside it, in the order that is asked for. */
+  first: number
+  second: number
   slots: number
 }
 
@@ -507,32 +509,51 @@ export function bestFor(
   service: Service,
   record: MicroserviceRecord
 ): Candidate | null {
+  const judge = judgeFor(board, service, record)
   let best: Candidate | null = null
   for (const spot of board.eligible(record)) {
     if (!board.hasRoom(spot, record)) continue
-    const candidate = candidateOn(board, spot, service, record)
+    const candidate = judge(spot)
     if (best === null || isBetter(candidate, best)) best = candidate
   }
   return best
 }
 
-export function candidateOn(
+export function judgeFor(
   board: Board,
-  spot: Spot,
   service: Service,
   record: MicroserviceRecord
-): Candidate {
-  return {
-    spot,
-    failing: board.isFailing(spot.node.id, record) ? 1 : 0,
-    onNode: board.replicasOn(spot.node.id, service),
-    inZone: board.replicasInZone(spot.node, service),
-    slots: spot.use.slots
+): (spot: Spot) => Candidate {
+  const { spread, near, apart } = placingOf(record.spec)
+  const keyed = (names: readonly string[]): string[] =>
+    names.map((n) => `${record.application}/${n}`)
+  const [beside, away] = [keyed(near), keyed(apart)]
+  const count = (keys: string[], { use }: Spot): number =>
+    keys.length === 0 ? 0 : keys.filter((key) => use.replicas.has(key)).length
+  const spreadOf = board.spreadOf(service)
+  return (spot) => {
+    const onNode = spot.use.replicas.get(service.key) ?? 0
+    const alike = spreadOf(spot)
+    return {
+      spot,
+      failing: board.isFailing(spot.node.id, record) ? 1 : 0,
+      apart: count(away, spot),
+      lacks: beside.length - count(beside, spot),
+      // Asked for, a label goes first; else nodes do, and zones decide among them.
+      first: spread === null ? onNode : alike,
+      second: spread === null ? alike : onNode,
+      slots: spot.use.slots
+    }
   }
 }
 
 export const isBetter = (a: Candidate, b: Candidate): boolean =>
-  (a.failing - b.failing || a.onNode - b.onNode || a.inZone - b.inZone || a.slots - b.slots) < 0
+  (a.failing - b.failing ||
+    a.apart - b.apart ||
+    a.lacks - b.lacks ||
+    a.first - b.first ||
+    a.second - b.second ||
+    a.slots - b.slots) < 0
 
 const inOrder = ({ placed }: Service): Placed[] =>
   [...placed.values()].sort((a, b) => a.slot - b.slot)

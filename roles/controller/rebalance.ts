@@ -4,7 +4,7 @@
  */
 import type { Slot } from './board.ts'
 import { Board } from './board.ts'
-import { bestFor, candidateOn, isBetter, type PlaceInput } from './place.ts'
+import { bestFor, isBetter, judgeFor, type PlaceInput } from './place.ts'
 import { waves } from './rollout.ts'
 
 export interface Rebalanced extends Slot {
@@ -26,7 +26,7 @@ export function rebalance(input: PlaceInput): Rebalanced[] {
       const record = board.aim(service, placed)
       board.take(service, placed)
       const best = bestFor(board, service, record)
-      const isWorth = best !== null && isBetter(best, candidateOn(board, now, service, record))
+      const isWorth = best !== null && isBetter(best, judgeFor(board, service, record)(now))
       const to = isWorth ? best.spot.node.id : placed.node
       board.put(service, { ...placed, node: to })
       if (!isWorth) continue

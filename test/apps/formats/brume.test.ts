@@ -109,6 +109,23 @@ test('brume - update and disconnect: what is said is taken, what is not stays op
   })
 })
 
+test('brume - where to place: labels in all their forms, spread, company', (t) => {
+  const spec = (...body: string[]) =>
+    parseApplication(ours('image: x', ...body), 'a.yaml').microservices[0]?.spec
+  t.alike(
+    spec('constraints: ["zone in (a,b)", "zone  not in ( c )", "gpu", "! old", "arch == arm64"]')
+      ?.constraints,
+    ['zone in (a, b)', 'zone!=c', 'gpu', '!old', 'arch=arm64']
+  )
+  t.alike(
+    spec('spread: rack', 'maxReplicasPerNode: 1', 'near: db', 'apart: [cache, mail]')?.placing,
+    {
+      ...{ spread: 'rack', maxPerNode: 1, near: ['db'], apart: ['cache', 'mail'] }
+    }
+  )
+  t.is(spec()?.placing, undefined)
+})
+
 test('brume - a fixed port for several replicas of one node is a warning', (t) => {
   const text = ours('image: x', 'replicas: 2', 'node: pi-1', 'ports: ["8080:80"]')
   const { warnings } = parseApplication(text, 'app.yaml')
@@ -158,7 +175,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck, update, disconnect'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],
@@ -175,8 +192,8 @@ test('brume - each problem is a sentence with place, path and what was expected'
       '8: spec.microservices[0].restart: expected always, on-failure or no, got "sometimes"'
     ],
     [
-      ['image: x', 'constraints: [zone]'],
-      '8: spec.microservices[0].constraints[0]: expected KEY=VALUE or KEY!=VALUE, got "zone"'
+      ['image: x', 'constraints: [zone=]'],
+      '8: spec.microservices[0].constraints[0]: expected KEY=VALUE, KEY!=VALUE, KEY in (A, B), KEY not in (A, B), KEY or !KEY, got "zone="'
     ],
     [
       ['image: x', 'labels: { "-a": b }'],

@@ -66,6 +66,36 @@ const ROWS: [string, Case, string, Case][] = [
     'has no label engine=process',
     { spec: { constraints: ['engine=process'] }, facts: engine('process') }
   ],
+  [
+    'labels',
+    { spec: { constraints: ['zone in (x, y)'] }, node: { labels: { zone: 'z' } } },
+    'has no label zone in (x, y)',
+    { spec: { constraints: ['zone in (x, y)'] }, node: { labels: { zone: 'y' } } }
+  ],
+  [
+    'labels',
+    { spec: { constraints: ['zone not in (x, y)'] }, node: { labels: { zone: 'y' } } },
+    'has the label zone in (x, y)',
+    { spec: { constraints: ['zone not in (x, y)'] } }
+  ],
+  [
+    'labels',
+    { spec: { constraints: ['gpu'] } },
+    'has no label gpu',
+    { spec: { constraints: ['gpu'] }, node: { labels: { gpu: 'old' } } }
+  ],
+  [
+    'labels',
+    { spec: { constraints: ['!gpu'] }, node: { labels: { gpu: 'old' } } },
+    'has the label gpu',
+    { spec: { constraints: ['!gpu'] } }
+  ],
+  [
+    'maxReplicasPerNode',
+    { spec: { placing: { maxPerNode: 2 } }, use: { replicas: new Map([['app/web', 2]]) } },
+    'has 2 of it already (maxReplicasPerNode)',
+    { spec: { placing: { maxPerNode: 2 } }, use: { replicas: new Map([['app/web', 1]]) } }
+  ],
   ['presence', { silentMs: 40_900 }, 'is silent since 40 s', {}],
   [
     'open',
@@ -167,7 +197,8 @@ test('explain - names the node where only one comes into question', (t) => {
 })
 
 function spotOf(node: NodeRecord, over: Partial<Spot> = {}): Spot {
-  const use = { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map<string, number>() }
+  const none = new Map<string, number>()
+  const use = { slots: 0, cpus: 0, memoryBytes: 0, ports: none, replicas: none }
   return { node, facts: facts(), isAlive: true, silentMs: null, use, ...over }
 }
 

@@ -40,6 +40,36 @@ test('place - among equals, the zone with fewer replicas, then the least used no
   t.alike(on(used), { 'web/0': 'b' })
 })
 
+test('place - a label to spread over goes before nodes, wishes for company before both', (t) => {
+  const racks = [
+    node('a', { labels: { rack: '1' } }),
+    node('b', { labels: { rack: '1' } }),
+    node('c', { labels: { rack: '2' } })
+  ]
+  const spread = place(
+    world({ nodes: racks, microservices: [web({ replicas: 4, placing: { spread: 'rack' } })] })
+  )
+  t.alike(on(spread), { 'web/0': 'a', 'web/1': 'c', 'web/2': 'b', 'web/3': 'c' })
+  const beside = (placing: object): Record<string, string> =>
+    on(
+      place(
+        world({
+          nodes: abc,
+          microservices: [microservice('db'), web({ replicas: 2, placing })],
+          placements: [placement('db', 0, 'b')],
+          runs: { b: [container('db', 0)] }
+        })
+      )
+    )
+  t.alike(beside({ near: ['db'] }), { 'web/0': 'b', 'web/1': 'b' })
+  t.alike(beside({ apart: ['db'] }), { 'web/0': 'a', 'web/1': 'c' })
+  const few = place(
+    world({ nodes: abc, microservices: [web({ replicas: 4, placing: { maxPerNode: 1 } })] })
+  )
+  t.is(few.set.length, 3)
+  t.alike(waits(few), { 'web/3': '3 nodes: 3 have 1 of it already (maxReplicasPerNode)' })
+})
+
 test('place - a slot that runs somewhere is placed there', (t) => {
   const plan = place(
     world({ nodes: abc, microservices: [web()], runs: { c: [container('web', 0)] } })
