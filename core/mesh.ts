@@ -663,7 +663,9 @@ export class Mesh extends EventEmitter<{
       if (left) setTimeout(() => connection.destroy(), GOODBYE_MS).unref()
       else connection.destroy()
     }
-    if (me?.lost === true && this.links.ids.length > 0 && !this.#saysBack) {
+    // Who has left says nothing more: each time it was refused, the view would change and it would say it again.
+    const isGivenUp = me?.state === 'member' && me.lost
+    if (isGivenUp && this.links.ids.length > 0 && !this.#saysBack) {
       this.#saysBack = true
       this.append([{ type: 'node.set', node: me.id, lost: false, over: me.op, at: Date.now() }])
         .catch((error: unknown) =>

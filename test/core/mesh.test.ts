@@ -96,3 +96,19 @@ test('gossip - a body of another shape is refused and told once, others are unha
   t.alike(b.mesh.gossip.get(a.mesh.self, 'holds')?.body, { digests: [DIGEST] })
   t.alike(told, [{ node: a.mesh.self, kind: 'holds', from: a.mesh.self }])
 })
+
+test('mesh - a node that was given up just as it left does not say that it is back', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]]
+  await untilMesh(b, (mesh) => mesh.links.get(a.mesh.self) !== null)
+  const at = Date.now()
+  await b.mesh.append([
+    { type: 'node.set', node: b.mesh.self, lost: true, over: null, at },
+    { type: 'node.leave', at }
+  ])
+  const record = b.mesh.me
+  t.is(record?.state, 'removed')
+  t.is(record?.lost, true)
+  await untilState(a, (state) => state.nodes.get(b.mesh.self)?.state === 'removed')
+  t.is(b.mesh.oplog.refused.size, 0)
+})

@@ -32,5 +32,10 @@ export const KEPT: { seed: number; found: string }[] = [
     seed: 1402,
     found:
       'a newcomer whose invite came to nothing, since its maker was no admin any more, kept its link and read on (`core/strangers.ts`)'
+  },
+  {
+    seed: 821696,
+    found:
+      'given up for lost just as it left, a node went on saying that it is back, as fast as it could: each time it was refused'
   }
 ]
