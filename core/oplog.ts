@@ -470,12 +470,9 @@ export class Oplog extends EventEmitter<{
       'interrupt',
       whileCurrent(() => this.emit('update'))
     )
+    // After a fast-forward, and a change of indexers: what is not whole goes on in other cores.
     base.on(
       'reboot',
-      whileCurrent(() => this.emit('order'))
-    )
-    base.on(
-      'fast-forward',
       whileCurrent(() => {
         this.#holdWhole()
         this.emit('order')

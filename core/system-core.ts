@@ -8,6 +8,7 @@ import type { FastForwardTo } from 'autobase'
 import FastForward from 'autobase/lib/fast-forward.js'
 import Fork from 'autobase/lib/fork.js'
 import SystemView from 'autobase/lib/system.js'
+import type Hypercore from 'hypercore'
 import type { Store } from './store.ts'
 
 type Base = Autobase<never>
@@ -58,19 +59,18 @@ export async function fetchSystem(
   return landing
 }
 
-/** Lets a paused base begin there once it is resumed. Its own ops that are not in it come after. */
+/** Lets a base begin there at its next update. Its own ops that are not in it come after. */
 export function land(base: Base, landing: Landing): void {
   base.fastForwardTo = landing
 }
 
 /** Keeps fetching what a fast-forward left out; ends with the store. */
 export function holdWhole(base: Base, store: Store, onError: (error: unknown) => void): void {
-  const { system } = base
+  const { system, view } = base as unknown as Autobase<{ core: Hypercore }>
   if (system === null) return
-  const cores = [system.core.key, ...(system.core.manifest?.linked ?? [])]
-  for (const key of [...cores, ...system.views.map((view) => view.key)]) {
-    hold(store, key).catch(onError)
-  }
+  // Not the `views` the system names: while a change of indexers is under way, those of after it.
+  const cores = [system.core.key, ...(system.core.manifest?.linked ?? []), view.core.key]
+  for (const key of cores) hold(store, key).catch(onError)
 }
 
 async function hold(store: Store, key: Buffer): Promise<void> {

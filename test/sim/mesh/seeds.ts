@@ -37,5 +37,10 @@ export const KEPT: { seed: number; found: string }[] = [
     seed: 821696,
     found:
       'given up for lost just as it left, a node went on saying that it is back, as fast as it could: each time it was refused'
+  },
+  {
+    seed: 821689,
+    found:
+      'let in amid a change of indexers, a newcomer held the view that was to come whole, and not the one that was there: killed, and kept out since, it waited for ever for blocks of it (`holdWhole`)'
   }
 ]
