@@ -67,6 +67,8 @@ const FORKED_MS = 2_000
 /** A peer that has a block sends it in less. */
 const BLOCK_MS = 5_000
 const LOOK_MS = 20
+/** What peers confirmed comes and is applied in less. */
+const STUCK_MS = 8_000
 const FORK_KEY = 'brume/fork'
 const FORKING_KEY = 'brume/forking'
 
@@ -114,6 +116,8 @@ export class Oplog extends EventEmitter<{
   #ownAtHold = 0
   #held: { until: Promise<void>; release(): void; refuse(why: Error): void } | null = null
   readonly #snapshots = new Set<View>()
+  /** While peers know more confirmed: how much is here, and since when no more. */
+  #behind: { indexedLength: number; since: number } | null = null
   readonly #tracker = new ViewTracker()
   #wasRead = false
 
@@ -404,6 +408,40 @@ export class Oplog extends EventEmitter<{
     for (const { core } of this.#base.activeWriters) {
       for (const peer of core.peers) if (peer.remoteLength < core.length) peer.signalUpgrade()
     }
+    this.#leapIfStuck()
+  }
+
+  /**
+   * Peers may know more confirmed and lack the ops that led there: who joined later has none from
+   * before. Autobase leaps over them where they are many, and waits for ever for few.
+   */
+  #leapIfStuck(): void {
+    const { core, indexedLength, system, interrupted } = this.#base
+    const isBehind = core.peers.some(({ remoteLength }) => remoteLength > indexedLength)
+    const mayLeap = system !== null && interrupted === null && this.#held === null
+    if (!isBehind || !mayLeap) this.#behind = null
+    else if (this.#behind?.indexedLength !== indexedLength) {
+      this.#behind = { indexedLength, since: performance.now() }
+    } else if (performance.now() - this.#behind.since >= STUCK_MS) {
+      this.#behind.since = Infinity
+      this.#leap(indexedLength)
+        .catch((error: unknown) => {
+          if (!this.#closed) this.#log.debug({ error: sentenceOf(error) }, 'leaping ahead failed')
+        })
+        .finally(() => (this.#behind = null))
+    }
+  }
+
+  async #leap(from: number): Promise<void> {
+    const base = this.#base
+    const { store } = this.#options
+    // Whole, for the same reason as in `moveTo`.
+    const landing = await fetchSystem(base as never, store, base.core.key, this.#within(MOVE_MS))
+    if (landing === null || this.#closed || base !== this.#base || this.#forking !== null) return
+    if (base.indexedLength !== from) return
+    this.#log.info({ from, to: landing.length }, 'leaping over ops that nobody in reach has')
+    land(base as never, landing)
+    await base.update()
   }
 
   /** What waits for peers gives up: before those close who wait for it. */

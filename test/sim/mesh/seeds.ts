@@ -42,5 +42,10 @@ export const KEPT: { seed: number; found: string }[] = [
     seed: 821689,
     found:
       'let in amid a change of indexers, a newcomer held the view that was to come whole, and not the one that was there: killed, and kept out since, it waited for ever for blocks of it (`holdWhole`)'
+  },
+  {
+    seed: 822865,
+    found:
+      'the only one between two nodes was a newcomer, which has no ops from before it came: the one that lacked some never got on, nor leapt over them, as they were few (`Oplog.ask`, which leaps)'
   }
 ]
