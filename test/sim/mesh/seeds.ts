@@ -47,5 +47,10 @@ export const KEPT: { seed: number; found: string }[] = [
     seed: 822865,
     found:
       'the only one between two nodes was a newcomer, which has no ops from before it came: the one that lacked some never got on, nor leapt over them, as they were few (`Oplog.ask`, which leaps)'
+  },
+  {
+    seed: 821643,
+    found:
+      'of an edit of what a removed node had made after its removal nobody hears: it is refused, which the log says'
   }
 ]

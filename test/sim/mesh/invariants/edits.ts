@@ -10,6 +10,7 @@ import { keys } from '../../../../core/state/keys.ts'
 import type { DroppedRecord } from '../../../../core/state/state.ts'
 import type { ViewReader } from '../../../../core/state/apply.ts'
 import type { OpId } from '../../../../core/state/records.ts'
+import type { Mesh } from '../../../../core/mesh.ts'
 import type { Host } from '../host.ts'
 import type { Acknowledged, Given, World } from '../world.ts'
 import { isIn } from './index.ts'
@@ -34,16 +35,18 @@ export async function edits(world: World, part: Host[]): Promise<string[]> {
     ({ id, author }) => world.founders.has(author.id) && isIn(order, id)
   )
   return mesh.oplog.look(async (view) => [
-    ...(await listed(world, view, given)),
+    ...(await listed(world, view, given, part)),
     ...(await dropped(world, view, given, first))
   ])
 }
 
 async function listed(
-  { given, demoted, expelled }: World,
+  world: World,
   view: ViewReader,
-  acknowledged: Acknowledged[]
+  acknowledged: Acknowledged[],
+  part: Host[]
 ): Promise<string[]> {
+  const { given, demoted, expelled } = world
   const conflicts = new Set((await conflictsOf(view)).conflicts.map(({ rival }) => rival.op))
   const found: string[] = []
   for (const edit of acknowledged) {
@@ -56,6 +59,7 @@ async function listed(
     // The same as what stands is no conflict.
     const rival = aside?.rivals.find(({ op }) => op === edit.id)
     if (rival !== undefined && rival.hash === aside?.standing.hash) continue
+    if (fellWithOthers(world, edit) && part.some(({ mesh }) => isRefused(mesh, edit))) continue
     found.push(`nobody hears of what ${edit.author.name} set unseen by others: ${edit.what}`)
   }
   return found
@@ -75,10 +79,23 @@ async function dropped(
     if (thingOf(op) === null || demoted.has(author.id) || audit.has(id)) continue
     const list = await view.list<DroppedRecord>(keys.droppedOf(author.id))
     // It may also have meant what was gone: then it was refused aloud.
-    if (list.some(({ value }) => value.op === id) || mesh.oplog.refused.has(id)) continue
+    if (list.some(({ value }) => value.op === id) || isRefused(mesh, { id })) continue
     found.push(`${author.name} was removed, and nobody hears of its ${what}`)
   }
   return found
+}
+
+const isRefused = ({ oplog }: Mesh, { id }: { id: OpId }): boolean => oplog.refused.has(id)
+
+/** Its application was made by nodes alone that were removed then: there is nothing it could stand in. */
+function fellWithOthers({ given, expelled }: World, { op }: Given): boolean {
+  if (op.type !== 'microservice.set' && op.type !== 'microservice.rm') return false
+  return given.every(
+    ({ op: { type, ...made }, author }) =>
+      type !== 'application.set' ||
+      !('name' in made && made.name === op.application) ||
+      expelled.has(author.id)
+  )
 }
 
 /** What an edit is about; null where an op is none. */
