@@ -90,6 +90,10 @@ export interface StatusJson {
   format: { active: number; known: number }
   leader: string | null
   term: number
+  /** ISO 8601, of this node: when it saw that; null: before its daemon started. */
+  leaderSince: string | null
+  /** Why it leads, or why nobody does: one line. */
+  election: string
   version: string
   role: RoleName
   pid: number

@@ -46,6 +46,7 @@ import {
 } from './controller/machine.ts'
 import { STABLE_MS } from './controller/indexers.ts'
 import { place, type Plan, type SlotReason } from './controller/place.ts'
+import { elect } from './controller/election.ts'
 import { verdicts, type NodeVerdict } from './controller/explain.ts'
 import { rebalance, type Rebalanced } from './controller/rebalance.ts'
 import { keepTidy } from './tidy.ts'
@@ -67,6 +68,8 @@ export interface RunningNode {
   actors(): { name: string; state: string; sinceMs: number }[]
   /** Why slots wait or stay where they cannot run: what the Controller would say here and now. */
   explain(): SlotReason[]
+  /** Why who leads does, or why nobody does, as the Controller judges here and now. */
+  election(): string
   /** Where things would be if the view were this. */
   planFor(state: State): Plan
   /** What each member has to say against one more replica of it; null where there is no such one. */
@@ -129,6 +132,7 @@ export function startNode(components: NodeComponents): RunningNode {
         sinceMs: Math.round(bootNow() - since)
       })),
     explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
+    election: () => elect(controllerWorld(mesh)).reason,
     planFor: (state) => place({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }),
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),

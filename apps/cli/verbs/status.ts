@@ -1,5 +1,5 @@
 import type { StatusJson } from '../../api.ts'
-import { age, pairs, table } from '../print.ts'
+import { age, pairs, since, table } from '../print.ts'
 import type { Verb } from '../verb.ts'
 
 export const status: Verb<null, StatusJson> = {
@@ -9,7 +9,7 @@ export const status: Verb<null, StatusJson> = {
 
   request: (_, { client }) => client.get('/status'),
 
-  print(s, { out }) {
+  print(s, { out, now }) {
     const { confirmed, tentative } = s.oplog
     const refused = s.refusedOps === 0 ? '' : `, ${s.refusedOps} refused`
     out.write(
@@ -23,7 +23,7 @@ export const status: Verb<null, StatusJson> = {
         ['oplog', `${confirmed} confirmed, ${tentative} tentative${refused}`],
         ['confirmed by', s.indexers.map(indexer).join(', ')],
         ...waits(s),
-        ['leader', s.leader === null ? '' : `${s.leader} (term ${s.term})`],
+        ['leader', leader(s, now())],
         ['daemon', `brume ${s.version}, process ${s.pid}, up ${age(s.uptimeMs)}`],
         ['data', s.disk === null ? s.dataDir : `${s.dataDir}: ${s.disk}`]
       ])
@@ -36,6 +36,12 @@ export const status: Verb<null, StatusJson> = {
     ]
     out.write(`\n${table(s.actors, columns, out)}`)
   }
+}
+
+function leader({ leader, term, leaderSince, election }: StatusJson, now: number): string {
+  if (leader === null) return `none: ${election}`
+  const how = leaderSince === null ? '' : `, for ${since(leaderSince, now)}`
+  return `${leader} (term ${term})${how}: ${election}`
 }
 
 const indexer = ({ name, alive }: StatusJson['indexers'][number]): string =>

@@ -44,7 +44,7 @@ export const mesh = (daemon: Daemon): Route[] => [
 ]
 
 async function status(daemon: Daemon): Promise<StatusJson> {
-  const { mesh, node } = daemon.member()
+  const { mesh, node, events } = daemon.member()
   const { lease, nodes, fork } = mesh.state
   const leads = lease !== null && mesh.alive().has(lease.node)
   return {
@@ -59,6 +59,8 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     format: { active: mesh.state.format, known: mesh.oplog.knownFormat },
     leader: leads ? (nodes.get(lease.node)?.displayName ?? null) : null,
     term: lease?.term ?? 0,
+    leaderSince: events.all.findLast(({ kind }) => kind === 'leader')?.at ?? null,
+    election: node.election(),
     version: VERSION,
     role: mesh.me?.role ?? 'viewer',
     pid: process.pid,

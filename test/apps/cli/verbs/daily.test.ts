@@ -80,6 +80,8 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     oplog: { confirmed: 4, tentative: 6 },
     leader: 'pi-2',
     term: 3,
+    leaderSince: '2026-01-01T11:55:00Z',
+    election: 'pi-2 holds term 3',
     version: '0.1.0',
     role: 'admin',
     pid: 12,
@@ -111,7 +113,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
       'confirmed by:  pi-1, pi-3 (silent)\n' +
       'waits:         2 changes wait for confirmation: pi-3 is silent; if it is lost for good: brume recover\n' +
       'conflicts:     3: brume conflicts\n' +
-      'leader:        pi-2 (term 3)\n' +
+      'leader:        pi-2 (term 3), for 5 minutes: pi-2 holds term 3\n' +
       'daemon:        brume 0.1.0, process 12, up 5 seconds\ndata:          /d\n' +
       '\nACTOR   STATE      SINCE\nagent   watching   4 seconds\n'
   )
