@@ -1,6 +1,7 @@
 import test from 'brittle'
 import type { BrumeError } from '../../core/errors.ts'
 import { declare } from '../../core/state/apply.ts'
+import { FORMAT } from '../../core/state/mesh.ts'
 import { operations, type Op } from '../../core/state/index.ts'
 import { keys } from '../../core/state/keys.ts'
 import { literal, object } from '../../core/state/shape.ts'
@@ -12,11 +13,12 @@ import { waitUntil } from '../helpers/wait.ts'
 const MARK = { type: 'application.mark' } as unknown as Op
 const at = 0
 
-/** A later version: an op that format 1 does not have. */
-const later = operations(2, {
+/** A later version: an op that this one does not have. */
+const LATER = FORMAT + 1
+const later = operations(LATER, {
   'application.mark': declare<{ type: 'application.mark' }>({
     shape: object({ type: literal('application.mark') }),
-    since: 2,
+    since: LATER,
     async apply(_, { view }) {
       for (const { value } of await view.list<ApplicationRecord>(keys.applications)) {
         await view.put(keys.application(value.name), { ...value, at: 42 })
@@ -37,7 +39,7 @@ test(
     const knows = new Map([['n2', operations()]])
     const { nodes } = await createMesh(3, t, {
       openSwarm: board.open,
-      // Made by the version before: format 1.
+      // Made by the version before: this one.
       operations: (name) => (name === 'n0' ? undefined : (knows.get(name) ?? later))
     })
     const [a, b, old] = nodes as [MeshNode, MeshNode, MeshNode]
@@ -49,7 +51,7 @@ test(
     // One batch: no op of it may be read by the old rules.
     await a.stop()
     const stop = { type: 'application.set' as const, name: 'after', over: null, at }
-    await b.mesh.append([{ type: 'format.activate', format: 2, at }, MARK, stop])
+    await b.mesh.append([{ type: 'format.activate', format: LATER, at }, MARK, stop])
     t.ok(b.mesh.state.applications.get('app')?.at === 42)
     t.ok(b.mesh.state.applications.has('after'))
     const written = async (): Promise<string> =>
@@ -58,14 +60,14 @@ test(
         ({ code }: BrumeError) => code
       )
     await waitUntil(async () => (await written()) === 'UPGRADE_NEEDED', 20_000)
-    t.is(old.mesh.state.format, 1, 'it keeps the view it understands')
+    t.is(old.mesh.state.format, FORMAT, 'it keeps the view it understands')
     t.is(old.mesh.state.applications.get('app')?.at, 0)
     await old.restart()
     await waitUntil(async () => (await written()) === 'UPGRADE_NEEDED', 20_000)
 
     knows.set('n2', later)
     await old.restart()
-    await untilState(old, (state) => state.format === 2 && state.applications.has('after'))
+    await untilState(old, (state) => state.format === LATER && state.applications.has('after'))
     t.is(old.mesh.state.applications.get('app')?.at, 42)
     await old.mesh.append([MARK])
     await waitUntil(() => [b, old].every(marked))
