@@ -281,7 +281,9 @@ class Planning {
   /** A person's wish. */
   #asked({ service, placed }: At): Move | null {
     const board = this.#board
-    const wish = this.#input.state.moves.get(slotKey(placed))
+    const { moves } = this.#input.state
+    if (moves.size === 0) return null
+    const wish = moves.get(slotKey(placed))
     const to = wish === undefined ? null : board.spotIfAny(wish.node)
     if (to === null || to.node.id === placed.node) return null
     const record = board.aim(service, placed)

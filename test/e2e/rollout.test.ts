@@ -9,9 +9,9 @@ import { waitUntil } from '../helpers/wait.ts'
 import { said } from './look.ts'
 
 const LATE_MS = 60_000
-/** A container takes a second until it serves, and says so to its healthcheck; looks come late. */
-const SERVES_AFTER_MS = 700
-const serving = ['sh', '-c', 'trap "exit 0" TERM; sleep 1; touch /tmp/up; sleep 100000 & wait']
+/** A container takes half a second until it serves, and says so to its healthcheck; looks come late. */
+const SERVES_AFTER_MS = 300
+const serving = ['sh', '-c', 'trap "exit 0" TERM; sleep 0.5; touch /tmp/up; sleep 100000 & wait']
 
 /** The number tells one revision from another. */
 const web = (revision: string, over: object = {}): object => ({
@@ -26,7 +26,7 @@ const web = (revision: string, over: object = {}): object => ({
     startPeriod: '5s',
     retries: 1
   },
-  update: { monitor: '1s' },
+  update: { monitor: '300ms' },
   ...over
 })
 
@@ -50,7 +50,7 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
     t.is(other.code, 2)
     for (const words of [
       'shop/web updated: labels.of 1 → 2, replicas 3 → 4',
-      'rolled out 1 at a time, the new one first, watched for 1 s; back again where it fails',
+      'rolled out 1 at a time, the new one first, watched for 0.3 s; back again where it fails',
       'slot 3 on n',
       'shop/db created',
       'slot 0 is not placed: no member is named n9',
@@ -76,7 +76,7 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
 
   await t.test('rollout - stopFirst: one at a time', async (t) => {
     const seen = sample(fleet)
-    const update = { order: 'stopFirst', monitor: '1s' }
+    const update = { order: 'stopFirst', monitor: '300ms' }
     const done = await deploy(web('3', { update }))
     t.is(done.code, 0, said(done))
     const counts = await seen.end()
@@ -122,7 +122,7 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
   })
 
   await t.test('rollout - a canary waits to be promoted', async (t) => {
-    const update = { canary: 1, monitor: '1s' }
+    const update = { canary: 1, monitor: '300ms' }
     const asked = await deploy(web('6', { update }))
     t.is(asked.code, 0, said(asked))
     t.ok(
@@ -170,7 +170,7 @@ test('rollout - of a microservice, on real engines', { timeout: 300_000 }, async
   })
 
   await t.test('rollout - goes on when its leader dies', async (t) => {
-    const update = { delay: '1s', monitor: '1s' }
+    const update = { delay: '1s', monitor: '300ms' }
     const detached = await one.brume(
       'deploy',
       '-d',
