@@ -41,7 +41,7 @@ export function checkCommand(check: Healthcheck): string[] {
   return check.shell ? ['/bin/sh', '-c', ...check.command] : check.command
 }
 
-const FIRST_CHECK_MS = 250
+const FIRST_CHECK_MS = 150
 
 function isStarting(health: Health, check: Healthcheck, now: number): boolean {
   return health.healthy === null && now - health.since < check.startPeriodMs
