@@ -7,6 +7,7 @@ import type { StatusBody } from '../core/gossip-records.ts'
 import { place as plan, type PlaceInput } from '../roles/controller/place.ts'
 import { carriedOut, container, facts, microservice, MIB, node, world } from '../test/sim/worlds.ts'
 import { declare } from './bench.ts'
+import { durations } from './measure.ts'
 
 const NODES = 200
 const MICROSERVICES = 1_000
@@ -37,7 +38,7 @@ export const place = declare<PlaceResults>({
       one.push(moreMs)
       if (more.set.length !== 1) throw new Error('not one was placed')
     }
-    return { fullMs: median(full), oneChangeMs: median(one) }
+    return { fullMs: durations(full).p50Ms, oneChangeMs: durations(one).p50Ms }
   },
 
   rows: ({ fullMs, oneChangeMs }) => [
@@ -89,9 +90,4 @@ function timed<T>(act: () => T): [T, number] {
   const started = performance.now()
   const result = act()
   return [result, performance.now() - started]
-}
-
-function median(samples: number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b)
-  return Math.round((sorted[Math.floor(sorted.length / 2)] ?? NaN) * 10) / 10
 }
