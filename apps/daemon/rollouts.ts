@@ -2,20 +2,17 @@
 import { updateOf } from '../../core/state/policies.ts'
 import { isUnderWay } from '../../core/state/rollouts.ts'
 import type { PlacementRecord, RolloutRecord } from '../../core/state/state.ts'
-import { isUp } from '../../roles/controller/rollout.ts'
+import { isUp, slotsOfRollouts } from '../../roles/controller/rollout.ts'
 import type { RolloutJson } from '../api.ts'
 import type { ReplicaWorld } from './replicas.ts'
 import { nodeName } from './world.ts'
 
 /** By name. */
 export function rollouts(world: ReplicaWorld): RolloutJson[] {
-  const { state } = world
-  const placed = new Map<string, PlacementRecord[]>()
-  for (const p of state.placements.values()) {
-    const key = `${p.application}/${p.microservice}`
-    if (state.rollouts.has(key)) placed.set(key, [...(placed.get(key) ?? []), p])
-  }
-  return [...state.rollouts].map(([key, rollout]) => toJson(rollout, placed.get(key) ?? [], world))
+  const slots = slotsOfRollouts(world.state)
+  return [...world.state.rollouts].map(([key, rollout]) =>
+    toJson(rollout, slots.get(key) ?? [], world)
+  )
 }
 
 function toJson(
@@ -26,8 +23,7 @@ function toJson(
   const { application, microservice, revision, from, state, promoted, reason, log, by, at } =
     rollout
   const renewed = slots.filter((p) => p.revision === revision)
-  const input = { ...world, sinceMs: new Map<string, number>() }
-  const up = renewed.filter((p) => world.alive.has(p.node) && isUp(p, input)).length
+  const up = renewed.filter((p) => world.alive.has(p.node) && isUp(p, world)).length
   const record = world.state.microservices.get(`${application}/${microservice}`)
   const canary = record === undefined ? 0 : updateOf(record.spec).canary
   const behind = slots.find((p) => p.revision !== revision)

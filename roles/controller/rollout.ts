@@ -18,11 +18,15 @@ import {
   type State
 } from '../../core/state/state.ts'
 
-export interface RolloutInput {
+/** What is seen of slots, without having looked before. */
+export interface SlotView {
   state: State
+  status: ReadonlyMap<string, StatusBody>
+}
+
+export interface RolloutInput extends SlotView {
   /** Node ids. */
   alive: ReadonlySet<string>
-  status: ReadonlyMap<string, StatusBody>
   /** For how long each slot has been as it is now, up or not, as placed now; absent: since now. */
   sinceMs: ReadonlyMap<string, number>
 }
@@ -62,18 +66,8 @@ export function waves(input: RolloutInput): Map<string, Wave> {
 function openRollouts(
   state: State
 ): { key: string; record: MicroserviceRecord; slots: PlacementRecord[] }[] {
-  if (state.rollouts.size === 0) return []
-  const placed = new Map<string, PlacementRecord[]>()
-  for (const p of state.placements.values()) {
-    const key = `${p.application}/${p.microservice}`
-    if (!state.rollouts.has(key)) continue
-    const list = placed.get(key)
-    if (list) list.push(p)
-    else placed.set(key, [p])
-  }
-  return [...state.rollouts.keys()].flatMap((key) => {
+  return [...slotsOfRollouts(state)].flatMap(([key, slots]) => {
     const record = state.microservices.get(key)
-    const slots = placed.get(key) ?? []
     if (record === undefined) return []
     const isOpen =
       rolloutOf(state, record) !== null || slots.some((p) => p.revision !== record.revision)
@@ -81,8 +75,16 @@ function openRollouts(
   })
 }
 
+/** The placements of each microservice that has a rollout, by `application/microservice`. */
+export function slotsOfRollouts({ rollouts, placements }: State): Map<string, PlacementRecord[]> {
+  const slots = new Map([...rollouts.keys()].map((key) => [key, [] as PlacementRecord[]]))
+  if (slots.size === 0) return slots
+  for (const p of placements.values()) slots.get(`${p.application}/${p.microservice}`)?.push(p)
+  return slots
+}
+
 /** A slot that is up as placed: its container runs, healthily where anybody looks; or did its work. */
-export function isUp(placed: PlacementRecord, input: RolloutInput): boolean {
+export function isUp(placed: PlacementRecord, input: SlotView): boolean {
   const copy = copyOf(placed, input)
   if (copy?.revision !== placed.revision) return false
   if (copy.state !== 'running') return copy.state === 'stopped'
@@ -99,14 +101,13 @@ export interface SlotSight {
 
 /** Looks at every slot that a rollout may wait for; what is as before is so since then. */
 export function seeSlots(
-  input: Omit<RolloutInput, 'sinceMs'>,
+  view: SlotView,
   before: ReadonlyMap<string, SlotSight>,
   now: number
 ): Map<string, SlotSight> {
   const seen = new Map<string, SlotSight>()
-  const looked = { ...input, sinceMs: new Map<string, number>() }
-  for (const placed of openRollouts(input.state).flatMap(({ slots }) => slots)) {
-    const as = `${placed.op} ${isUp(placed, looked)} ${copyOf(placed, looked)?.restarts ?? 0}`
+  for (const placed of openRollouts(view.state).flatMap(({ slots }) => slots)) {
+    const as = `${placed.op} ${isUp(placed, view)} ${copyOf(placed, view)?.restarts ?? 0}`
     const known = before.get(slotKey(placed))
     seen.set(slotKey(placed), known?.as === as ? known : { as, at: now })
   }
@@ -267,7 +268,7 @@ function failureOf(
 const oneLine = (reason: string | null): string =>
   (reason ?? 'it gave no reason').replace(/\s+/g, ' ').slice(0, 500)
 
-function copyOf(placed: PlacementRecord, { status }: RolloutInput): ContainerStatus | undefined {
+function copyOf(placed: PlacementRecord, { status }: SlotView): ContainerStatus | undefined {
   const key = slotKey(placed)
   return status
     .get(placed.node)
