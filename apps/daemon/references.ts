@@ -1,6 +1,6 @@
 /** What a person calls things: `APP`, `APP/MICROSERVICE`, `APP/MICROSERVICE/SLOT`, `MICROSERVICE`. */
 import { BrumeError } from '../../core/errors.ts'
-import type { NodeRecord, State } from '../../core/state/state.ts'
+import type { MicroserviceRecord, NodeRecord, State } from '../../core/state/state.ts'
 import type { RefJson } from '../api.ts'
 
 /**
@@ -53,6 +53,19 @@ export function resolveNode(state: State, text: string): NodeRecord {
   const known = `${names.slice(0, 6).join(', ')}${names.length > 6 ? ', …' : ''}`
   throw new BrumeError('UNKNOWN_NODE', `there is no node "${text}", there is ${known}`, {
     next: 'brume nodes'
+  })
+}
+
+/** The microservice that the parameters of a path name. @throws BrumeError UNKNOWN_REFERENCE */
+export function microserviceAt(
+  { microservices }: State,
+  params: Record<string, string>
+): MicroserviceRecord {
+  const key = `${params['application']}/${params['microservice']}`
+  const record = microservices.get(key)
+  if (record !== undefined) return record
+  throw new BrumeError('UNKNOWN_REFERENCE', `there is no microservice "${key}"`, {
+    next: 'brume ps'
   })
 }
 

@@ -254,6 +254,15 @@ export function revisionOf(spec: MicroserviceSpec, format: number): string {
   })
 }
 
+/** What a file asks for, over what stands: it knows nothing of restarts, and to forget one is another. */
+export function withRestarts(
+  asked: MicroserviceSpec,
+  stands: MicroserviceSpec | undefined
+): MicroserviceSpec {
+  const generation = asked.generation ?? stands?.generation
+  return generation === undefined ? asked : { ...asked, generation }
+}
+
 /** The image for an architecture (`amd64`, `arm64`, …); null where the record names none. */
 export const imageFor = (spec: MicroserviceSpec, arch: string): string | null =>
   Object.hasOwn(spec.images, arch) ? (spec.images[arch] ?? null) : spec.image

@@ -76,7 +76,7 @@ function made(content: MicroserviceSpec, wishes: MicroserviceSpec): Microservice
   return Object.assign(spec, { update, disconnect, placing, stopped })
 }
 
-/** A verb for people. */
+/** What people call them. */
 export const ROLLOUT_STATES: Record<RolloutState, string> = {
   running: 'under way',
   paused: 'paused',

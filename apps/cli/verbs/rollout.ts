@@ -1,4 +1,5 @@
 /** `brume rollout …`: how far a new revision is, and who says how it goes on. */
+import { ROLLOUT_STATES } from '../../../core/state/rollouts.ts'
 import type { RefJson, RolloutJson, RolloutRequest } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { microserviceOf } from '../microservice.ts'
@@ -46,7 +47,7 @@ function steer(action: RolloutRequest['action']): Verb<string, RolloutJson> {
 function show(all: RolloutJson[], { out, now }: Context): void {
   const columns: Column<RolloutJson>[] = [
     { title: 'MICROSERVICE', cell: (r) => `${r.application}/${r.microservice}` },
-    { title: 'STATE', cell: (r) => STATES[r.state], color: ({ state }) => COLORS[state] },
+    { title: 'STATE', cell: (r) => ROLLOUT_STATES[r.state], color: ({ state }) => COLORS[state] },
     { title: 'REVISION', cell: ({ revision }) => revision.slice(0, 8) },
     { title: 'FROM', cell: ({ from }) => from?.slice(0, 8) ?? '', whenAny: true },
     { title: 'SLOTS', cell: (r) => `${r.renewed}/${r.slots}, ${r.up} up` },
@@ -60,12 +61,6 @@ function show(all: RolloutJson[], { out, now }: Context): void {
 }
 
 const RED = 31
-const STATES: Record<RolloutJson['state'], string> = {
-  running: 'under way',
-  paused: 'paused',
-  done: 'done',
-  rolledBack: 'rolled back'
-}
 const COLORS: Record<RolloutJson['state'], number | null> = {
   running: YELLOW,
   paused: YELLOW,

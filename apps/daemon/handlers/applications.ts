@@ -2,7 +2,12 @@ import { BrumeError } from '../../../core/errors.ts'
 import { canonical } from '../../../core/crypto.ts'
 import type { Mesh } from '../../../core/mesh.ts'
 import { applicationThing, seenOfAll } from '../../../core/state/applications.ts'
-import { isWholeSpec, microserviceThing, revisionOf } from '../../../core/state/microservices.ts'
+import {
+  isWholeSpec,
+  microserviceThing,
+  revisionOf,
+  withRestarts
+} from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
 import type { Op } from '../../../core/state/index.ts'
 import { isRival } from '../../../core/state/conflicts.ts'
@@ -83,9 +88,7 @@ async function plan(
   const ops: Op[] = []
   for (const { name, spec: asked } of microservices) {
     const old = state.microservices.get(`${application}/${name}`)
-    // The file knows nothing of restarts: to forget one would be another.
-    const generation = asked.generation ?? old?.spec.generation
-    const spec = generation === undefined ? asked : { ...asked, generation }
+    const spec = withRestarts(asked, old?.spec)
     const same = old !== undefined && canonical(old.spec) === canonical(spec)
     const change = old === undefined ? 'created' : same ? 'unchanged' : 'updated'
     changes.push({ microservice: name, change, revision: revisionOf(spec, state.format) })

@@ -1,9 +1,8 @@
 import { BrumeError } from '../../../core/errors.ts'
-import type { Mesh } from '../../../core/mesh.ts'
 import { isWholeSpec, microserviceThing } from '../../../core/state/microservices.ts'
-import type { MicroserviceRecord } from '../../../core/state/state.ts'
 import type { DeployResult, RemoveResult, ScaleRequest } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
+import { microserviceAt } from '../references.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
 import { mustOperate, offlineNodes } from '../world.ts'
@@ -17,7 +16,7 @@ export const microservices = (daemon: Daemon): Route[] => [
     async handle(request): Promise<DeployResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const record = find(mesh, request.params)
+      const record = microserviceAt(mesh.state, request.params)
       const { replicas } = await request.json<ScaleRequest>()
       const spec = { ...record.spec, replicas }
       if (!isWholeSpec(spec)) {
@@ -48,7 +47,7 @@ export const microservices = (daemon: Daemon): Route[] => [
     async handle({ params }): Promise<RemoveResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const record = find(mesh, params)
+      const record = microserviceAt(mesh.state, params)
       const { application, name } = record
       const seen = await seenOf(mesh, microserviceThing(record), record)
       await mesh.append([{ type: 'microservice.rm', application, name, ...seen, at: Date.now() }])
@@ -56,12 +55,3 @@ export const microservices = (daemon: Daemon): Route[] => [
     }
   }
 ]
-
-function find(mesh: Mesh, params: Record<string, string>): MicroserviceRecord {
-  const key = `${params['application']}/${params['microservice']}`
-  const record = mesh.state.microservices.get(key)
-  if (record !== undefined) return record
-  throw new BrumeError('UNKNOWN_REFERENCE', `there is no microservice "${key}"`, {
-    next: 'brume ps'
-  })
-}

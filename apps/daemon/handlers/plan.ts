@@ -3,6 +3,7 @@ import { BrumeError } from '../../../core/errors.ts'
 import {
   isWholeSpec,
   revisionOf,
+  withRestarts,
   type MicroserviceSpec
 } from '../../../core/state/microservices.ts'
 import { NAME } from '../../../core/state/names.ts'
@@ -116,9 +117,8 @@ function specOf(
   files: PlanRequest['microservices'][number]['files'],
   old: MicroserviceRecord | null
 ): MicroserviceSpec {
-  const generation = spec.generation ?? old?.spec.generation
   const bundle = files && { ...files, core: '0'.repeat(64), ...NOWHERE }
-  return { ...spec, files: bundle, ...(generation !== undefined && { generation }) }
+  return withRestarts({ ...spec, files: bundle }, old?.spec)
 }
 
 const NOWHERE = { blockOffset: 0, blockLength: 0, byteOffset: 0 }

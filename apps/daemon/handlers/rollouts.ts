@@ -14,7 +14,7 @@ import type { Op } from '../../../core/state/index.ts'
 import type { MicroserviceRecord } from '../../../core/state/state.ts'
 import type { DeployResult, RollbackRequest, RolloutJson, RolloutRequest } from '../../api.ts'
 import type { Daemon, Member } from '../daemon.ts'
-import { resolve } from '../references.ts'
+import { microserviceAt, resolve } from '../references.ts'
 import { rollouts } from '../rollouts.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
@@ -46,7 +46,7 @@ export const rolloutRoutes = (daemon: Daemon): Route[] => [
       const member = daemon.member()
       const { mesh } = member
       mustOperate(mesh)
-      const record = find(mesh, request.params)
+      const record = microserviceAt(mesh.state, request.params)
       const { action } = await request.json<RolloutRequest>()
       const { application, name: microservice, op: of } = record
       const fields = {
@@ -69,7 +69,7 @@ export const rolloutRoutes = (daemon: Daemon): Route[] => [
     async handle(request): Promise<DeployResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const record = find(mesh, request.params)
+      const record = microserviceAt(mesh.state, request.params)
       const { n } = await request.json<RollbackRequest>()
       const to = await earlier(mesh, record, n ?? null)
       return set(mesh, [{ record, spec: to.value as MicroserviceSpec, keeps: to.op }])
@@ -161,16 +161,9 @@ async function earlier(
 
 function under(mesh: Mesh, params: Record<string, string>): MicroserviceRecord[] {
   const { application = '', microservice } = params
-  if (microservice !== undefined) return [find(mesh, params)]
+  if (microservice !== undefined) return [microserviceAt(mesh.state, params)]
   if (!mesh.state.applications.has(application)) throw unknown('application', application)
   return [...mesh.state.microservices.values()].filter((m) => m.application === application)
-}
-
-function find(mesh: Mesh, params: Record<string, string>): MicroserviceRecord {
-  const key = `${params['application']}/${params['microservice']}`
-  const record = mesh.state.microservices.get(key)
-  if (record === undefined) throw unknown('microservice', key)
-  return record
 }
 
 const unknown = (noun: string, name: string): BrumeError =>
