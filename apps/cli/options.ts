@@ -1,7 +1,9 @@
 /** Values of options that more than one verb takes. Each throws BrumeError USAGE. */
+import type { Command } from 'commander'
 import { BrumeError } from '../../core/errors.ts'
 import { LABEL_KEY } from '../../core/state/names.ts'
 import type { RoleName } from '../api.ts'
+import type { Options } from './verb.ts'
 
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -58,3 +60,21 @@ export function count(text: string, option: string, max: number): number {
   if (n >= 1 && n <= max) return n
   throw usage(`${option}: expected a number from 1 to ${max}, got "${text}"`)
 }
+
+/** Of verbs that wait until what they asked for has come true: `until` says when that is. */
+export function addWaiting(command: Command, until: string): void {
+  command
+    .option('-d, --detach', `do not wait until ${until}`)
+    .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+}
+
+export interface Waiting {
+  detach: boolean
+  timeoutMs: number
+}
+
+/** @throws BrumeError USAGE */
+export const waiting = ({ detach, timeout }: Options): Waiting => ({
+  detach: detach === true,
+  timeoutMs: duration(String(timeout), '--timeout')
+})

@@ -2,15 +2,13 @@ import type { BundleResult, DeployRequest, DeployResult, ReplicaJson } from '../
 import { withQuery } from '../../client.ts'
 import { readPacked, type Packed } from '../packed.ts'
 import { tellOffline } from '../offline.ts'
-import { duration, usage } from '../options.ts'
+import { usage, waiting, type Waiting } from '../options.ts'
 import { replicaTable } from '../print.ts'
 import { revisionsOf, settle } from '../settle.ts'
 import type { Context, Verb } from '../verb.ts'
 
-interface Input {
+interface Input extends Waiting {
   applications: Packed[]
-  detach: boolean
-  timeoutMs: number
 }
 
 const REV = /^[0-9a-f]{6,16}$/
@@ -29,12 +27,11 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
   },
 
   async parse(_, options, context) {
-    const timeoutMs = duration(String(options.timeout), '--timeout')
     const applications = await readPacked(String(options.file), context)
     if (applications.length === 0) throw usage(`${String(options.file)} holds no application`)
     const ifRev = options.ifRev as string | undefined
     if (ifRev !== undefined) demand(ifRev, applications)
-    return { applications, detach: options.detach === true, timeoutMs }
+    return { applications, ...waiting(options) }
   },
 
   async request({ applications, detach, timeoutMs }, context) {

@@ -4,17 +4,15 @@ import { BrumeError } from '../../../core/errors.ts'
 import type { NodeChange, NodeResult, ReplicaJson } from '../../api.ts'
 import { commandFor } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
-import { duration } from '../options.ts'
+import { addWaiting, duration, waiting, type Waiting } from '../options.ts'
 import { oneLine, replicaName } from '../print.ts'
 import type { Context, Verb } from '../verb.ts'
 import { nodeTable } from './nodes.ts'
 
-interface Input {
+interface Input extends Waiting {
   node: string
   reason: string
   deadlineMs: number | null
-  detach: boolean
-  timeoutMs: number
 }
 
 export interface DrainAnswer extends NodeResult {
@@ -28,16 +26,14 @@ export const nodeDrain: Verb<Input, DrainAnswer> = {
       .argument('<node>', 'name of the node, or the beginning of its id')
       .option('--reason <words>', 'why, for those who ask', '')
       .option('--deadline <duration>', 'after so long what has no other place stops, too')
-      .option('-d, --detach', 'do not wait until it is empty')
-      .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+    addWaiting(command, 'it is empty')
   },
 
-  parse: ([node = ''], { reason, deadline, detach, timeout }) => ({
+  parse: ([node = ''], { reason, deadline, ...options }) => ({
     node,
     reason: String(reason).trim().slice(0, 200),
     deadlineMs: deadline === undefined ? null : duration(deadline as string, '--deadline'),
-    detach: detach === true,
-    timeoutMs: duration(String(timeout), '--timeout')
+    ...waiting(options)
   }),
 
   async request(input, context) {

@@ -3,27 +3,22 @@ import { BrumeError } from '../../../core/errors.ts'
 import type { RefJson, RemoveResult, ReplicaJson } from '../../api.ts'
 import { commandFor, withQuery } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
-import { duration, usage } from '../options.ts'
+import { addWaiting, usage, type Waiting, waiting } from '../options.ts'
 import { replicaName } from '../print.ts'
 import type { Context, Verb } from '../verb.ts'
 
-interface Input {
+interface Input extends Waiting {
   ref: string
-  detach: boolean
-  timeoutMs: number
 }
 
 export const rm: Verb<Input, RemoveResult> = {
   describe(command) {
-    command
-      .argument('<ref>', 'APP, APP/MICROSERVICE, or MICROSERVICE where there is one')
-      .option('-d, --detach', 'do not wait until it is gone')
-      .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+    command.argument('<ref>', 'APP, APP/MICROSERVICE, or MICROSERVICE where there is one')
+    addWaiting(command, 'it is gone')
   },
 
   parse([ref = ''], options) {
-    const timeoutMs = duration(String(options.timeout), '--timeout')
-    return { ref, detach: options.detach === true, timeoutMs }
+    return { ref, ...waiting(options) }
   },
 
   async request({ ref, detach, timeoutMs }, context) {

@@ -2,17 +2,15 @@ import type { DeployResult, RefJson, ReplicaJson, RollbackRequest } from '../../
 import { withQuery } from '../../client.ts'
 import { microserviceOf } from '../microservice.ts'
 import { tellOffline } from '../offline.ts'
-import { duration, usage } from '../options.ts'
+import { addWaiting, usage, type Waiting, waiting } from '../options.ts'
 import { replicaTable } from '../print.ts'
 import { goalOf, settle } from '../settle.ts'
 import type { Verb } from '../verb.ts'
 import type { ScaleAnswer } from './scale.ts'
 
-interface Input {
+interface Input extends Waiting {
   ref: string
   n: number | null
-  detach: boolean
-  timeoutMs: number
 }
 
 export const rollback: Verb<Input, ScaleAnswer> = {
@@ -20,8 +18,7 @@ export const rollback: Verb<Input, ScaleAnswer> = {
     command
       .argument('<ref>', 'APP/MICROSERVICE, or MICROSERVICE where there is one')
       .argument('[revision]', 'its number in `brume history`; the one before where missing')
-      .option('-d, --detach', 'do not wait until it runs')
-      .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+    addWaiting(command, 'it runs')
   },
 
   parse([ref = '', revision], options) {
@@ -32,8 +29,7 @@ export const rollback: Verb<Input, ScaleAnswer> = {
         `brume history ${ref}`
       )
     }
-    const timeoutMs = duration(String(options.timeout), '--timeout')
-    return { ref, n, detach: options.detach === true, timeoutMs }
+    return { ref, n, ...waiting(options) }
   },
 
   async request({ ref, n, detach, timeoutMs }, context) {

@@ -2,16 +2,14 @@
 import type { DeployResult, RefJson, ReplicaJson } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
-import { duration, usage } from '../options.ts'
+import { addWaiting, usage, type Waiting, waiting } from '../options.ts'
 import { replicaTable } from '../print.ts'
 import { goalOf, settle } from '../settle.ts'
 import type { Verb } from '../verb.ts'
 import type { ScaleAnswer } from './scale.ts'
 
-interface Input {
+interface Input extends Waiting {
   ref: string
-  detach: boolean
-  timeoutMs: number
 }
 
 export const stop = change('stop', 'stopping')
@@ -21,15 +19,12 @@ export const restart = change('restart', 'restarting')
 function change(action: 'stop' | 'start' | 'restart', doing: string): Verb<Input, ScaleAnswer> {
   return {
     describe(command) {
-      command
-        .argument('<ref>', 'APP, APP/MICROSERVICE, or MICROSERVICE where there is one')
-        .option('-d, --detach', 'do not wait until it is done')
-        .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+      command.argument('<ref>', 'APP, APP/MICROSERVICE, or MICROSERVICE where there is one')
+      addWaiting(command, 'it is done')
     },
 
     parse([ref = ''], options) {
-      const timeoutMs = duration(String(options.timeout), '--timeout')
-      return { ref, detach: options.detach === true, timeoutMs }
+      return { ref, ...waiting(options) }
     },
 
     async request({ ref, detach, timeoutMs }, context) {

@@ -1,17 +1,15 @@
 import type { DeployResult, RefJson, ReplicaJson, ScaleRequest } from '../../api.ts'
 import { withQuery } from '../../client.ts'
-import { duration, usage } from '../options.ts'
+import { addWaiting, usage, type Waiting, waiting } from '../options.ts'
 import { microserviceOf } from '../microservice.ts'
 import { tellOffline } from '../offline.ts'
 import { replicaTable } from '../print.ts'
 import { settle } from '../settle.ts'
 import type { Verb } from '../verb.ts'
 
-interface Input {
+interface Input extends Waiting {
   ref: string
   replicas: number | 'all'
-  detach: boolean
-  timeoutMs: number
 }
 
 export interface ScaleAnswer extends DeployResult {
@@ -23,8 +21,7 @@ export const scale: Verb<Input, ScaleAnswer> = {
     command
       .argument('<ref>', 'APP/MICROSERVICE, or MICROSERVICE where there is one; =N may follow')
       .argument('[n]', 'how many replicas, or "all": one on every node that fits')
-      .option('-d, --detach', 'do not wait until they run')
-      .option('--timeout <duration>', 'give up when nothing changes for so long', '5m')
+    addWaiting(command, 'they run')
   },
 
   parse([first = '', second], options) {
@@ -33,8 +30,7 @@ export const scale: Verb<Input, ScaleAnswer> = {
     return {
       ref,
       replicas: replicas(count),
-      detach: options.detach === true,
-      timeoutMs: duration(String(options.timeout), '--timeout')
+      ...waiting(options)
     }
   },
 
