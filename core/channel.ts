@@ -222,7 +222,7 @@ async function readAll(stream: Readable): Promise<string> {
 const tooLarge = (): BrumeError =>
   new BrumeError('TOO_LARGE', `a call is larger than ${MAX_BODY_BYTES / 1024} KiB`)
 
-function remoteError(text: string): BrumeError {
+export function remoteError(text: string): BrumeError {
   try {
     const { code, message, next } = JSON.parse(text) as Record<string, string | null>
     return new BrumeError(code ?? 'REMOTE_FAILED', message ?? 'the other node failed', {

@@ -117,6 +117,11 @@ export class MeshDht extends HyperDHT {
     return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough: null })
   }
 
+  /** To another key of a node than that of its links; seen by nobody before it is open. */
+  connectAs(key: Buffer, keyPair: KeyPair, { addresses, relayThrough }: Route): Connection {
+    return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough })
+  }
+
   /** Key of the relay at an address, null where none is known there. */
   relayAt(address: Address): Buffer | null {
     return this.#relays.get(`${address.host}:${address.port}`) ?? null

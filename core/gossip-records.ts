@@ -125,6 +125,15 @@ const order = object({
 })
 export type OrderBody = Infer<typeof order>
 
+/** `tunnel`: where flows to its microservices come in. Written at the start of its daemon. */
+const tunnel = object({
+  /** Dialled and known by it in data connections; not the key of its links. */
+  key: nodeId,
+  /** TCP, for who is on one LAN with it; null where it has none. */
+  port: nullable(port)
+})
+export type TunnelBody = Infer<typeof tunnel>
+
 export interface GossipBodies {
   links: LinksBody
   facts: FactsBody
@@ -132,6 +141,7 @@ export interface GossipBodies {
   holds: HoldsBody
   net: NetBody
   order: OrderBody
+  tunnel: TunnelBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -142,5 +152,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   status,
   holds,
   net,
-  order
+  order,
+  tunnel
 }

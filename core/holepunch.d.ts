@@ -455,6 +455,24 @@ declare module 'hyperdht' {
   }
 }
 
+declare module '@hyperswarm/secret-stream' {
+  import { Duplex } from 'node:stream'
+  import type { KeyPair } from './crypto.ts'
+  /** Noise (XX) and encryption over any byte stream. */
+  export default class NoiseSecretStream extends Duplex {
+    /** `rawStream` is a duplex stream of Node's or of streamx's. */
+    constructor(isInitiator: boolean, rawStream: object, options: { keyPair: KeyPair })
+    readonly isInitiator: boolean
+    /** Known once it is open. */
+    readonly remotePublicKey: Buffer
+    /** false where the handshake failed. */
+    readonly opened: Promise<boolean>
+    readonly rawStream: { remoteAddress?: string; remotePort?: number } | null
+    readonly rawBytesRead: number
+    readonly rawBytesWritten: number
+  }
+}
+
 declare module 'blind-relay' {
   import type { EventEmitter } from 'node:events'
   import type { Connection } from 'hyperswarm'

@@ -39,6 +39,8 @@ import type { Store } from './store.ts'
 import { Strangers } from './strangers.ts'
 import { Swarm, type Address, type Connections, type SwarmOptions } from './swarm.ts'
 import { throttle } from './throttle.ts'
+import { Tunnels } from './tunnels.ts'
+import type { WideArea } from './tunnel-ways.ts'
 import { verifyProof, writeProof, type Proof } from './proof.ts'
 import type { InviteSet } from './state/invites.ts'
 import { writerKeyOf } from './writer-key.ts'
@@ -73,6 +75,8 @@ export interface MetOnTheWay {
 /** Uptimes the election ranks by: a minute, an hour, a day, a week. */
 const UPTIME_STEPS_MS = [60_000, 3_600_000, 86_400_000, 604_800_000]
 const REACH_MS = 5_000
+/** The number of the DHT's socket, in TCP; another one where that is taken. */
+const DATA_PORT = 49_737
 const ADMIT_MS = 30_000
 /** A whole store opens in less. */
 const LATE_MS = 3_000
@@ -105,6 +109,8 @@ export class Mesh extends EventEmitter<{
   readonly links: Links
   readonly channel: Channel
   readonly bundles: Bundles
+  /** null where the links are simulated. */
+  readonly tunnels: Tunnels | null
   readonly keyRing: KeyRing
   readonly follower: Follower
   readonly #door: Door
@@ -230,6 +236,17 @@ export class Mesh extends EventEmitter<{
         relay: components.relay ?? true,
         log
       })
+    const wide = this.#swarm
+    this.tunnels = !isWideArea(wide)
+      ? null
+      : new Tunnels({
+          keyPair,
+          wide,
+          isMember: (id) => this.#state.nodes.get(id)?.state === 'member',
+          said: () => this.gossip.all('tunnel'),
+          saidNet: (id) => this.gossip.get(id, 'net')?.body ?? null,
+          log
+        })
     this.#wire(met)
   }
 
@@ -252,7 +269,13 @@ export class Mesh extends EventEmitter<{
     this.#tellLinks()
     const reachability = this.#swarm.reachability?.() ?? null
     if (reachability !== null) this.gossip.publish('net', reachability)
+    await this.#openTunnels()
     this.#tick = setInterval(() => this.#onTick(), 1_000)
+  }
+
+  async #openTunnels(): Promise<void> {
+    if (this.tunnels === null || this.#outside) return
+    this.gossip.publish('tunnel', await this.tunnels.listen(DATA_PORT))
   }
 
   /** The first op of a mesh. */
@@ -318,6 +341,7 @@ export class Mesh extends EventEmitter<{
     this.#tellNewLinks.end()
     this.#checkSoon.end()
     this.oplog.stopWaiting()
+    await this.tunnels?.close()
     await this.follower.close()
     await this.gossip.close()
     await this.bundles.close()
@@ -645,6 +669,7 @@ export class Mesh extends EventEmitter<{
     try {
       await saveMembership(dir, { ...this.membership, removal: proof })
       this.links.stop()
+      await this.tunnels?.close()
       await this.#swarm.close()
     } catch (error) {
       log.error({ error: sentenceOf(error) }, 'the removal could not be written down')
@@ -773,8 +798,12 @@ export class Mesh extends EventEmitter<{
     const members = nodes.filter(({ state }) => state === 'member').map(({ id }) => id)
     const gone = nodes.filter(({ state }) => state === 'removed').map(({ id }) => id)
     this.gossip.review(new Set(members), gone)
+    this.tunnels?.review()
   }
 }
+
+const isWideArea = (swarm: Connections): swarm is Connections & WideArea =>
+  swarm.takeData !== undefined
 
 /** What a node that is no member any more goes by: nothing is asked of it. */
 const withoutWork = (state: State, self: string): State => {

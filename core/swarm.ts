@@ -133,6 +133,7 @@ export type Connections = Pick<
   'start' | 'setMissing' | 'want' | 'unwant' | 'knownNodes' | 'close'
 > &
   Partial<Pick<Swarm, 'see' | 'reachability' | 'pathOf' | 'dialOf'>> &
+  Partial<Pick<Swarm, 'host' | 'takeData' | 'dialData'>> &
   EventEmitter<SwarmEvents>
 
 interface Dialled extends DialState {
@@ -300,27 +301,54 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#wanted.delete(nodeId)
   }
 
-  /** The way a connection takes now; it changes when a relayed one becomes direct. */
-  pathOf(connection: Connection): Path {
+  /** Address of this machine that others reach: any, or loopback in a mesh of this machine. */
+  get host(): string {
+    return this.#loopback ? '127.0.0.1' : '0.0.0.0'
+  }
+
+  /** Takes connections to another key of this node, of keys that are allowed. */
+  takeData(
+    keyPair: KeyPair,
+    allows: (key: Buffer) => boolean,
+    onConnection: (connection: Connection) => void
+  ): void {
+    this.#dht
+      .createServer({ firewall: (key) => !allows(key) }, onConnection)
+      .listen(keyPair)
+      .catch((error: unknown) =>
+        this.#log.warn({ error: sentenceOf(error) }, 'tunnels come in from the LAN alone')
+      )
+  }
+
+  /** Dials a key of a member that is not that of its links, by the way its links would take. */
+  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection {
+    return this.#dht.connectAs(key, keyPair, this.#routeTo(node))
+  }
+
+  /**
+   * The way a connection takes now; it changes when a relayed one becomes direct. `node` has the
+   * other end, which a key of its own need not tell.
+   */
+  pathOf(connection: Connection, node: string = idOf(connection)): Path {
     // Gone once the connection is closed.
     const raw = connection.rawStream
     const at = { host: raw?.remoteHost ?? '', port: raw?.remotePort ?? 0 }
     const address = `${at.host}:${at.port}`
-    const relayKey = this.#relayOf(connection)
+    const relayKey = this.#relayOf(connection, node)
     if (relayKey !== null) return { kind: 'relayed', relayKey, address }
     const near = isOnLan(at.host, networkInterfaces())
     return { kind: near ? 'lan' : 'direct', relayKey: null, address }
   }
 
   /** Id of the key of the relay it goes through; null where it goes through none. */
-  #relayOf(connection: Connection): string | null {
+  #relayOf(connection: Connection, node: string): string | null {
     const { rawStream } = connection
     if (rawStream === null) return null
     const relay = this.#dht.relayAt({ host: rawStream.remoteHost, port: rawStream.remotePort })
     if (relay === null) return null
     const id = toId(relay)
     // It may be a relay itself, and this the link with it.
-    return this.#world.members.get(idOf(connection))?.reachability?.relayKey === id ? null : id
+    return this.#world.members.get(node)?.reachability?.relayKey === id ? null : id
   }
 
   dialOf(nodeId: string): DialReport | null {
@@ -460,7 +488,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const connections = new Map([...this.#swarm.connections].map((each) => [idOf(each), each]))
     return this.#world.links.flatMap(({ id, calls }) => {
       const connection = connections.get(id)
-      if (connection === undefined || this.#relayOf(connection) === null) return []
+      if (connection === undefined || this.#relayOf(connection, id) === null) return []
       return [{ id, calls, nat: this.#natOf(id) }]
     })
   }

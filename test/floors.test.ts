@@ -16,6 +16,7 @@ const DOORS: Record<string, string[]> = {
   hyperdht: ['core/dht.ts'],
   'multicast-dns': ['core/lan.ts'],
   'blind-relay': ['core/relay.ts'],
+  '@hyperswarm/secret-stream': ['core/data-port.ts'],
   // The second file holds what we do to parts of it that are no public API, in one place.
   autobase: ['core/oplog.ts', 'core/system-core.ts'],
   // Owned by the oplog, so that links outlive a base that is opened anew.

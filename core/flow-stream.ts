@@ -1,0 +1,88 @@
+/** Byte streams end to end: a connection as a stream of Node's, and two streams joined to one flow. */
+import type { Http2Stream } from 'node:http2'
+import { constants } from 'node:http2'
+import { Duplex } from 'node:stream'
+
+/** Bytes on their way in either direction, before the other side is asked to wait. */
+const BUFFER_BYTES = 1024 * 1024
+
+/** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
+export function plain(connection: Duplex): Duplex {
+  const duplex = new Duplex({
+    highWaterMark: BUFFER_BYTES,
+    read() {
+      connection.resume()
+    },
+    write(chunk: Buffer, _encoding, done) {
+      send(chunk, done)
+    },
+    // Every message is encrypted on its own: few large ones are cheaper.
+    writev(chunks, done) {
+      send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done)
+    },
+    final(done) {
+      connection.end()
+      done()
+    },
+    destroy(error, done) {
+      connection.destroy()
+      done(error)
+    }
+  })
+  const send = (bytes: Buffer, done: () => void): void => {
+    if (connection.write(bytes)) done()
+    else connection.once('drain', done)
+  }
+  connection.on('data', (chunk: Buffer) => {
+    if (!duplex.push(chunk)) connection.pause()
+  })
+  connection.once('end', () => duplex.push(null))
+  connection.on('error', (error: Error) => duplex.destroy(error))
+  // With an error: what runs on it has to notice.
+  connection.once('close', () => duplex.destroy(new Error('the connection is gone')))
+  return duplex
+}
+
+/** Both ways: the end of one is the end of the other, a failure of one a reset of the other. */
+export function join(a: Duplex, b: Duplex): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a]
+  ] as const) {
+    from.pipe(to)
+    from.on('error', () => reset(to))
+    from.once('close', () => {
+      if (!endedWell(from)) reset(to)
+    })
+  }
+}
+
+/**
+ * For a flow that was begun with `waitForTrailers`: without, one that is reset says first that it has
+ * ended well.
+ */
+export function endsWhole(flow: Http2Stream): void {
+  flow.on('wantTrailers', () => {
+    if (!flow.closed) flow.sendTrailers({})
+  })
+}
+
+/** Ends a stream so that its other end sees no good end. */
+export function reset(stream: Duplex): void {
+  if (stream.destroyed) return
+  // With CANCEL its other end would see no error.
+  if (isFlow(stream)) stream.close(constants.NGHTTP2_CONNECT_ERROR)
+  else if (isSocket(stream)) stream.resetAndDestroy()
+  else stream.destroy()
+}
+
+/** A flow that was destroyed at its other end looks as if it had ended but for its marks. */
+const endedWell = (stream: Duplex): boolean =>
+  stream.readableEnded &&
+  stream.writableFinished &&
+  !(isFlow(stream) && (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR))
+
+const isFlow = (stream: Duplex): stream is Http2Stream => 'rstCode' in stream
+
+const isSocket = (stream: Duplex): stream is Duplex & { resetAndDestroy(): void } =>
+  'resetAndDestroy' in stream

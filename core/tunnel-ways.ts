@@ -1,0 +1,192 @@
+/**
+ * The ways a data connection can take to a member, tried in this order: TCP to an address of this
+ * LAN, then UDX, punched or through a relay. Who is at the other end is a member, known by the data
+ * key it gossips.
+ */
+import { networkInterfaces } from 'node:os'
+import type { Duplex } from 'node:stream'
+import { createKeyPair, fromId, hash, toId, type KeyPair } from './crypto.ts'
+import { unreachable } from './channel.ts'
+import { DataPort, type NoiseConnection } from './data-port.ts'
+import { sentenceOf } from './errors.ts'
+import { plain } from './flow-stream.ts'
+import type { NetBody, TunnelBody } from './gossip-records.ts'
+import { isOnLan } from './lan.ts'
+import type { Logger } from './logger.ts'
+import type { Connection, Path } from './swarm.ts'
+
+/** What the swarm does for tunnels. */
+export interface WideArea {
+  /** Address the data port is bound to: any, or loopback for a mesh of this machine. */
+  readonly host: string
+  /** Takes connections to `keyPair`. */
+  takeData(
+    keyPair: KeyPair,
+    allows: (key: Buffer) => boolean,
+    onConnection: (connection: Connection) => void
+  ): void
+  /** To the data key of a member: punched, or through a relay where that is needed. */
+  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection
+  pathOf(connection: Connection, node: string): Path
+}
+
+export interface WaysOptions {
+  /** This node's own. */
+  keyPair: KeyPair
+  wide: WideArea
+  isMember: (node: string) => boolean
+  /** What nodes say of their data keys and ports. */
+  said: () => ReadonlyMap<string, { body: TunnelBody }>
+  saidNet: (node: string) => NetBody | null
+  log: Logger
+}
+
+/** A data connection to a member. */
+export interface Wire {
+  node: string
+  duplex: Duplex
+  /** It changes when a relayed connection becomes a direct one. */
+  path(): Path
+  /** Over TCP on a LAN, than which there is no better. */
+  near: boolean
+}
+
+/** A LAN answers in a millisecond, or is not there. */
+const NEAR_MS = 1_000
+const FAR_MS = 12_000
+
+export class Ways {
+  readonly #options: WaysOptions
+  readonly #keys: KeyPair
+  readonly #port: DataPort
+  readonly #far = new Set<Connection>()
+  readonly #onWire: (wire: Wire) => void
+
+  /** `onWire` gets what others opened. */
+  constructor(options: WaysOptions, onWire: (wire: Wire) => void) {
+    this.#options = options
+    this.#onWire = onWire
+    // What it is dialled at for flows is never the key of its links.
+    this.#keys = createKeyPair(hash('data', options.keyPair.secretKey))
+    this.#port = new DataPort({
+      keyPair: this.#keys,
+      allows: (key) => this.#memberOf(key) !== null,
+      onConnection: (connection) => {
+        const node = this.#memberOf(connection.remotePublicKey)
+        if (node === null) connection.destroy()
+        else onWire(nearWire(node, connection))
+      },
+      log: options.log
+    })
+  }
+
+  /** What to gossip. */
+  async listen(wantedPort: number): Promise<TunnelBody> {
+    const { wide } = this.#options
+    const port = await this.#port.listen(wide.host, wantedPort)
+    wide.takeData(
+      this.#keys,
+      (key) => this.#memberOf(key) !== null,
+      (connection) => this.#onFar(connection)
+    )
+    return { key: toId(this.#keys.publicKey), port }
+  }
+
+  /** @throws BrumeError NODE_UNREACHABLE */
+  async dial(node: string, only: 'near' | 'any' = 'any'): Promise<Wire> {
+    const { isMember, said, log } = this.#options
+    const body = said().get(node)?.body
+    const key = body === undefined ? null : fromId(body.key)
+    if (body === undefined || key === null || !isMember(node)) throw unreachable(node)
+    try {
+      return nearWire(node, await this.#dialNear(node, key, body.port))
+    } catch (error) {
+      if (only === 'near') throw unreachable(node, error)
+      log.debug({ node, error: sentenceOf(error) }, 'no data connection on the LAN')
+    }
+    return this.#dialFar(node, key)
+  }
+
+  /** Hangs up on who is no member any more. */
+  review(): void {
+    this.#port.check()
+    for (const connection of this.#far) {
+      if (this.#memberOf(connection.remotePublicKey) === null) connection.destroy()
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const connection of this.#far) connection.destroy()
+    await this.#port.close()
+  }
+
+  #memberOf(key: Buffer): string | null {
+    const id = toId(key)
+    for (const [node, { body }] of this.#options.said()) {
+      if (body.key === id) return this.#options.isMember(node) ? node : null
+    }
+    return null
+  }
+
+  /** All its addresses on this LAN at once; the first that answers is taken. */
+  async #dialNear(node: string, key: Buffer, port: number | null): Promise<NoiseConnection> {
+    const interfaces = networkInterfaces()
+    const hosts = (this.#options.saidNet(node)?.addresses ?? [])
+      .map((address) => address.slice(0, address.lastIndexOf(':')))
+      .filter((host) => isOnLan(host, interfaces))
+    if (port === null || hosts.length === 0) throw new Error('it has no address on this LAN')
+    const signal = AbortSignal.timeout(NEAR_MS)
+    const dials = hosts.map((host) => this.#port.dial({ host, port }, key, signal))
+    try {
+      const first = await Promise.any(dials)
+      for (const dial of dials) {
+        const spare = (other: NoiseConnection): void => {
+          if (other !== first) other.destroy()
+        }
+        dial.then(spare, () => {})
+      }
+      return first
+    } catch (error) {
+      throw error instanceof AggregateError ? (error.errors[0] as Error) : error
+    }
+  }
+
+  async #dialFar(node: string, key: Buffer): Promise<Wire> {
+    const connection = this.#options.wide.dialData(node, key, this.#keys)
+    const timer = setTimeout(() => connection.destroy(new Error('no answer')), FAR_MS)
+    await new Promise<void>((resolve, reject) => {
+      let failure = new Error('it hung up')
+      const onClose = (): void => reject(unreachable(node, failure))
+      connection.on('error', (error: Error) => (failure = error))
+      connection.once('close', onClose)
+      connection.once('open', () => {
+        connection.off('close', onClose)
+        resolve()
+      })
+    }).finally(() => clearTimeout(timer))
+    return this.#farWire(node, connection)
+  }
+
+  #onFar(connection: Connection): void {
+    const { log } = this.#options
+    connection.on('error', (error: Error) =>
+      log.debug({ error: sentenceOf(error) }, 'a data connection ended with an error')
+    )
+    const node = this.#memberOf(connection.remotePublicKey)
+    if (node === null) connection.destroy()
+    else this.#onWire(this.#farWire(node, connection))
+  }
+
+  #farWire(node: string, connection: Connection): Wire {
+    this.#far.add(connection)
+    connection.once('close', () => this.#far.delete(connection))
+    const path = (): Path => this.#options.wide.pathOf(connection, node)
+    return { node, duplex: plain(connection), path, near: false }
+  }
+}
+
+function nearWire(node: string, connection: NoiseConnection): Wire {
+  const { remoteAddress = '', remotePort = 0 } = connection.rawStream ?? {}
+  const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
+  return { node, duplex: plain(connection), path: () => path, near: true }
+}
