@@ -36,9 +36,6 @@ export class DataPort {
   constructor(options: DataPortOptions) {
     this.#options = options
     this.#server = net.createServer({ noDelay: true }, (socket) => this.#onSocket(socket))
-    this.#server.on('error', (error) =>
-      options.log.warn({ error: sentenceOf(error) }, 'the data port failed')
-    )
   }
 
   /** Binds `wanted`, or another port where that is taken. null where none can be had. */
@@ -52,11 +49,15 @@ export class DataPort {
             resolve()
           })
         })
+        this.#server.on('error', (error) =>
+          this.#options.log.warn({ error: sentenceOf(error) }, 'the data port failed')
+        )
         return (this.#server.address() as net.AddressInfo).port
       } catch (error) {
         this.#options.log.debug({ port, error: sentenceOf(error) }, 'a data port cannot be had')
       }
     }
+    this.#options.log.warn({ host }, 'no port for data connections: they take UDP alone')
     return null
   }
 
