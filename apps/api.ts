@@ -381,6 +381,8 @@ export interface NetJson {
   nat: NatJson
   /** Age of the link, or of its end; null where there never was one since this daemon started. */
   sinceMs: number | null
+  /** The data connection that flows take, with its relay and how many are under way; null: none. */
+  tunnel: { path: 'lan' | 'direct' | 'relayed'; via: string | null; flows: number } | null
   /** One sentence. */
   why: string
 }
@@ -510,6 +512,18 @@ export interface RefJson {
   application: string
   microservice: string | null
   slot: number | null
+}
+
+/** Where `forward` would lead now. A flow itself is `GET /flows`, upgraded to `brume-flow`. */
+export interface ForwardJson {
+  application: string
+  microservice: string
+  /** null for any replica. */
+  slot: number | null
+  /** That are declared; a container may listen on more. */
+  ports: { container: number; protocol: 'tcp' | 'udp' }[]
+  /** Those that are up and healthy. */
+  replicas: { slot: number; node: string }[]
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Talks to the daemon of one data directory over its unix socket. */
 import http from 'node:http'
-import type { Readable } from 'node:stream'
+import net from 'node:net'
+import type { Duplex, Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { BrumeError, sentenceOf } from '../core/errors.ts'
 import type { ErrorJson, ProgressJson } from './api.ts'
@@ -43,6 +44,8 @@ export interface Client {
   lines<T>(path: string, options?: RequestOptions): AsyncGenerator<T, void>
   /** A watch's events; ends when the daemon ends it. */
   events(path: string, options?: RequestOptions): AsyncGenerator<ServerEvent, void>
+  /** Bare bytes to and from what the path names. */
+  flow(path: string): Promise<Duplex>
   /** POSTs, tells each `progress` event, and gives the `result` event. */
   progress<T>(
     path: string,
@@ -102,6 +105,14 @@ export function createClient(
 
     async *events(path, options) {
       yield* serverEvents(await send({ method: 'GET', path }, options))
+    },
+
+    async flow(path) {
+      checkSocketDir(socket)
+      const answer = await upgrade(socket, dir, path)
+      checkVersion(answer.response, version, dir)
+      if (answer.flow !== null) return answer.flow
+      throw errorOf(await whole(answer), answer.response.statusCode ?? 0)
     },
 
     async progress<T>(
@@ -187,6 +198,31 @@ function exchange(
     request.on('error', (error) => reject(asError(explain(error))))
     request.on('response', (response) => resolve({ response, explain }))
     request.end(message.body)
+  })
+}
+
+/** `flow` is null where the daemon refuses, which it says in the answer. */
+function upgrade(
+  socketPath: string,
+  dir: string,
+  path: string
+): Promise<Answer & { flow: Duplex | null }> {
+  const explain = (error: unknown): unknown => unreachable(error, dir, socketPath)
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      method: 'GET',
+      path,
+      headers: { host: 'brume', connection: 'upgrade', upgrade: 'brume-flow' },
+      // An end of one way is not the end of both. With an agent this would not be asked.
+      createConnection: () => net.connect({ path: socketPath, allowHalfOpen: true })
+    })
+    request.on('error', (error) => reject(asError(explain(error))))
+    request.on('response', (response) => resolve({ response, explain, flow: null }))
+    request.on('upgrade', (response, flow: Duplex, head) => {
+      flow.unshift(head)
+      resolve({ response, explain, flow })
+    })
+    request.end()
   })
 }
 

@@ -43,13 +43,21 @@ export function plain(connection: Duplex): Duplex {
   return duplex
 }
 
-/** Both ways: the end of one is the end of the other, a failure of one a reset of the other. */
-export function join(a: Duplex, b: Duplex): void {
-  for (const [from, to] of [
-    [a, b],
-    [b, a]
+/**
+ * Both ways: the end of one is the end of the other, a failure of one a reset of the other. `onBytes`
+ * hears of all that goes over, from `a` or from `b`.
+ */
+export function join(
+  a: Duplex,
+  b: Duplex,
+  onBytes?: (from: 'a' | 'b', bytes: number) => void
+): void {
+  for (const [from, to, name] of [
+    [a, b, 'a'],
+    [b, a, 'b']
   ] as const) {
     from.pipe(to)
+    if (onBytes) from.on('data', (chunk: Buffer) => onBytes(name, chunk.length))
     from.on('error', () => reset(to))
     from.once('close', () => {
       if (!endedWell(from)) reset(to)
@@ -77,7 +85,7 @@ export function reset(stream: Duplex): void {
 }
 
 /** A flow that was destroyed at its other end looks as if it had ended but for its marks. */
-const endedWell = (stream: Duplex): boolean =>
+export const endedWell = (stream: Duplex): boolean =>
   stream.readableEnded &&
   stream.writableFinished &&
   !(isFlow(stream) && (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR))

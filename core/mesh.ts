@@ -459,7 +459,8 @@ export class Mesh extends EventEmitter<{
       endedAt: this.#observer.lastFrames,
       pathOf: ({ connection }) =>
         this.#swarm.pathOf?.(connection) ?? { kind: 'direct', relayKey: null, address: '' },
-      dialOf: (id) => this.#swarm.dialOf?.(id) ?? null
+      dialOf: (id) => this.#swarm.dialOf?.(id) ?? null,
+      tunnels: this.tunnels?.report() ?? []
     })
   }
 

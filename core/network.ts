@@ -7,6 +7,7 @@ import type { Link } from './links.ts'
 import type { NatKind } from './relay.ts'
 import type { NodeRecord } from './state/state.ts'
 import type { DialReport, MeshWorld, Path } from './swarm.ts'
+import type { TunnelReport } from './tunnels.ts'
 
 export interface NetworkInput {
   self: string
@@ -62,14 +63,25 @@ export interface NetworkRow {
   nat: NatKind
   /** How long the link is up, or down; null if it never was up since this daemon started. */
   sinceMs: number | null
+  /** The data connection that flows go over; null where there is none. */
+  tunnel: TunnelRow | null
   /** One sentence. */
   why: string
+}
+
+export interface TunnelRow {
+  path: Path['kind']
+  /** Of a relayed one, the relay: name of the node. */
+  via: string | null
+  /** Under way, of both ends. */
+  flows: number
 }
 
 export interface RowsInput extends NetworkInput {
   /** Boot ms at which links ended. */
   endedAt: ReadonlyMap<string, number>
   pathOf(link: Link): Path
+  tunnels: readonly TunnelReport[]
   dialOf(id: string): DialReport | null
 }
 
@@ -86,7 +98,8 @@ export function networkRows(input: RowsInput): NetworkRow[] {
 function rowOf({ id, displayName: name }: NodeRecord, input: RowsInput): NetworkRow {
   const { self, now, nodes, saidNet, links, endedAt } = input
   const nat = saidNet.get(id)?.nat ?? 'unknown'
-  const base = { id, name, via: null, address: null, rttMs: null, nat, sinceMs: null }
+  const tunnel = tunnelTo(id, input)
+  const base = { id, name, via: null, address: null, rttMs: null, nat, sinceMs: null, tunnel }
   if (id === self) return { ...base, path: 'self', why: whySelf(saidNet.get(self) ?? null) }
   const link = links.find((each) => each.id === id)
   if (link === undefined) {
@@ -97,8 +110,7 @@ function rowOf({ id, displayName: name }: NodeRecord, input: RowsInput): Network
     return { ...base, path: 'down', via, sinceMs, why: whyDown(via, input.dialOf(id)) }
   }
   const path = input.pathOf(link)
-  const relay = [...saidNet].find(([, { relayKey }]) => relayKey === path.relayKey)?.[0]
-  const via = relay === undefined ? null : (nodes.get(relay)?.displayName ?? null)
+  const via = relayName(path, input)
   const mine = saidNet.get(self)?.nat ?? 'unknown'
   return {
     ...base,
@@ -152,6 +164,21 @@ export function whyDown(via: string | null, dial: DialReport | null): string {
   if (dial === null) return 'its neighbours look for it'
   const next = dial.nextInMs === null ? '' : `, next try in ${Math.ceil(dial.nextInMs / 1000)} s`
   return `not reached${failure}${next}`
+}
+
+/** Each end may have opened one: its own is what new flows take. */
+function tunnelTo(id: string, input: RowsInput): TunnelRow | null {
+  const both = input.tunnels.filter(({ node }) => node === id)
+  const first = both.find(({ mine }) => mine) ?? both[0]
+  if (first === undefined) return null
+  const flows = both.reduce((sum, each) => sum + each.flows, 0)
+  return { path: first.path.kind, via: relayName(first.path, input), flows }
+}
+
+function relayName({ relayKey: key }: Path, { saidNet, nodes }: RowsInput): string | null {
+  if (key === null) return null
+  const relay = [...saidNet].find(([, { relayKey }]) => relayKey === key)?.[0]
+  return relay === undefined ? null : (nodes.get(relay)?.displayName ?? null)
 }
 
 /** The first of my peers on the shortest way there; null where no way is known. */

@@ -37,7 +37,9 @@ import type { Engine, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
-import type { Endpoint } from './connector/directory.ts'
+import type { Directory } from './connector/directory.ts'
+import { Flows } from './connector/flows.ts'
+import { dialLocal, flowHead, refusal, type FlowHead, type LocalEnd } from './connector/gate.ts'
 import { connectorMachine, type ConnectorActor } from './connector/machine.ts'
 import {
   createController,
@@ -78,7 +80,10 @@ export interface RunningNode {
   rebalance(): Rebalanced[]
   /** What the Agent last said of the engine. */
   engine(): FactsBody['engine']
-  endpoints(): Endpoint[]
+  /** Which replicas serve, and where. */
+  directory(): Directory
+  /** From this node to replicas anywhere. */
+  flows: Flows
   /** Lines of JSON (LogLine) of a container of this node. @throws BrumeError LOGS_NONE */
   logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /** Ends the roles; containers stay. */
@@ -120,7 +125,12 @@ export function startNode(components: NodeComponents): RunningNode {
     }
   })
   const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
+  const directoryNow = (): Directory =>
+    (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context.directory ??
+    new Map()
+  const flows = new Flows(flowsComponents(mesh, agent, directoryNow))
   answerPeers(mesh, agent)
+  answerFlows(mesh, agent)
   root.start()
   const containers = () => agent()?.getSnapshot().context.containers ?? null
   const endTidying = keepTidy({ mesh, containers, log })
@@ -137,9 +147,8 @@ export function startNode(components: NodeComponents): RunningNode {
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),
     engine: () => engine,
-    endpoints: () =>
-      (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context
-        .endpoints ?? [],
+    directory: directoryNow,
+    flows,
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine
@@ -501,6 +510,45 @@ function answerPeers(mesh: Mesh, agent: () => AgentActor | undefined): void {
     const { slot, follow, tail } = params as { slot: string; follow: boolean; tail: number | null }
     return logsOf(agent(), slot, { follow, tail })
   })
+}
+
+function flowsComponents(
+  mesh: Mesh,
+  agent: () => AgentActor | undefined,
+  directory: () => Directory
+): ConstructorParameters<typeof Flows>[0] {
+  return {
+    directory,
+    vicinity: {
+      self: mesh.self,
+      zoneOf: (node) => mesh.state.nodes.get(node)?.labels['zone'] ?? null,
+      rttMs: (node) => mesh.links.get(node)?.rttMs ?? null
+    },
+    local: (head) => dialLocal(endsOf(agent(), head), head, new AbortController().signal),
+    tunnel(node, head) {
+      if (mesh.tunnels === null) throw new BrumeError('NO_FLOWS', 'this mesh has no tunnels')
+      return mesh.tunnels.open(node, head)
+    }
+  }
+}
+
+/** Flows that come in from other nodes. */
+function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
+  mesh.tunnels?.answer(async (from, head, signal) => {
+    if (!flowHead.check(head)) throw new BrumeError('BAD_FLOW', 'this node knows no such flow')
+    const refused = refusal(from, head, { state: mesh.state, status: worldOf(mesh).status })
+    if (refused !== null) throw refused
+    return dialLocal(endsOf(agent(), head), head, signal)
+  })
+}
+
+/** The running copies of a slot on this node, the one that has proved itself longest first. */
+function endsOf(agent: AgentActor | undefined, { to }: FlowHead): LocalEnd[] {
+  const containers = agent?.getSnapshot().context.containers ?? []
+  const running = containers.filter(
+    (container) => container.state === 'running' && slotKey(container) === slotKey(to)
+  )
+  return running.sort((a, b) => (a.startedAt ?? 0) - (b.startedAt ?? 0))
 }
 
 async function logsOf(

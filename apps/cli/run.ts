@@ -76,6 +76,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'show the logs of replicas, on any node',
     load: async () => (await import('./verbs/logs.ts')).logs
   },
+  forward: {
+    summary: 'lead a port of this machine to a replica, on whichever node it runs',
+    load: async () => (await import('./verbs/forward.ts')).forward
+  },
   scale: {
     summary: 'change how many replicas of a microservice run',
     load: async () => (await import('./verbs/scale.ts')).scale

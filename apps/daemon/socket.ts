@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import net from 'node:net'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import createRouter from 'find-my-way'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import type { ErrorJson, ProgressJson } from '../api.ts'
@@ -41,8 +41,14 @@ export interface EventsAnswer {
   events: AsyncIterable<ServerEvent>
 }
 
+export interface FlowAnswer {
+  /** Takes the connection of a client that asked for an upgrade to `brume-flow`, as bare bytes. */
+  attach(client: Duplex): void
+}
+
 /** Anything else is the JSON of a 200. */
-export type ApiAnswer = LinesAnswer | EventsAnswer | object | string | number | boolean | null
+export type ApiAnswer =
+  LinesAnswer | EventsAnswer | FlowAnswer | object | string | number | boolean | null
 
 export interface ServeOptions {
   mode: number
@@ -58,6 +64,8 @@ export interface Server {
   close(): Promise<void>
 }
 
+/** What a client upgrades to for bare bytes to a replica. */
+export const FLOW_PROTOCOL = 'brume-flow'
 const KEEP_ALIVE_MS = 15_000
 const CLOSE_GRACE_MS = 1_000
 const MAX_JSON_BYTES = 4 * 1024 * 1024
@@ -77,6 +85,9 @@ export async function serve(path: string, routes: Route[], options: ServeOptions
       if (closing.signal.aborted) setImmediate(() => server.closeIdleConnections())
     })
     void answer(request, response, find, closing.signal, options)
+  })
+  server.on('upgrade', (request: IncomingMessage, client: Duplex, head: Buffer) => {
+    void upgrade(request, client, head, find, closing.signal, options)
   })
   makeSocketDir(path, options)
   await removeStale(path)
@@ -179,6 +190,8 @@ async function answer(
       signal
     })
     const keepAliveMs = options.keepAliveMs ?? KEEP_ALIVE_MS
+    if (isFlow(given))
+      throw new BrumeError('BAD_REQUEST', `${at} wants an upgrade to ${FLOW_PROTOCOL}`)
     if (isLines(given)) await sendLines(response, given, signal, keepAliveMs, at, options.log)
     else if (isEvents(given))
       await sendEvents(response, given, signal, keepAliveMs, at, options.log)
@@ -196,6 +209,51 @@ async function answer(
   }
 }
 
+/** A connection that becomes bare bytes; refused, it gets the JSON that says why. */
+async function upgrade(
+  request: IncomingMessage,
+  client: Duplex,
+  head: Buffer,
+  find: Find,
+  closing: AbortSignal,
+  options: ServeOptions
+): Promise<void> {
+  const gone = new AbortController()
+  client.on('error', () => gone.abort())
+  client.once('close', () => gone.abort())
+  closing.addEventListener('abort', () => client.destroy(), { once: true, signal: gone.signal })
+  const method = request.method ?? 'GET'
+  const url = new URL(request.url ?? '/', 'http://brume')
+  const headers = [`brume-version: ${options.version ?? VERSION}`, `brume-pid: ${process.pid}`]
+  const say = (status: string, more: string[], body = ''): void => {
+    if (client.destroyed) return
+    client.write([`HTTP/1.1 ${status}`, ...headers, ...more, '', body].join('\r\n'))
+  }
+  try {
+    const { route, params } = find(method, url.pathname)
+    const given = await route.handle({
+      params,
+      query: url.searchParams,
+      json: () => Promise.reject(noFlow()),
+      body: request,
+      signal: AbortSignal.any([gone.signal, closing])
+    })
+    if (!isFlow(given)) throw noFlow()
+    say('101 Switching Protocols', ['connection: upgrade', `upgrade: ${FLOW_PROTOCOL}`])
+    client.unshift(head)
+    given.attach(client)
+  } catch (error) {
+    const { json, status } = describeError(error, `${method} ${url.pathname}`, options.log)
+    const body = JSON.stringify(json)
+    const length = `content-length: ${Buffer.byteLength(body)}`
+    say(`${status} ${http.STATUS_CODES[status] ?? ''}`, ['connection: close', length], body)
+    client.end()
+  }
+}
+
+const noFlow = (): BrumeError =>
+  new BrumeError('BAD_REQUEST', `nothing at this path is a ${FLOW_PROTOCOL}`)
+
 /**
  * What is still coming is read and thrown away: a client that is cut off while it writes never
  * reads why. Bounded by the server's own time limit for a request.
@@ -211,6 +269,8 @@ function discard(request: IncomingMessage): Promise<void> {
 
 const isLines = (given: ApiAnswer): given is LinesAnswer =>
   isIterable((given as LinesAnswer | null)?.lines)
+const isFlow = (given: ApiAnswer): given is FlowAnswer =>
+  typeof (given as FlowAnswer | null)?.attach === 'function'
 const isEvents = (given: ApiAnswer): given is EventsAnswer =>
   isIterable((given as EventsAnswer | null)?.events)
 const isIterable = (value: unknown): boolean =>

@@ -543,8 +543,14 @@ function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContai
     startedAt: ran ? startedAt : null,
     exitCode: state === 'exited' ? State.ExitCode : null,
     ports: state === 'running' ? portsOf(NetworkSettings.Ports) : [],
-    filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null
+    filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null,
+    address: state === 'running' ? addressOf(NetworkSettings.Networks) : null
   }
+}
+
+function addressOf(networks: Record<string, { IPAddress: string }>): string | null {
+  const addresses = Object.values(networks).map(({ IPAddress }) => IPAddress)
+  return addresses.find((address) => address !== '') ?? null
 }
 
 /** One entry a port: Docker binds IPv4 and IPv6 apart. */

@@ -56,6 +56,8 @@ export interface EngineContainer {
   ports: PublishedPort[]
   /** Directory of this machine that it has mounted; null where it has none, or a copy. */
   filesDir: string | null
+  /** Where this machine reaches every port it listens on; null where published ones are all. */
+  address: string | null
 }
 
 export interface EngineEvent {

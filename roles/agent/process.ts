@@ -414,7 +414,8 @@ class ProcessEngine implements Engine {
       startedAt,
       exitCode,
       ports: running ? ports : [],
-      filesDir: null
+      filesDir: null,
+      address: null
     }
   }
 

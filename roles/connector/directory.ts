@@ -1,55 +1,105 @@
-/** Who may be reached where: a pure function of what is placed and what nodes report. */
-import type { StatusBody } from '../../core/gossip-records.ts'
+/**
+ * Who may be reached where: a pure function of what is placed and what nodes report. A replica that
+ * is not alive and well is in no answer.
+ */
+import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
+import type { Port } from '../../core/state/microservices.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 
-/** A published port of a replica that runs. */
-export interface Endpoint {
+/** A replica that serves. */
+export interface Replica {
   application: string
   microservice: string
   slot: number
   /** Node id. */
   node: string
-  /** The port inside the container. */
-  container: number
-  /** The port of the node. */
-  host: number
-  protocol: 'tcp' | 'udp'
-  /** null where nobody checks. */
-  healthy: boolean | null
+  /** Another one is to take its place: it is last. */
+  leaving: boolean
 }
 
-/** Endpoints of running replicas on alive nodes, by slot; unhealthy ones last. */
-export function directory(input: {
-  state: State
+export interface Service {
+  application: string
+  microservice: string
+  ports: Pick<Port, 'container' | 'protocol'>[]
+  /** By slot. */
+  replicas: Replica[]
+}
+
+/** By APP/MICROSERVICE; one that has no replica is in it too. */
+export type Directory = ReadonlyMap<string, Service>
+
+export interface DirectoryInput {
+  state: Pick<State, 'microservices' | 'placements'>
   alive: ReadonlySet<string>
   status: ReadonlyMap<string, StatusBody>
-}): Endpoint[] {
-  const endpoints: Endpoint[] = []
-  for (const node of input.alive) {
-    for (const container of input.status.get(node)?.containers ?? []) {
-      if (container.state !== 'running' && container.state !== 'retiring') continue
-      if (input.state.placements.get(slotKey(container))?.node !== node) continue
-      const { application, microservice, slot, healthy } = container
-      for (const { container: inside, host, protocol } of container.ports) {
-        endpoints.push({
-          application,
-          microservice,
-          slot,
-          node,
-          container: inside,
-          host,
-          protocol,
-          healthy
-        })
-      }
-    }
-  }
-  return endpoints.sort(
-    (a, b) =>
-      Number(a.healthy === false) - Number(b.healthy === false) ||
-      compare(slotKey(a), slotKey(b)) ||
-      a.container - b.container
-  )
 }
 
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+export function directory({ state, alive, status }: DirectoryInput): Directory {
+  const services = new Map<string, Service>()
+  for (const [key, { application, name, spec }] of state.microservices) {
+    const ports = spec.ports.map(({ container, protocol }) => ({ container, protocol }))
+    services.set(key, { application, microservice: name, ports, replicas: [] })
+  }
+  for (const node of alive) {
+    for (const container of status.get(node)?.containers ?? []) {
+      const { application, microservice, slot } = container
+      const key = `${application}/${microservice}`
+      const checked = (state.microservices.get(key)?.spec.healthcheck ?? null) !== null
+      if (!serves(container, checked)) continue
+      const placed = state.placements.get(slotKey(container))
+      // What is asked for no more is on its way out.
+      if (placed === undefined) continue
+      const leaving = placed.node !== node || container.state === 'retiring'
+      services.get(key)?.replicas.push({ application, microservice, slot, node, leaving })
+    }
+  }
+  for (const { replicas } of services.values()) replicas.sort(bySlot)
+  return services
+}
+
+/** One that is checked serves once a check said so. */
+const serves = ({ state, healthy }: ContainerStatus, checked: boolean): boolean =>
+  (state === 'running' || state === 'retiring') && (checked ? healthy === true : healthy !== false)
+
+const bySlot = (a: Replica, b: Replica): number =>
+  a.slot - b.slot || Number(a.leaving) - Number(b.leaving) || (a.node < b.node ? -1 : 1)
+
+/** What the choice among replicas goes by. */
+export interface Vicinity {
+  /** This node. */
+  self: string
+  /** null where it has none. */
+  zoneOf: (node: string) => string | null
+  /** null where no link tells. */
+  rttMs: (node: string) => number | null
+  /** Under way from here. */
+  flowsTo: (replica: Replica) => number
+}
+
+/** In the order in which they are tried: here, in my zone, over the quickest link, least used. */
+export function nearestFirst(replicas: readonly Replica[], vicinity: Vicinity): Replica[] {
+  const { self, zoneOf, rttMs, flowsTo } = vicinity
+  const mine = zoneOf(self)
+  const rank = (replica: Replica): number[] => [
+    Number(replica.leaving),
+    Number(replica.node !== self),
+    Number(mine === null || zoneOf(replica.node) !== mine),
+    roughly(rttMs(replica.node) ?? Infinity),
+    flowsTo(replica),
+    replica.slot
+  ]
+  const ranked = replicas.map((replica) => ({ replica, rank: rank(replica) }))
+  ranked.sort((a, b) => compare(a.rank, b.rank))
+  return ranked.map(({ replica }) => replica)
+}
+
+/** Steps of a factor of two from a millisecond on: links that differ by less share the work. */
+const roughly = (ms: number): number => Math.max(0, Math.ceil(Math.log2(ms)))
+
+function compare(a: readonly number[], b: readonly number[]): number {
+  for (const [i, x] of a.entries()) {
+    const y = b[i] ?? 0
+    if (x !== y) return x < y ? -1 : 1
+  }
+  return 0
+}

@@ -1,15 +1,14 @@
 /**
- * The Connector: knows where every microservice can be reached. Ports are published on the node
- * that runs the replica, by its engine; tunnels to other nodes come here.
+ * The Connector: knows which replicas serve, and where. Flows (`flows.ts`) go by what it last saw.
  *
  *   gathering ⇄ settled          news lead to a new directory, at most one a moment
  */
 import { assign, setup, type ActorRefFrom } from 'xstate'
-import { directory, type Endpoint } from './directory.ts'
+import { directory, type Directory, type DirectoryInput } from './directory.ts'
 
 export interface ConnectorComponents {
   /** The world as it is now. */
-  readWorld(): Parameters<typeof directory>[0]
+  readWorld(): DirectoryInput
 }
 
 export type ConnectorEvent =
@@ -20,18 +19,18 @@ const GATHER_MS = 200
 const base = setup({
   types: {
     input: {} as ConnectorComponents,
-    context: {} as { components: ConnectorComponents; endpoints: Endpoint[] },
+    context: {} as { components: ConnectorComponents; directory: Directory },
     events: {} as ConnectorEvent
   },
   actions: {
-    look: assign({ endpoints: ({ context }) => directory(context.components.readWorld()) })
+    look: assign({ directory: ({ context }) => directory(context.components.readWorld()) })
   },
   delays: { gather: GATHER_MS }
 })
 
 export const connectorMachine = base.createMachine({
   id: 'connector',
-  context: ({ input }) => ({ components: input, endpoints: [] }),
+  context: ({ input }) => ({ components: input, directory: new Map() }),
   initial: 'gathering',
   states: {
     gathering: { after: { gather: { target: 'settled', actions: 'look' } } },

@@ -13,6 +13,13 @@ export const idle = {
   command: ['sh', '-c', 'trap "exit 0" TERM; sleep 100000 & wait']
 }
 
+/** A process that answers every HTTP request with `text`. */
+export const answering = (text: string): string[] => [
+  'node',
+  '-e',
+  `require('node:http').createServer((q, r) => r.end(${JSON.stringify(text)})).listen(process.env.PORT)`
+]
+
 /** Writes `NAME.yaml` into `dir`: JSON is YAML too. @returns its path */
 export async function writeApp(
   dir: string,

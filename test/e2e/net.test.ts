@@ -8,6 +8,8 @@ import test from 'brittle'
 import type { NetJson, NodeJson } from '../../apps/api.ts'
 import { createFleet, untilTogether, type FleetNode } from '../helpers/fleet.ts'
 import { createLab, type Host } from '../helpers/lab.ts'
+import { waitUntil } from '../helpers/wait.ts'
+import { answering, writeApp } from './apps.ts'
 
 const row = (all: NetJson[], name: string): NetJson | undefined =>
   all.find((each) => each.name === name)
@@ -63,8 +65,41 @@ test(
     t.is(relayed.why, 'neither NAT keeps ports, so none can be punched')
     const mixed = await pathTo(easy, 'n4', ({ path }) => path !== 'down')
     t.ok(mixed.path === 'direct' || mixed.via === 'n1', mixed.why)
+
+    const app = await writeApp(easy.host.dir, 'shop', [
+      { name: 'punched', command: answering('from n3'), ports: ['80'], node: 'n3' },
+      { name: 'relayed', command: answering('from n5'), ports: ['80'], node: 'n5' }
+    ])
+    t.is((await easy.brume('deploy', '-f', app)).code, 0)
+    t.alike(await flow(easy, 'shop/punched', 'n3'), {
+      answer: 'from n3',
+      path: 'direct',
+      via: null
+    })
+    const relayedFlow = { answer: 'from n5', path: 'relayed', via: 'n1' }
+    t.alike(await flow(symmetric, 'shop/relayed', 'n5'), relayedFlow)
   }
 )
+
+/** What a replica of another node answers by way of `forward`, and the way that took. */
+async function flow(
+  on: FleetNode,
+  ref: string,
+  peer: string
+): Promise<{ answer: string | null; path: string | undefined; via: string | null | undefined }> {
+  const { argv, env } = on.command
+  const [program = process.execPath, ...given] = argv
+  const forward = on.host.spawn(program, [...given, 'forward', ref, '8080:80'], { env })
+  try {
+    let answer: string | null = null
+    const asks = async (): Promise<string | null> => (answer = await on.get(8080).catch(() => null))
+    await waitUntil(async () => (await asks()) !== null, 30_000)
+    const { tunnel } = row(await on.json<NetJson[]>('net'), peer) as NetJson
+    return { answer, path: tunnel?.path, via: tunnel?.via }
+  } finally {
+    forward.kill('SIGINT')
+  }
+}
 
 test(
   'net - the relay of a link dies: it goes on through another, by itself',
@@ -143,14 +178,17 @@ test(
       t.is(way.why, 'both are on one network')
     }
 
-    await t.test('net - off loopback a daemon listens on its DHT and mDNS only', async (t) => {
-      const { tcp, udp } = await listening(one)
-      t.alike(tcp, [])
-      t.ok(udp.includes(5353), 'mDNS')
-      t.ok(udp.includes(49737), 'the DHT')
-      const rest = udp.filter((port) => port !== 5353 && port !== 49737)
-      t.ok(rest.length <= 1, `the DHT’s other socket, for what it asks: ${rest.join(' ')}`)
-    })
+    await t.test(
+      'net - off loopback a daemon listens on its DHT, its data port and mDNS only',
+      async (t) => {
+        const { tcp, udp } = await listening(one)
+        t.alike(tcp, [49737], 'the data port')
+        t.ok(udp.includes(5353), 'mDNS')
+        t.ok(udp.includes(49737), 'the DHT')
+        const rest = udp.filter((port) => port !== 5353 && port !== 49737)
+        t.ok(rest.length <= 1, `the DHT’s other socket, for what it asks: ${rest.join(' ')}`)
+      }
+    )
 
     await three.cut()
     await one.until<NodeJson[]>(['nodes'], (all) => all.some(({ state }) => state === 'lost'))

@@ -142,7 +142,8 @@ export class FakeEngine implements Engine {
       slot: container.slot,
       revision: container.revision,
       ports: [],
-      filesDir: null
+      filesDir: null,
+      address: null
     })
   }
 

@@ -20,6 +20,7 @@ const COLUMNS: Column<NetJson>[] = [
   { title: 'RTT', cell: ({ rttMs }) => (rttMs === null ? '' : `${rttMs} ms`) },
   { title: 'NAT', cell: ({ nat }) => nat },
   { title: 'SINCE', cell: ({ sinceMs }) => (sinceMs === null ? '' : age(sinceMs)) },
+  { title: 'TUNNEL', cell: tunnelOf },
   { title: 'WHY', cell: ({ why }) => why }
 ]
 
@@ -31,6 +32,11 @@ const COLORS: Record<NetJson['path'], number | null> = {
   down: 31
 }
 
-function pathOf({ path, via }: NetJson): string {
+function tunnelOf({ tunnel }: NetJson): string {
+  if (tunnel === null) return ''
+  return `${pathOf(tunnel)}, ${tunnel.flows} ${tunnel.flows === 1 ? 'flow' : 'flows'}`
+}
+
+function pathOf({ path, via }: Pick<NetJson, 'path' | 'via'>): string {
   return path === 'relayed' ? `relayed by ${via ?? 'a node that left'}` : path
 }

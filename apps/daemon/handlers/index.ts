@@ -9,6 +9,7 @@ import { history } from './history.ts'
 import { invites } from './invites.ts'
 import { keys } from './keys.ts'
 import { explain } from './explain.ts'
+import { flowRoutes } from './flows.ts'
 import { format } from './format.ts'
 import { logs } from './logs.ts'
 import { mesh } from './mesh.ts'
@@ -40,5 +41,6 @@ export const routes = (daemon: Daemon): Route[] => [
   ...moves(daemon),
   ...conflicts(daemon),
   ...history(daemon),
-  ...logs(daemon)
+  ...logs(daemon),
+  ...flowRoutes(daemon)
 ]

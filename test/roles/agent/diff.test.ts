@@ -182,7 +182,8 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
     startedAt: 1,
     exitCode: null,
     ports: [],
-    filesDir: null
+    filesDir: null,
+    address: null
   }
   let w: World = {
     self: SELF,
@@ -205,7 +206,7 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
 function copy(revision: string, state: EngineContainer['state']): EngineContainer {
   return {
     ...{ id: revision, application: 'demo', microservice: 'web', slot: 0, revision, state },
-    ...{ image: null, startedAt: 1, exitCode: null, ports: [], filesDir: null }
+    ...{ image: null, startedAt: 1, exitCode: null, ports: [], filesDir: null, address: null }
   }
 }
 
@@ -271,7 +272,7 @@ function take(step: Step, w: World): World {
       const id = `${step.slot}@${step.revision}`
       const state = step.start ? 'running' : 'created'
       const made = { ...step.ref, id, revision: step.revision, image: null, state } as const
-      const rest = { startedAt: 1, exitCode: null, ports: [], filesDir: null }
+      const rest = { startedAt: 1, exitCode: null, ports: [], filesDir: null, address: null }
       containers = [...containers, { ...made, ...rest }]
       if (step.start) started = id
       break

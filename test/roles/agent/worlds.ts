@@ -70,7 +70,8 @@ const containers: fc.Arbitrary<EngineContainer[]> = fc
       startedAt: state === 'created' ? null : 1,
       exitCode: state === 'exited' ? exitCode : null,
       ports: [],
-      filesDir: null
+      filesDir: null,
+      address: null
     }))
   )
 

@@ -281,12 +281,13 @@ test('net - the way to each member, and why', async (t) => {
     rttMs: 0.31,
     nat: 'easy',
     sinceMs: 240_000,
+    tunnel: null,
     why: 'both are on one network',
     ...fields
   })
   const dir = await fakeDaemon(t, {
     'GET /net': () => [
-      row({}),
+      row({ tunnel: { path: 'lan', via: null, flows: 1 } }),
       row({ name: 'pi-2', path: 'relayed', via: 'hq', rttMs: null, why: 'not punched yet' }),
       row({
         name: 'pi-3',
@@ -300,9 +301,9 @@ test('net - the way to each member, and why', async (t) => {
   })
   t.is(
     (await cli(['net', '--data', dir])).out,
-    'PEER   PATH            RTT       NAT       SINCE       WHY\n' +
-      'pi-1   lan             0.31 ms   easy      4 minutes   both are on one network\n' +
-      'pi-2   relayed by hq   -         easy      4 minutes   not punched yet\n' +
-      'pi-3   down            -         unknown   -           dialling\n'
+    'PEER   PATH            RTT       NAT       SINCE       TUNNEL        WHY\n' +
+      'pi-1   lan             0.31 ms   easy      4 minutes   lan, 1 flow   both are on one network\n' +
+      'pi-2   relayed by hq   -         easy      4 minutes   -             not punched yet\n' +
+      'pi-3   down            -         unknown   -           -             dialling\n'
   )
 })

@@ -1,0 +1,142 @@
+/**
+ * Flows from this node: to the nearest replica that serves, and to the next where one does not take
+ * it. Once the first byte went over, a failure is a reset: nothing is sent twice.
+ */
+import type { Duplex } from 'node:stream'
+import { BrumeError } from '../../core/errors.ts'
+import { endedWell, join, reset } from '../../core/flow-stream.ts'
+import { slotKey } from '../../core/state/state.ts'
+import { nearestFirst, type Directory, type Replica, type Vicinity } from './directory.ts'
+import type { FlowHead } from './gate.ts'
+
+export interface FlowsComponents {
+  /** Who serves now. */
+  directory(): Directory
+  vicinity: Omit<Vicinity, 'flowsTo'>
+  /** A flow to a replica of another node. @throws BrumeError */
+  tunnel(node: string, head: FlowHead): Promise<Duplex>
+  /** One to a replica of this node. @throws BrumeError */
+  local(head: FlowHead): Promise<Duplex>
+}
+
+/** What a flow is asked for. */
+export interface FlowTarget {
+  application: string
+  microservice: string
+  /** null for any replica. */
+  slot: number | null
+  port: number
+  /** null for a person. */
+  from: FlowHead['from']
+}
+
+/** Of one service, from this node, since its daemon started. */
+export interface FlowFigures {
+  open: number
+  opened: number
+  /** None of its replicas took it. */
+  refused: number
+  /** Taken by another replica than the first that was tried. */
+  retried: number
+  resets: number
+  bytesSent: number
+  bytesReceived: number
+}
+
+/** Of replicas that took none; more would keep who asks waiting. */
+const MAX_TRIES = 4
+
+export class Flows {
+  readonly #it: FlowsComponents
+  readonly #open = new Map<string, number>()
+  readonly #figures = new Map<string, FlowFigures>()
+
+  constructor(components: FlowsComponents) {
+    this.#it = components
+  }
+
+  /**
+   * Gives, once a replica has taken the flow, what joins a client to it.
+   *
+   * @throws BrumeError UNKNOWN_SERVICE, NO_REPLICA, FORBIDDEN, or why the last replica that was tried
+   * did not take it.
+   */
+  async open(target: FlowTarget): Promise<(client: Duplex) => void> {
+    const key = `${target.application}/${target.microservice}`
+    const service = this.#it.directory().get(key)
+    if (service === undefined) {
+      throw new BrumeError('UNKNOWN_SERVICE', `there is no microservice ${key}`, {
+        next: 'brume ps'
+      })
+    }
+    const figures = this.#figuresOf(key)
+    const fit = service.replicas.filter(({ slot }) => (target.slot ?? slot) === slot)
+    const flowsTo = (replica: Replica): number => this.#open.get(endOf(replica)) ?? 0
+    const order = nearestFirst(fit, { ...this.#it.vicinity, flowsTo })
+    let failure: unknown = nobodyServes(key, target.slot)
+    for (const [tries, replica] of order.slice(0, MAX_TRIES).entries()) {
+      try {
+        const flow = await this.#to(replica, target)
+        if (tries > 0) figures.retried++
+        this.#count(flow, endOf(replica), figures)
+        return (client) => attach(client, flow, figures)
+      } catch (error) {
+        failure = error
+        if (error instanceof BrumeError && error.code === 'FORBIDDEN') break
+      }
+    }
+    figures.refused++
+    throw failure
+  }
+
+  /** By APP/MICROSERVICE. */
+  figures(): ReadonlyMap<string, FlowFigures> {
+    return this.#figures
+  }
+
+  #to(replica: Replica, { port, from }: FlowTarget): Promise<Duplex> {
+    const { application, microservice, slot, node } = replica
+    const to = { application, microservice, slot }
+    const head: FlowHead = { to, port, protocol: 'tcp', from }
+    return node === this.#it.vicinity.self ? this.#it.local(head) : this.#it.tunnel(node, head)
+  }
+
+  #figuresOf(key: string): FlowFigures {
+    const known = this.#figures.get(key)
+    if (known !== undefined) return known
+    const fresh = { open: 0, opened: 0, refused: 0, retried: 0, resets: 0 }
+    const figures = { ...fresh, bytesSent: 0, bytesReceived: 0 }
+    this.#figures.set(key, figures)
+    return figures
+  }
+
+  #count(flow: Duplex, end: string, figures: FlowFigures): void {
+    figures.open++
+    figures.opened++
+    this.#open.set(end, (this.#open.get(end) ?? 0) + 1)
+    flow.once('close', () => {
+      figures.open--
+      if (!endedWell(flow)) figures.resets++
+      const left = (this.#open.get(end) ?? 1) - 1
+      if (left === 0) this.#open.delete(end)
+      else this.#open.set(end, left)
+    })
+  }
+}
+
+function attach(client: Duplex, flow: Duplex, figures: FlowFigures): void {
+  if (client.destroyed) return reset(flow)
+  join(client, flow, (from, bytes) => {
+    if (from === 'a') figures.bytesSent += bytes
+    else figures.bytesReceived += bytes
+  })
+}
+
+const endOf = (replica: Replica): string => `${slotKey(replica)}@${replica.node}`
+
+function nobodyServes(key: string, slot: number | null): BrumeError {
+  const what = slot === null ? `no replica of ${key}` : `${key}/${slot}`
+  return new BrumeError('NO_REPLICA', `${what} is up and healthy on a node in reach`, {
+    next: `brume explain ${key}`
+  })
+}

@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import net from 'node:net'
+import test, { type Assert } from 'brittle'
+import type { BrumeError } from '../../../core/errors.ts'
+import type { PlacementRecord } from '../../../core/state/state.ts'
+import {
+  dialLocal,
+  flowHead,
+  refusal,
+  type FlowHead,
+  type GateWorld
+} from '../../../roles/connector/gate.ts'
+import { node } from '../../sim/worlds.ts'
+
+const TO = { application: 'app', microservice: 'web', slot: 0 }
+const head = (over: Partial<FlowHead> = {}): FlowHead => ({
+  to: TO,
+  port: 80,
+  protocol: 'tcp',
+  from: null,
+  ...over
+})
+
+const placement: PlacementRecord = {
+  application: 'app',
+  microservice: 'meter',
+  slot: 0,
+  node: 'n',
+  revision: 'r',
+  term: 1,
+  op: 'a.1',
+  by: 'a',
+  at: 0
+}
+
+const world: GateWorld = {
+  state: {
+    nodes: new Map([
+      ['n', node('n', { role: 'node' })],
+      ['o', node('o', { role: 'operator' })]
+    ]),
+    microservices: new Map(),
+    placements: new Map([['app/meter/0', placement]])
+  },
+  status: new Map()
+}
+
+test('gate - who may open a flow: people of operators, microservices of the same application', (t) => {
+  const meter = { application: 'app', microservice: 'meter' }
+  const rows: [string, FlowHead, boolean][] = [
+    ['o', head(), true],
+    ['n', head(), false],
+    ['stranger', head(), false],
+    ['n', head({ from: meter }), true],
+    // It does not run there: that node cannot speak for it.
+    ['o', head({ from: meter }), false],
+    ['n', head({ from: meter, to: { ...TO, application: 'other' } }), false]
+  ]
+  for (const [from, asked, good] of rows) {
+    const code = refusal(from, asked, world)?.code ?? null
+    t.is(code, good ? null : 'FORBIDDEN', `${from} for ${JSON.stringify(asked)}`)
+  }
+})
+
+test('gate - what is no head of a flow is none', (t) => {
+  t.ok(flowHead.check(head()))
+  for (const bad of [
+    null,
+    {},
+    head({ port: 0 }),
+    { ...head(), protocol: 'sctp' },
+    { ...head(), to: 'web' }
+  ]) {
+    t.absent(flowHead.check(bad))
+  }
+})
+
+test('gate - the address first, then a published port; a copy that does not listen is passed over', async (t) => {
+  const port = await listening(t)
+  const signal = new AbortController().signal
+  const published = { container: 80, host: port, protocol: 'tcp' as const }
+  const socket = await dialLocal(
+    [
+      { address: null, ports: [] },
+      { address: '127.0.0.1', ports: [published] }
+    ],
+    head(),
+    signal
+  )
+  t.is((await once(socket, 'data')).toString(), 'here')
+  socket.destroy()
+  await refused(t, dialLocal([], head(), signal), 'REPLICA_NOT_HERE')
+  await refused(t, dialLocal([{ address: null, ports: [] }], head(), signal), 'PORT_CLOSED')
+})
+
+async function listening(t: Assert): Promise<number> {
+  const server = net.createServer((socket) => socket.end('here'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  return (server.address() as net.AddressInfo).port
+}
+
+async function refused(t: Assert, dial: Promise<unknown>, code: string): Promise<void> {
+  const error = await dial.then(
+    () => null,
+    (reason: unknown) => reason as BrumeError
+  )
+  t.is(error?.code, code, error?.message)
+}
