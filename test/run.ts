@@ -1,33 +1,49 @@
 /**
- * `npm test [-- FILE...]`: gets what the tests need, then runs brittle over all of them. Brittle's
- * summary is the last thing printed.
+ * `npm test [-- FILE...]`: gets what the tests need, then runs brittle over all of them, in two lanes
+ * beside each other: those of `test/e2e/`, which wait more than they compute, and the others. The
+ * second lane's lines follow the first's. Brittle's summary, of both, is the last thing printed.
  */
 import { spawn } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { sentenceOf } from '../core/errors.ts'
 import { ensureImages, startDocker } from './helpers/docker.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+/** What brittle says at the end of a lane. */
+interface Summary {
+  tests: Count
+  asserts: Count
+  code: number
+}
 
+interface Count {
+  passed: number
+  all: number
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const brittle = fileURLToPath(new URL('../node_modules/brittle/brittle-node.js', import.meta.url))
+
+const started = performance.now()
 const asked = process.argv.slice(2)
-const files = asked.length > 0 ? asked : await allTests()
+const lanes = asked.length > 0 ? [asked] : await allTests()
 const docker = await prepareDocker()
 try {
   process.exitCode = await run(
-    files,
+    lanes,
     docker === null ? {} : { BRUME_TEST_DOCKER: docker.socketPath }
   )
 } finally {
   await docker?.stop()
 }
 
-async function allTests(): Promise<string[]> {
+async function allTests(): Promise<string[][]> {
   const entries = await readdir(`${root}test`, { recursive: true })
-  const found = entries.filter((file) => file.endsWith('.test.ts')).map((file) => `test/${file}`)
-  // The long ones last: what breaks early is seen early.
-  const rank = (file: string): number => (file.includes('/e2e/') ? 1 : 0)
-  return found.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+  const files = entries.filter((file) => file.endsWith('.test.ts')).map((file) => `test/${file}`)
+  const whole = (file: string): boolean => file.includes('/e2e/')
+  files.sort()
+  return [files.filter((file) => !whole(file)), files.filter(whole)]
 }
 
 /** Without Docker the engine tests themselves fail and say what to do; the others still run. */
@@ -42,19 +58,65 @@ async function prepareDocker(): Promise<{ socketPath: string; stop(): Promise<vo
   }
 }
 
-function run(tests: string[], env: Record<string, string>): Promise<number> {
-  const brittle = fileURLToPath(new URL('../node_modules/brittle/brittle-node.js', import.meta.url))
+async function run(lanes: string[][], env: Record<string, string>): Promise<number> {
+  let printed: Promise<void> = Promise.resolve()
+  const summaries = lanes.map((files) => {
+    const before = printed
+    const lane = runLane(files, env, before)
+    printed = lane.then(() => {})
+    return lane
+  })
+  return print(await Promise.all(summaries))
+}
+
+/** Its lines are kept until `turn` comes. */
+async function runLane(
+  files: string[],
+  env: Record<string, string>,
+  turn: Promise<void>
+): Promise<Summary> {
   const child = spawn(
     process.execPath,
-    ['--import', 'tsx', brittle, '--timeout', '60000', ...tests],
-    {
-      cwd: root,
-      stdio: 'inherit',
-      env: { ...process.env, ...env }
-    }
+    ['--import', 'tsx', brittle, '--timeout', '60000', ...files],
+    { cwd: root, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, ...env } }
   )
-  return new Promise((resolve, reject) => {
+  const code = new Promise<number>((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code) => resolve(code ?? 1))
+    child.on('close', (status) => resolve(status ?? 1))
   })
+  const kept: string[] = []
+  let open = false
+  const counts = new Map<string, Count>()
+  const lines = createInterface({ input: child.stdout })
+  lines.on('line', (line) => {
+    const count = /^# (tests|asserts) = (\d+)\/(\d+) pass/.exec(line)
+    if (count !== null) {
+      counts.set(count[1]!, { passed: Number(count[2]), all: Number(count[3]) })
+    }
+    if (open) process.stdout.write(`${line}\n`)
+    else kept.push(line)
+  })
+  await turn
+  for (const line of kept) process.stdout.write(`${line}\n`)
+  open = true
+  const status = await code
+  const none = { passed: 0, all: 0 }
+  return {
+    tests: counts.get('tests') ?? none,
+    asserts: counts.get('asserts') ?? none,
+    code: counts.has('asserts') ? status : Math.max(status, 1)
+  }
+}
+
+/** In brittle's words. Returns the exit code: the first that is not 0. */
+function print(lanes: Summary[]): number {
+  const line = (of: 'tests' | 'asserts'): string => {
+    const sum = (part: keyof Count): number => lanes.reduce((n, lane) => n + lane[of][part], 0)
+    return `# ${of} = ${sum('passed')}/${sum('all')} pass`
+  }
+  const code = lanes.find((lane) => lane.code !== 0)?.code ?? 0
+  const time = `# time = ${performance.now() - started}ms`
+  const verdict = code === 0 ? '# ok' : '# not ok'
+  process.stdout.write(['', line('tests'), line('asserts'), time, '', verdict, ''].join('\n'))
+  return code
 }
