@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { Duplex} from 'node:stream';
+import type { Duplex } from 'node:stream'
 import { duplexPair } from 'node:stream'
 import test, { type Assert } from 'brittle'
 import { BrumeError } from '../../../core/errors.ts'
