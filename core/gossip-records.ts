@@ -11,6 +11,7 @@ import {
   nullable,
   number,
   object,
+  optional,
   pattern,
   text,
   type Infer,
@@ -82,6 +83,8 @@ const containerStatus = object({
   image: nullable(text(512)),
   ports: list(object({ container: port, host: port, protocol: literal('tcp', 'udp') }), 128),
   reason: nullable(text(65_536)),
+  /** It is `starting` and not begun: what it depends on is not up. */
+  waits: optional(bool),
   restarts: integer(0, Number.MAX_SAFE_INTEGER)
 })
 export type ContainerStatus = Infer<typeof containerStatus>

@@ -347,6 +347,7 @@ function agentComponents(
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
+    readStatus: () => statusOf(mesh),
     publishStatus: (body) => mesh.gossip.publish('status', body),
     reportEngine(engine, info) {
       onEngine(engine)
@@ -482,9 +483,13 @@ function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWorld {
 }
 
 function worldOf(mesh: Mesh): { alive: Set<string>; status: Map<string, StatusBody> } {
+  return { alive: mesh.alive(), status: statusOf(mesh) }
+}
+
+function statusOf(mesh: Mesh): Map<string, StatusBody> {
   const status = new Map<string, StatusBody>()
   for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
-  return { alive: mesh.alive(), status }
+  return status
 }
 
 /** What peers may ask of this node's roles. */

@@ -8,6 +8,7 @@ import {
   integer,
   list,
   literal,
+  map,
   nullable,
   number,
   object,
@@ -15,6 +16,7 @@ import {
   text,
   type Infer
 } from './shape.ts'
+import { name } from './names.ts'
 
 const DAY_MS = 86_400_000
 
@@ -54,8 +56,12 @@ const placing = object({
   apart: optional(list(text(64, 1), 8))
 })
 
+/** By the name of another microservice of the application: read by `dependencies.ts`. */
+export const dependsOn = map(name, literal('started', 'healthy'), 32)
+
 export const policies = object({
   placing: optional(placing),
+  dependsOn: optional(dependsOn),
   update: optional(update),
   disconnect: optional(disconnect),
   /** Runs nowhere until it is started again. */
