@@ -17,6 +17,7 @@ import {
   type Infer,
   type Shape
 } from './state/shape.ts'
+import { devicesFound } from './state/devices.ts'
 import { name, nodeId } from './state/names.ts'
 
 const port = integer(1, 65535)
@@ -54,7 +55,9 @@ const facts = object({
     problem: nullable(text(4096))
   }),
   cpus: number(0, 1_000_000),
-  memoryBytes: number(0, Number.MAX_SAFE_INTEGER)
+  memoryBytes: number(0, Number.MAX_SAFE_INTEGER),
+  /** Of the device files that microservices ask for: whether it has each; missing: it has not looked. */
+  devices: optional(devicesFound)
 })
 export type FactsBody = Infer<typeof facts>
 

@@ -4,6 +4,7 @@ import { LABEL_KEY } from '../../core/state/names.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import { readWish, writeWish } from '../../core/state/wishes.ts'
 import { readCommand } from './command.ts'
+import { readDevices } from './devices.ts'
 import { readDependsOn, wrongDependencies } from './depends-on.ts'
 import { readEnv, readText } from './env.ts'
 import { field, optionalField, readWith } from './fields.ts'
@@ -73,6 +74,7 @@ const microservice = z.strictObject({
   node: optionalField(readName, null),
   agent: z.strictObject({ name: field(readName) }).nullish(),
   ports: optionalField((v) => readPorts(v), []),
+  devices: optionalField(readDevices, []),
   env: optionalField(readEnv, {}),
   labels: optionalField(readLabels, {}),
   constraints: optionalField(readConstraints, []),
@@ -117,6 +119,7 @@ function specOf(m: Read): MicroserviceSpec {
     constraints: m.constraints,
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
+    ...(m.devices.length > 0 && { devices: m.devices }),
     ...(Object.keys(m.dependsOn).length > 0 && { dependsOn: m.dependsOn }),
     ...policiesOf(m.update ?? null, m.disconnect ?? null),
     ...placingOf(m)

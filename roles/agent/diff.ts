@@ -2,6 +2,7 @@
  * From what is placed here, what the engine has and what the Agent remembers: the next step of
  * each slot. Pure. Slots do not depend on each other, but for the number of creations at a time.
  */
+import { devicesOf } from '../../core/state/devices.ts'
 import { imageFor } from '../../core/state/microservices.ts'
 import { startsFirst } from '../../core/state/policies.ts'
 import {
@@ -228,6 +229,7 @@ function create(
       env: spec.env,
       labels: spec.labels,
       ports: spec.ports,
+      devices: devicesOf(spec),
       cpus: spec.resources.cpus ?? null,
       memoryBytes: spec.resources.memoryBytes ?? null
     }

@@ -3,6 +3,7 @@
  * not, in words that follow a node's name ("has no label zone=site-a") or a count of nodes. To add
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
+import { devicesOf } from '../../core/state/devices.ts'
 import { imageFor, type MicroserviceSpec, type Port } from '../../core/state/microservices.ts'
 import { placingOf } from '../../core/state/policies.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
@@ -141,6 +142,33 @@ const command: Constraint = {
   }
 }
 
+const device: Constraint = {
+  name: 'device',
+  kind: 'able',
+  admits: ({ facts }, { spec }) =>
+    spec.devices === undefined ||
+    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== false),
+  refusal: ({ facts }, { spec }) => {
+    const lacking = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === false)
+    const what = `device ${lacking?.host ?? ''}`
+    return { one: `lacks ${what}`, many: `lack ${what}` }
+  }
+}
+
+/** Until a node has looked for a device it keeps what it has, and gets nothing that needs it. */
+const sight: Constraint = {
+  name: 'sight',
+  kind: 'ready',
+  admits: ({ facts }, { spec }) =>
+    spec.devices === undefined ||
+    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== undefined),
+  refusal: ({ facts }, { spec }) => {
+    const open = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === undefined)
+    const what = `not told yet whether device ${open?.host ?? ''} is there`
+    return { one: `has ${what}`, many: `have ${what}` }
+  }
+}
+
 const ports: Constraint = {
   name: 'ports',
   kind: 'room',
@@ -201,6 +229,8 @@ export const CONSTRAINTS: readonly Constraint[] = [
   engine,
   image,
   command,
+  device,
+  sight,
   spares,
   ports,
   cpus,

@@ -106,7 +106,11 @@ test(
         const file = await writeApp(one.host.dir, 'chain', [
           {
             ...{ name: 'db', ...idle, node: 'n1' },
-            healthcheck: { test: ['CMD', 'test', '-f', '/up'], interval: '200ms', retries: 1000 }
+            devices: ['/dev/full:/dev/scanner'],
+            healthcheck: {
+              test: ['CMD', 'test', '-f', '/up', '-a', '-c', '/dev/scanner'],
+              ...{ interval: '200ms', retries: 1000 }
+            }
           },
           { name: 'web', ...idle, node: 'n2', dependsOn: { db: 'healthy' } }
         ])
@@ -130,6 +134,15 @@ test(
         t.is((await one.brume('rm', 'chain')).code, 0)
       }
     )
+
+    await t.test('devices - nodes are counted that lack what is asked for', async (t) => {
+      const none = ['/dev/brume-there-is-none']
+      const file = await writeApp(one.host.dir, 'far', [{ name: 'plc', ...idle, devices: none }])
+      t.is((await one.brume('deploy', '-d', '-f', file)).code, 0)
+      const why = `3 nodes: 3 lack device ${none[0]}`
+      await three.until<ReplicaJson[]>(['ps', 'far'], ([row]) => row?.reason === why)
+      t.is((await one.brume('rm', 'far')).code, 0)
+    })
 
     await t.test(
       'adoption - the daemon dies or is stopped, its containers do not notice',

@@ -9,6 +9,7 @@ import {
   microservice,
   node,
   placement,
+  USB,
   world
 } from '../../sim/worlds.ts'
 
@@ -38,6 +39,33 @@ test('place - among equals, the zone with fewer replicas, then the least used no
     })
   )
   t.alike(on(used), { 'web/0': 'b' })
+})
+
+test('place - a device: where it is plugged in; unplugged, where another is, or nowhere until it is back', (t) => {
+  const plugged = (a: boolean, b: boolean, more: Partial<Parameters<typeof world>[0]> = {}) =>
+    world({
+      nodes: [node('a'), node('b')],
+      microservices: [web({ devices: [USB] })],
+      facts: {
+        a: facts({ devices: { [USB.host]: a } }),
+        b: facts({ devices: { [USB.host]: b } })
+      },
+      ...more
+    })
+  t.alike(on(place(plugged(false, true))), { 'web/0': 'b' })
+  const runs = { placements: [placement('web', 0, 'b')], runs: { b: [container('web', 0)] } }
+  const moved = place(plugged(true, false, runs))
+  t.alike(on(moved), { 'web/0': 'a' })
+  t.is(moved.set[0]?.reason, 'b lacks device /dev/ttyUSB0')
+  const none = place(plugged(false, false, runs))
+  t.is(none.rm.length, 1)
+  t.is(none.waiting[0]?.reason, '2 nodes: 2 lack device /dev/ttyUSB0')
+  const back = place(plugged(true, true, { runs: runs.runs }))
+  t.alike(on(back), { 'web/0': 'b' }, 'what runs still is adopted')
+  const unseen = world({
+    ...{ nodes: [node('a'), node('b')], microservices: [web({ devices: [USB] })], ...runs }
+  })
+  t.alike(place(unseen).set, [], 'nobody has looked yet: it stays')
 })
 
 test('place - a label to spread over goes before nodes, wishes for company before both', (t) => {
