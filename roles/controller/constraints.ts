@@ -28,7 +28,8 @@ export interface Spot {
 /** What the placements on one node ask for together. */
 export interface NodeUse {
   slots: number
-  cpus: number
+  /** Thousandths of a core: what adds up in any order to the same. */
+  milliCpus: number
   memoryBytes: number
   /** `80/tcp`, and how many want it. */
   ports: ReadonlyMap<string, number>
@@ -184,9 +185,8 @@ const cpus: Constraint = {
   name: 'cpus',
   kind: 'room',
   admits: ({ facts, use }, { spec }) =>
-    // A thousandth of a core covers what adding fractions loses.
     spec.resources.cpus === null ||
-    spec.resources.cpus <= (facts?.cpus ?? Infinity) - use.cpus + 0.001,
+    milliCpus(spec) + use.milliCpus <= (facts?.cpus ?? Infinity) * 1000,
   refusal: (_, { spec }) => {
     const why = `fewer than ${spec.resources.cpus} cpus free`
     return { one: `has ${why}`, many: `have ${why}` }
@@ -284,6 +284,20 @@ export function explain(spots: Iterable<Spot>, microservice: MicroserviceRecord)
       return count === 1 ? `1 ${refusal.one}` : `${count} ${refusal.many}`
     })
   return only ? because.join(', ') : `${asked.length} nodes: ${because.join(', ')}`
+}
+
+export const milliCpus = ({ resources }: MicroserviceSpec): number =>
+  Math.round((resources.cpus ?? 0) * 1000)
+
+/** The greater of the shares of a node's cores and memory that are reserved, with one more replica. */
+export function reservedWith({ spec }: MicroserviceRecord): (spot: Spot) => number {
+  const [moreCpus, moreBytes] = [milliCpus(spec), spec.resources.memoryBytes ?? 0]
+  return ({ facts, use }) => {
+    if (facts === null) return 0
+    const cpus = (use.milliCpus + moreCpus) / (facts.cpus * 1000)
+    const memory = (use.memoryBytes + moreBytes) / facts.memoryBytes
+    return cpus > memory ? cpus : memory
+  }
 }
 
 /** The ports of the node a replica takes for itself, as `80/tcp`. */

@@ -328,10 +328,34 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
         )
       ),
       devices: rarely<Device[]>([], fc.constant([USB])),
+      placing: rarely<Policies['placing'] | null>(
+        null,
+        fc.record(
+          {
+            maxPerNode: fc.constantFrom(1, 2),
+            spread: fc.constantFrom('zone', 'rack'),
+            near: fc.constant(['db']),
+            apart: fc.constantFrom(['web'], ['api', 'db'])
+          },
+          { requiredKeys: [] }
+        )
+      ),
       stopped: rarely(false, fc.constant(true))
     })
     .map(
-      ({ name, revision, host, cpus, memoryBytes, image, disconnect, devices, stopped, ...rest }) =>
+      ({
+        name,
+        revision,
+        host,
+        cpus,
+        memoryBytes,
+        image,
+        disconnect,
+        devices,
+        placing,
+        stopped,
+        ...rest
+      }) =>
         microservice(
           name,
           {
@@ -342,6 +366,7 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
             resources: { cpus, memoryBytes },
             ...(disconnect && { disconnect }),
             ...(devices.length > 0 && { devices }),
+            ...(placing && { placing }),
             ...(stopped && { stopped })
           },
           revision

@@ -153,9 +153,9 @@ const ROWS: [string, Case, string, Case][] = [
   ],
   [
     'cpus',
-    { spec: asks(1.5, null), use: { cpus: 3 } },
+    { spec: asks(1.5, null), use: { milliCpus: 3000 } },
     'has fewer than 1.5 cpus free',
-    { spec: asks(0.1, null), use: { cpus: 3.9000000000000004 } }
+    { spec: asks(0.1, null), use: { milliCpus: 3900 } }
   ],
   [
     'memory',
@@ -228,7 +228,7 @@ test('explain - names the node where only one comes into question', (t) => {
 })
 
 const NO_USE: Spot['use'] = {
-  ...{ slots: 0, cpus: 0, memoryBytes: 0 },
+  ...{ slots: 0, milliCpus: 0, memoryBytes: 0 },
   ...{ ports: new Map(), replicas: new Map() }
 }
 

@@ -7,6 +7,7 @@ import {
   container,
   facts,
   microservice,
+  MIB,
   node,
   placement,
   USB,
@@ -39,6 +40,47 @@ test('place - among equals, the zone with fewer replicas, then the least used no
     })
   )
   t.alike(on(used), { 'web/0': 'b' })
+})
+
+test('place - among equals, the node of which the least is reserved, then the one with fewer replicas', (t) => {
+  const takes = (cpus: number | null, mib: number | null) => ({
+    resources: { cpus, memoryBytes: mib === null ? null : mib * MIB }
+  })
+  const chosen = (web: object, db: object, on: Partial<Parameters<typeof world>[0]> = {}) => {
+    const { set } = place(
+      world({
+        nodes: [node('a'), node('b')],
+        microservices: [microservice('api', db), microservice('web', web)],
+        placements: [placement('api', 0, 'a')],
+        runs: { a: [container('api', 0)] },
+        ...on
+      })
+    )
+    return set.map((s) => `${s.node}: ${s.reason}`)
+  }
+  t.alike(chosen({}, {}), ['b: b fits, and has fewer replicas than a'])
+  t.alike(chosen({}, takes(1, null)), ['b: b fits, and has less reserved than a'])
+  const crowded = {
+    microservices: [
+      microservice('api', takes(null, 512)),
+      microservice('db', { replicas: 2 }),
+      microservice('web', takes(null, 64))
+    ],
+    placements: [placement('api', 0, 'a'), placement('db', 0, 'b'), placement('db', 1, 'b')],
+    runs: { a: [container('api', 0)], b: [container('db', 0), container('db', 1)] }
+  }
+  t.alike(
+    chosen({}, {}, crowded),
+    ['b: b fits, and has less reserved than a'],
+    'with more replicas'
+  )
+  const large = { facts: { a: facts({ cpus: 64 }), b: facts({ cpus: 4 }) } }
+  t.alike(
+    chosen(takes(2, null), takes(2, null), large),
+    ['a: a fits, and has less reserved than b'],
+    'of a large node two cores are less'
+  )
+  t.alike(chosen({ node: 'b' }, {}), ['b: only b fits'])
 })
 
 test('place - a device: where it is plugged in; unplugged, where another is, or nowhere until it is back', (t) => {
