@@ -11,11 +11,13 @@ import {
   nullable,
   number,
   object,
+  optional,
   pattern,
   text,
   type Infer,
   type Shape
 } from './state/shape.ts'
+import { devicesFound } from './state/devices.ts'
 import { name, nodeId } from './state/names.ts'
 
 const port = integer(1, 65535)
@@ -53,7 +55,9 @@ const facts = object({
     problem: nullable(text(4096))
   }),
   cpus: number(0, 1_000_000),
-  memoryBytes: number(0, Number.MAX_SAFE_INTEGER)
+  memoryBytes: number(0, Number.MAX_SAFE_INTEGER),
+  /** Of the device files that microservices ask for: whether it has each; missing: it has not looked. */
+  devices: optional(devicesFound)
 })
 export type FactsBody = Infer<typeof facts>
 
@@ -82,6 +86,8 @@ const containerStatus = object({
   image: nullable(text(512)),
   ports: list(object({ container: port, host: port, protocol: literal('tcp', 'udp') }), 128),
   reason: nullable(text(65_536)),
+  /** It is `starting` and not begun: what it depends on is not up. */
+  waits: optional(bool),
   restarts: integer(0, Number.MAX_SAFE_INTEGER)
 })
 export type ContainerStatus = Infer<typeof containerStatus>

@@ -24,6 +24,7 @@ import { readIfThere, writeWhole } from '../core/files.ts'
 import type { FactsBody, LinksBody, StatusBody } from '../core/gossip-records.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
+import { devicesAsked } from '../core/state/devices.ts'
 import { FORMAT } from '../core/state/mesh.ts'
 import type { Op } from '../core/state/index.ts'
 import { MAX_REASON } from '../core/state/placements.ts'
@@ -33,7 +34,8 @@ import { throttle } from '../core/throttle.ts'
 import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
-import type { Engine, LogLine } from './agent/engine.ts'
+import { watchDevices } from './agent/devices.ts'
+import type { Engine, EngineInfo, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
@@ -110,9 +112,9 @@ const LAST_LINES_MS = 2_000
 
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components
-  let engine: FactsBody['engine'] = { kind: 'none', version: null, problem: null }
+  const facts = tellFacts(components)
   const machine = createNodeMachine({
-    agent: agentComponents(components, (report) => (engine = report)),
+    agent: agentComponents(components, facts.noteEngine),
     controller: controllerComponents(components, () => agent()),
     connector: { readWorld: () => ({ ...worldOf(mesh), state: mesh.state }) },
     mesh,
@@ -134,6 +136,11 @@ export function startNode(components: NodeComponents): RunningNode {
   root.start()
   const containers = () => agent()?.getSnapshot().context.containers ?? null
   const endTidying = keepTidy({ mesh, containers, log })
+  const end = (): void => {
+    root.stop()
+    endTidying()
+    facts.end()
+  }
   return {
     actors: () =>
       [...states].map(([name, { state, since }]) => ({
@@ -146,20 +153,18 @@ export function startNode(components: NodeComponents): RunningNode {
     planFor: (state) => place({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }),
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),
-    engine: () => engine,
+    engine: facts.engine,
     directory: directoryNow,
     flows,
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine
-      root.stop()
-      endTidying()
+      end()
       await open?.close()
     },
     async clear() {
       const open = agent()?.getSnapshot().context.engine
-      root.stop()
-      endTidying()
+      end()
       await open?.close()
       return clearEngine(components.openEngine)
     }
@@ -346,8 +351,8 @@ function prefetch(mesh: Mesh): void {
 }
 
 function agentComponents(
-  { mesh, dir, openEngine, log, version }: NodeComponents,
-  onEngine: (report: FactsBody['engine']) => void
+  { mesh, dir, openEngine, log }: NodeComponents,
+  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
@@ -356,18 +361,10 @@ function agentComponents(
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
+    readStatus: () => statusOf(mesh),
     publishStatus: (body) => mesh.gossip.publish('status', body),
     reportEngine(engine, info) {
-      onEngine(engine)
-      mesh.gossip.publish('facts', {
-        version,
-        format: FORMAT,
-        os: platform(),
-        arch: info?.arch ?? nodeArch(),
-        engine,
-        cpus: info?.cpus ?? cpus().length,
-        memoryBytes: info?.memoryBytes ?? totalmem()
-      })
+      onEngine(engine, info)
       prefetch(mesh)
     },
     store: {
@@ -381,6 +378,56 @@ function agentComponents(
     wallNow: Date.now,
     random: Math.random,
     log
+  }
+}
+
+interface Facts {
+  noteEngine: (engine: FactsBody['engine'], info: EngineInfo | null) => void
+  /** What was last said of it. */
+  engine: () => FactsBody['engine']
+  end: () => void
+}
+
+/** What this node is, told when that changes: nothing before its engine was looked at. */
+function tellFacts({ mesh, version }: NodeComponents): Facts {
+  let engine: FactsBody['engine'] | null = null
+  let info: EngineInfo | null = null
+  let devices: Record<string, boolean> = {}
+  const tell = (): void => {
+    if (engine === null) return
+    mesh.gossip.publish('facts', {
+      version,
+      format: FORMAT,
+      os: platform(),
+      arch: info?.arch ?? nodeArch(),
+      engine,
+      cpus: info?.cpus ?? cpus().length,
+      memoryBytes: info?.memoryBytes ?? totalmem(),
+      ...(Object.keys(devices).length > 0 && { devices })
+    })
+  }
+  const watch = watchDevices({
+    asked: () => devicesAsked(mesh.state),
+    tell(found) {
+      devices = found
+      tell()
+    }
+  })
+  const look = throttle(() => watch.look(), VIEW_MS)
+  mesh.on('view', look)
+  look()
+  return {
+    noteEngine(said, found) {
+      engine = said
+      info = found
+      tell()
+    },
+    engine: () => engine ?? { kind: 'none', version: null, problem: null },
+    end() {
+      mesh.off('view', look)
+      look.end()
+      watch.end()
+    }
   }
 }
 
@@ -491,9 +538,13 @@ function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWorld {
 }
 
 function worldOf(mesh: Mesh): { alive: Set<string>; status: Map<string, StatusBody> } {
+  return { alive: mesh.alive(), status: statusOf(mesh) }
+}
+
+function statusOf(mesh: Mesh): Map<string, StatusBody> {
   const status = new Map<string, StatusBody>()
   for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
-  return { alive: mesh.alive(), status }
+  return status
 }
 
 /** What peers may ask of this node's roles. */

@@ -130,7 +130,7 @@ function leftovers(world: ReplicaWorld): WatchedReplica[] {
 }
 
 const reportOf = (container: ContainerStatus) => ({
-  state: container.state,
+  state: container.waits === true ? ('waiting' as const) : container.state,
   healthy: container.healthy,
   since: new Date(container.since).toISOString(),
   ports: container.ports,

@@ -4,6 +4,8 @@ import { LABEL_KEY } from '../../core/state/names.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import { readWish, writeWish } from '../../core/state/wishes.ts'
 import { readCommand } from './command.ts'
+import { readDevices } from './devices.ts'
+import { readDependsOn, wrongDependencies } from './depends-on.ts'
 import { readEnv, readText } from './env.ts'
 import { field, optionalField, readWith } from './fields.ts'
 import { readHealthTest } from './healthcheck.ts'
@@ -33,7 +35,8 @@ export function readBrume(source: YamlSource): ReadApplication {
       read.map((m) => m.name),
       (index) => [...at(index), 'name']
     ),
-    ...spec.microservices.flatMap((m, index) => together(m, at(index)))
+    ...spec.microservices.flatMap((m, index) => together(m, at(index))),
+    ...wrongDependencies(read, at)
   ]
   if (problems.length > 0) throw refusedFor(source, problems)
   const warnings = read.flatMap((m, index) => crowdedPorts(m.spec, at(index)))
@@ -43,6 +46,7 @@ export function readBrume(source: YamlSource): ReadApplication {
 const IOFOGS = ['config', 'volumes', 'routes', 'rootHostAccess', 'extraHosts', 'catalogId']
 
 function hint(key: string): string | null {
+  if (key === 'depends_on') return 'unknown key `depends_on`: in brume/v1 it is `dependsOn`'
   if (key === 'container') return 'unknown key `container`: in brume/v1 its keys are beside `image`'
   return IOFOGS.includes(key) ? `unknown key \`${key}\`: brume/v1 has no such thing yet` : null
 }
@@ -70,6 +74,7 @@ const microservice = z.strictObject({
   node: optionalField(readName, null),
   agent: z.strictObject({ name: field(readName) }).nullish(),
   ports: optionalField((v) => readPorts(v), []),
+  devices: optionalField(readDevices, []),
   env: optionalField(readEnv, {}),
   labels: optionalField(readLabels, {}),
   constraints: optionalField(readConstraints, []),
@@ -81,6 +86,7 @@ const microservice = z.strictObject({
     })
     .nullish(),
   healthcheck: healthcheck.nullish(),
+  dependsOn: optionalField(readDependsOn, {}),
   update: update.nullish(),
   disconnect: disconnect.nullish(),
   ...placing
@@ -113,6 +119,8 @@ function specOf(m: Read): MicroserviceSpec {
     constraints: m.constraints,
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
+    ...(m.devices.length > 0 && { devices: m.devices }),
+    ...(Object.keys(m.dependsOn).length > 0 && { dependsOn: m.dependsOn }),
     ...policiesOf(m.update ?? null, m.disconnect ?? null),
     ...placingOf(m)
   }

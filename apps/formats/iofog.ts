@@ -190,7 +190,7 @@ type Read = z.output<typeof microservice>
 /** Keys of ours in a file of ioFog's. */
 function hintOurs(key: string): string | null {
   const ours = ['replicas', 'files', 'labels', 'constraints', 'restart', 'resources', 'healthcheck']
-  if (![...ours, 'node', 'image'].includes(key)) return null
+  if (![...ours, 'node', 'image', 'dependsOn'].includes(key)) return null
   return `unknown key \`${key}\`: ioFog has none, a file of apiVersion brume/v1 has`
 }
 

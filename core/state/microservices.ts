@@ -2,6 +2,7 @@
 import { contentHash } from '../crypto.ts'
 import { declare, mayOperate, written, type ApplyContext, type ViewBatch } from './apply.ts'
 import { keepVoid, loseTo, seenFields, stand, wasRemoved, type Value } from './conflicts.ts'
+import { devicesOf } from './devices.ts'
 import type { Edit, Thing } from './history.ts'
 import { keys } from './keys.ts'
 import { labelKey, name } from './names.ts'
@@ -240,6 +241,7 @@ async function noteRollout(
  */
 export function revisionOf(spec: MicroserviceSpec, format: number): string {
   const { image, images, files, command, env, labels, ports, resources, generation } = spec
+  const devices = devicesOf(spec)
   return contentHash({
     image,
     images,
@@ -249,7 +251,8 @@ export function revisionOf(spec: MicroserviceSpec, format: number): string {
     labels,
     ports,
     resources,
-    // Older versions take no notice of it.
+    // Older versions take no notice of them.
+    ...(format >= 2 && devices.length > 0 && { devices }),
     ...(format >= 2 && generation !== undefined && { generation })
   })
 }

@@ -1,6 +1,6 @@
 /**
  * How a microservice is brought up to date, and what is done while its node cannot be reached. They
- * are in its record and change no container. Who reads them takes the default of a field that is
+ * are in its record and change no container, but for `devices` and `generation`. Who reads them takes the default of a field that is
  * missing, and of all where one is not of its shape: before format 2 apply took any.
  */
 import {
@@ -8,6 +8,7 @@ import {
   integer,
   list,
   literal,
+  map,
   nullable,
   number,
   object,
@@ -15,6 +16,8 @@ import {
   text,
   type Infer
 } from './shape.ts'
+import { devices } from './devices.ts'
+import { name } from './names.ts'
 
 const DAY_MS = 86_400_000
 
@@ -54,10 +57,16 @@ const placing = object({
   apart: optional(list(text(64, 1), 8))
 })
 
+/** By the name of another microservice of the application: read by `dependencies.ts`. */
+export const dependsOn = map(name, literal('started', 'healthy'), 32)
+
 export const policies = object({
   placing: optional(placing),
+  dependsOn: optional(dependsOn),
   update: optional(update),
   disconnect: optional(disconnect),
+  /** Of its node; part of the revision. */
+  devices: optional(devices),
   /** Runs nowhere until it is started again. */
   stopped: optional(bool),
   /** Grows with every restart that was asked for; part of the revision. */

@@ -71,9 +71,9 @@ export function recordAt(
 
 /** The containers of one as the other wants them placed. */
 function made(content: MicroserviceSpec, wishes: MicroserviceSpec): MicroserviceSpec {
-  const { replicas, node, constraints, update, disconnect, placing, stopped } = wishes
+  const { replicas, node, constraints, update, disconnect, placing, dependsOn, stopped } = wishes
   const spec: MicroserviceSpec = { ...content, replicas, node, constraints }
-  return Object.assign(spec, { update, disconnect, placing, stopped })
+  return Object.assign(spec, { update, disconnect, placing, dependsOn, stopped })
 }
 
 /** What people call them. */

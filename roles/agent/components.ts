@@ -26,6 +26,8 @@ export interface AgentComponents {
    * rejects where the node cannot be asked, which counts as no.
    */
   asksRuns: (node: string, slotKey: string, placement: OpId) => Promise<boolean>
+  /** What nodes said last of their containers, by node id. */
+  readStatus: () => ReadonlyMap<string, StatusBody>
   /** Called on change only. */
   publishStatus: (body: StatusBody) => void
   /** Called on change only; `info` is null while there is no engine. */

@@ -2,6 +2,7 @@
  * From what is placed here, what the engine has and what the Agent remembers: the next step of
  * each slot. Pure. Slots do not depend on each other, but for the number of creations at a time.
  */
+import { devicesOf } from '../../core/state/devices.ts'
 import { imageFor } from '../../core/state/microservices.ts'
 import { startsFirst } from '../../core/state/policies.ts'
 import {
@@ -17,6 +18,7 @@ import {
 } from './duty.ts'
 import type { EngineContainer } from './engine.ts'
 import { containersOf, newSlot, slotsOf, type SlotMemory, type World } from './memory.ts'
+import { heldBack } from './order.ts'
 import type { Step, StepKind, StepOf } from './steps.ts'
 
 export interface Plan {
@@ -144,8 +146,9 @@ function run(s: Placed, world: World): Verdict {
   const busy = others.some((c) => c.state === 'running')
   if (copy === null) {
     if (!canCreate(duty) || refusalOf(duty.record, world.engine) !== null) return NOTHING
-    const start = !busy || startsFirst(duty.record.spec)
-    return gated(memory.run.at, world.now, () => create(s, world, start))
+    const held = heldBack({ ...s, copy }, world)
+    const start = held === null && (!busy || startsFirst(duty.record.spec))
+    return gated(memory.run.at, world.now, () => create(s, world, { start, held }))
   }
   // A revision that is not asked for any more (it failed, or another came) takes nobody's place.
   const isAsked = canCreate(duty) && copy.revision === duty.placement.revision
@@ -188,11 +191,13 @@ function keepRunning(s: Placed, copy: EngineContainer, world: World): Verdict {
       return gated(memory.run.at, world.now, () => take(s, 'restart', reason, { id, revision }))
     }
     case 'created':
+      if (heldBack({ ...s, copy }, world) !== null) return NOTHING
       return gated(memory.run.at, world.now, () =>
         take(s, 'start', 'it is placed here and was never started', { id, revision })
       )
     case 'exited':
       if (!startsAgain(duty.record.spec, copy.exitCode)) return NOTHING
+      if (heldBack({ ...s, copy }, world) !== null) return NOTHING
       return gated(memory.run.at, world.now, () =>
         take(s, 'start', `it ended with exit code ${copy.exitCode} and should run`, {
           id,
@@ -202,31 +207,33 @@ function keepRunning(s: Placed, copy: EngineContainer, world: World): Verdict {
   }
 }
 
-function create(s: Placed, world: World, start: boolean): Verdict {
+function create(
+  s: Placed,
+  world: World,
+  { start, held }: { start: boolean; held: string | null }
+): Verdict {
   const { spec, revision } = s.duty.record
-  return take(
-    s,
-    'create',
-    start
-      ? 'it is placed here and not there'
-      : `revision ${revision} is placed here; made ready before the one that runs stops`,
-    {
+  const before =
+    held === null
+      ? `revision ${revision} is placed here; made ready before the one that runs stops`
+      : `it is placed here; made ready while it ${held}`
+  return take(s, 'create', start ? 'it is placed here and not there' : before, {
+    revision,
+    files: spec.files,
+    start,
+    spec: {
+      ...s.ref,
       revision,
-      files: spec.files,
-      start,
-      spec: {
-        ...s.ref,
-        revision,
-        image: imageFor(spec, world.engine.arch),
-        command: spec.command,
-        env: spec.env,
-        labels: spec.labels,
-        ports: spec.ports,
-        cpus: spec.resources.cpus ?? null,
-        memoryBytes: spec.resources.memoryBytes ?? null
-      }
+      image: imageFor(spec, world.engine.arch),
+      command: spec.command,
+      env: spec.env,
+      labels: spec.labels,
+      ports: spec.ports,
+      devices: devicesOf(spec),
+      cpus: spec.resources.cpus ?? null,
+      memoryBytes: spec.resources.memoryBytes ?? null
     }
-  )
+  })
 }
 
 function handOver(s: Lost, world: World): Verdict {

@@ -355,6 +355,13 @@ class DockerEngine implements Engine {
               ]
             }
           : {}),
+        ...(spec.devices.length > 0 && {
+          Devices: spec.devices.map(({ host, container, permissions }) => ({
+            PathOnHost: host,
+            PathInContainer: container,
+            CgroupPermissions: permissions
+          }))
+        }),
         ...(spec.memoryBytes !== null ? { Memory: spec.memoryBytes } : {}),
         ...(spec.cpus !== null ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {})
       }

@@ -6,6 +6,7 @@
  * that carry both of its labels: several nodes may share one Docker.
  */
 import type { Readable } from 'node:stream'
+import type { Device } from '../../core/state/devices.ts'
 import type { Port } from '../../core/state/microservices.ts'
 
 export interface Owner {
@@ -29,6 +30,8 @@ export interface ContainerSpec {
   env: Record<string, string>
   labels: Record<string, string>
   ports: Port[]
+  /** A process sees them where they are, whatever their path in a container. */
+  devices: readonly Device[]
   cpus: number | null
   memoryBytes: number | null
 }
@@ -81,7 +84,8 @@ export interface EngineInfo {
 
 /**
  * @throws BrumeError ENGINE_UNREACHABLE (nothing answers), ENGINE_FORBIDDEN (socket without
- * permission; names the group), IMAGE_MISSING, PORT_IN_USE, COMMAND_NOT_FOUND, ENGINE_FAILED.
+ * permission; names the group), IMAGE_MISSING, PORT_IN_USE, COMMAND_NOT_FOUND,
+ * DEVICE_MISSING (at its start), ENGINE_FAILED.
  */
 export interface Engine {
   readonly kind: 'docker' | 'process'

@@ -62,6 +62,7 @@ import { failureOf, runStep, type Step } from './steps.ts'
 
 export type AgentEvent =
   | { type: 'view.changed'; state: State }
+  | { type: 'gossip.changed' }
   | { type: 'peers.changed'; alive: ReadonlySet<string> }
   | { type: 'container.changed' }
   | { type: 'engine.watched' }
@@ -311,7 +312,9 @@ const base = setup({
       context.components.publishStatus({ containers: [], failing: [] })
   },
   guards: {
-    isUnsaved: ({ context }) => context.durable !== context.saved
+    isUnsaved: ({ context }) => context.durable !== context.saved,
+    /** What others say is looked at only while something here waits for it. */
+    waits: ({ context }) => context.published?.containers.some(({ waits }) => waits) ?? false
   },
   delays: {
     saveAgain: SAVE_AGAIN_MS,
@@ -422,6 +425,7 @@ export const agentMachine = base.createMachine({
   type: 'parallel',
   on: {
     'view.changed': { actions: [assign({ view: ({ event }) => event.state }), 'noteAlone', act] },
+    'gossip.changed': { guard: 'waits', actions: act },
     'peers.changed': { actions: [assign({ alive: ({ event }) => event.alive }), 'noteAlone', act] }
   },
   states: {
@@ -611,7 +615,8 @@ function worldOf(context: AgentContext): World | null {
   const { self } = components
   const now = components.now()
   const aloneMs = aloneSince === null ? null : now - aloneSince
-  return { self, view, alive, engine: info, containers, memory, aloneMs, now }
+  const status = components.readStatus()
+  return { self, view, alive, status, engine: info, containers, memory, aloneMs, now }
 }
 
 /** The running containers whose health is to be checked, by id; `check` is null for one that is known. */

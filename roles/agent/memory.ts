@@ -2,12 +2,19 @@
  * What the Agent remembers of each slot that neither the view nor the engine knows, and how news
  * change it. Pure; nothing is changed in place. Times are boot ms.
  */
-import type { ContainerPhase } from '../../core/gossip-records.ts'
+import type { ContainerPhase, StatusBody } from '../../core/gossip-records.ts'
 import type { OpId } from '../../core/state/records.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import type { BackoffPolicy } from '../../core/backoff.ts'
 import { failedOnce, FRESH, RESTART, type Backoff } from './backoff.ts'
-import { copyOf, dutyOf, startsAgain, type EngineFacts, type SlotRef } from './duty.ts'
+import {
+  copyOf,
+  dutyOf,
+  startsAgain,
+  stopsAloneIn,
+  type EngineFacts,
+  type SlotRef
+} from './duty.ts'
 import type { EngineContainer } from './engine.ts'
 import type { Health } from './health.ts'
 import type { Step, StepKind } from './steps.ts'
@@ -19,6 +26,8 @@ export interface World {
   view: State
   /** Nodes that are alive for this one. */
   alive: ReadonlySet<string>
+  /** What nodes said last of their containers, this one's own word aside; heeded of those alive. */
+  status: ReadonlyMap<string, StatusBody>
   engine: EngineFacts
   containers: readonly EngineContainer[]
   memory: Memory
@@ -40,6 +49,8 @@ export interface SlotMemory extends SlotRef {
   step: StepInFlight | null
   /** The run that goes on, and since when it was seen; null once its end was noted. */
   ran: { id: string; revision: string; at: number } | null
+  /** A copy of it ran here since it was placed here, as far as this daemon saw. */
+  cameUp: boolean
   /** Gates what makes it run. */
   run: Backoff
   /** Gates what ends it. */
@@ -117,6 +128,8 @@ export function observe(world: World, random: () => number): Memory {
       if (slot.revision !== duty.placement.revision)
         slot = { ...slot, revision: duty.placement.revision, run: FRESH, trouble: null }
     }
+    const isOurs = duty.kind === 'ours' && stopsAloneIn(duty, world.aloneMs) !== 0
+    slot.cameUp = isOurs && (slot.cameUp || containers.some((c) => c.state === 'running'))
     if (duty.kind === 'lost') slot.lostAt ??= world.now
     else slot = { ...slot, lostAt: null, answer: null, askAt: null }
     if (slot.step === null) {
@@ -346,6 +359,7 @@ export function newSlot({ application, microservice, slot }: SlotRef): SlotMemor
     revision: null,
     step: null,
     ran: null,
+    cameUp: false,
     run: FRESH,
     end: FRESH,
     trouble: null,

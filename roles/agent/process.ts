@@ -20,6 +20,7 @@ import type {
   EngineInfo,
   Owner
 } from './engine.ts'
+import { isDevice } from './devices.ts'
 import { findMarked, isAlive, leftMembers, signalGroup, stampOf } from './process/identity.ts'
 import { exitCodeOf, launch, resolveCommand } from './process/launch.ts'
 import { RotatedLog } from './process/log.ts'
@@ -144,6 +145,7 @@ class ProcessEngine implements Engine {
         command: spec.command,
         env: spec.env,
         wanted: spec.ports,
+        devices: spec.devices.map(({ host }) => host),
         ports: await assignPorts(spec.ports, [], reserved, { checkFixed: false }),
         state: 'created',
         pid: null,
@@ -167,6 +169,7 @@ class ProcessEngine implements Engine {
       record = { ...record, ports }
       const { app, log, exit } = pathsOf(this.dir, id)
       const env = this.envOf(record)
+      await mustHave(record.devices ?? [])
       const [name, ...args] = record.command
       const command = [await resolveCommand(name as string, app, env), ...args]
 
@@ -531,4 +534,14 @@ async function readExit(path: string): Promise<number | null> {
 
 function short(id: string): string {
   return id.slice(0, 12)
+}
+
+/** @throws BrumeError DEVICE_MISSING */
+async function mustHave(devices: readonly string[]): Promise<void> {
+  for (const device of devices) {
+    if (await isDevice(device)) continue
+    throw new BrumeError('DEVICE_MISSING', `device ${device} is not on this node`, {
+      next: 'plug it in, or correct `devices` in the application file'
+    })
+  }
 }

@@ -22,6 +22,7 @@ import {
   type SlotMemory,
   type World
 } from './memory.ts'
+import { heldBack } from './order.ts'
 
 /** The state each slot was last reported in, by slot key. */
 export type Reported = ReadonlyMap<string, { state: ContainerPhase; since: number }>
@@ -105,6 +106,10 @@ function placedStatus(
   }
   const status: Status = { ...base, placement: placement.op, reason: base.reason }
   const { step, trouble } = memory
+  const held = heldBack({ duty, copy, containers, memory }, world)
+  const isOnItsWay = trouble?.kind !== 'failed' && step?.phase !== 'pulling'
+  if (held !== null && isOnItsWay)
+    return { ...status, state: 'starting', reason: held, waits: true }
   if (step !== null && step.kind !== 'ask') {
     const again = step.kind === 'start' && trouble?.kind === 'ended'
     const clearing = step.kind === 'stop' || step.kind === 'remove'

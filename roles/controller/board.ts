@@ -13,7 +13,16 @@ import {
   type PlacementMove,
   type State
 } from '../../core/state/state.ts'
-import { fixedPorts, KEEPS, READY, refusing, ROOM, type NodeUse, type Spot } from './constraints.ts'
+import {
+  fixedPorts,
+  KEEPS,
+  milliCpus,
+  READY,
+  refusing,
+  ROOM,
+  type NodeUse,
+  type Spot
+} from './constraints.ts'
 import type { Wave } from './rollout.ts'
 
 export interface Slot {
@@ -78,7 +87,7 @@ export class Board {
       facts: facts.get(node.id) ?? null,
       isAlive: alive.has(node.id),
       silentMs: alive.has(node.id) ? null : (silentMs.get(node.id) ?? null),
-      use: { slots: 0, cpus: 0, memoryBytes: 0, ports: new Map(), replicas: new Map() }
+      use: { slots: 0, milliCpus: 0, memoryBytes: 0, ports: new Map(), replicas: new Map() }
     }))
     for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
     for (const [node, body] of status) {
@@ -219,10 +228,9 @@ export class Board {
   #count(service: Service, placed: Placed, by: 1 | -1): void {
     const { use, node } = this.#spotOf.get(placed.node) as Spot & { use: Use }
     const record = this.#made(service, placed)
-    const { cpus, memoryBytes } = record.spec.resources
     use.slots += by
-    use.cpus += by * (cpus ?? 0)
-    use.memoryBytes += by * (memoryBytes ?? 0)
+    use.milliCpus += by * milliCpus(record.spec)
+    use.memoryBytes += by * (record.spec.resources.memoryBytes ?? 0)
     for (const port of portsOf(record)) add(use.ports, port, by)
     const counts = this.#counts.get(service)
     add(use.replicas, service.key, by)

@@ -3,6 +3,7 @@
  * not, in words that follow a node's name ("has no label zone=site-a") or a count of nodes. To add
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
+import { devicesOf } from '../../core/state/devices.ts'
 import { imageFor, type MicroserviceSpec, type Port } from '../../core/state/microservices.ts'
 import { placingOf } from '../../core/state/policies.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
@@ -27,7 +28,8 @@ export interface Spot {
 /** What the placements on one node ask for together. */
 export interface NodeUse {
   slots: number
-  cpus: number
+  /** Thousandths of a core: what adds up in any order to the same. */
+  milliCpus: number
   memoryBytes: number
   /** `80/tcp`, and how many want it. */
   ports: ReadonlyMap<string, number>
@@ -141,6 +143,33 @@ const command: Constraint = {
   }
 }
 
+const device: Constraint = {
+  name: 'device',
+  kind: 'able',
+  admits: ({ facts }, { spec }) =>
+    spec.devices === undefined ||
+    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== false),
+  refusal: ({ facts }, { spec }) => {
+    const lacking = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === false)
+    const what = `device ${lacking?.host ?? ''}`
+    return { one: `lacks ${what}`, many: `lack ${what}` }
+  }
+}
+
+/** Until a node has looked for a device it keeps what it has, and gets nothing that needs it. */
+const sight: Constraint = {
+  name: 'sight',
+  kind: 'ready',
+  admits: ({ facts }, { spec }) =>
+    spec.devices === undefined ||
+    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== undefined),
+  refusal: ({ facts }, { spec }) => {
+    const open = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === undefined)
+    const what = `not told yet whether device ${open?.host ?? ''} is there`
+    return { one: `has ${what}`, many: `have ${what}` }
+  }
+}
+
 const ports: Constraint = {
   name: 'ports',
   kind: 'room',
@@ -156,9 +185,8 @@ const cpus: Constraint = {
   name: 'cpus',
   kind: 'room',
   admits: ({ facts, use }, { spec }) =>
-    // A thousandth of a core covers what adding fractions loses.
     spec.resources.cpus === null ||
-    spec.resources.cpus <= (facts?.cpus ?? Infinity) - use.cpus + 0.001,
+    milliCpus(spec) + use.milliCpus <= (facts?.cpus ?? Infinity) * 1000,
   refusal: (_, { spec }) => {
     const why = `fewer than ${spec.resources.cpus} cpus free`
     return { one: `has ${why}`, many: `have ${why}` }
@@ -201,6 +229,8 @@ export const CONSTRAINTS: readonly Constraint[] = [
   engine,
   image,
   command,
+  device,
+  sight,
   spares,
   ports,
   cpus,
@@ -254,6 +284,20 @@ export function explain(spots: Iterable<Spot>, microservice: MicroserviceRecord)
       return count === 1 ? `1 ${refusal.one}` : `${count} ${refusal.many}`
     })
   return only ? because.join(', ') : `${asked.length} nodes: ${because.join(', ')}`
+}
+
+export const milliCpus = ({ resources }: MicroserviceSpec): number =>
+  Math.round((resources.cpus ?? 0) * 1000)
+
+/** The greater of the shares of a node's cores and memory that are reserved, with one more replica. */
+export function reservedWith({ spec }: MicroserviceRecord): (spot: Spot) => number {
+  const [moreCpus, moreBytes] = [milliCpus(spec), spec.resources.memoryBytes ?? 0]
+  return ({ facts, use }) => {
+    if (facts === null) return 0
+    const cpus = (use.milliCpus + moreCpus) / (facts.cpus * 1000)
+    const memory = (use.memoryBytes + moreBytes) / facts.memoryBytes
+    return cpus > memory ? cpus : memory
+  }
 }
 
 /** The ports of the node a replica takes for itself, as `80/tcp`. */

@@ -19,6 +19,7 @@ import {
   KEEPS,
   READY,
   refusing,
+  reservedWith,
   ROOM,
   type Spot
 } from './constraints.ts'
@@ -193,7 +194,7 @@ class Planning {
     if (move?.held === true) this.#wait(placed, move.reason)
     if (move && move.held !== true && this.#settled()) {
       board.take(service, placed)
-      const spot = move.to ?? this.#choose(service, placed, placed)
+      const spot = move.to ?? this.#choose(service, placed, placed)?.spot ?? null
       board.put(service, placed)
       if (spot !== null) {
         const { moved } = move
@@ -220,7 +221,7 @@ class Planning {
     board.take(service, placed)
     const hasRoom = board.hasRoom(spot, record)
     const isMovable = !hasRoom && record.spec.replicas !== 'all' && this.#settled()
-    const other = isMovable ? this.#choose(service, placed, placed) : null
+    const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
     const why = hasRoom || other !== null ? '' : explain(board.spots, record)
     board.put(service, placed)
     if (hasRoom) return this.#change(service, placed, renewed, 'new revision')
@@ -332,13 +333,13 @@ class Planning {
     const fits = refusing(CONSTRAINTS, to, record) === null
     const now = board.spot(placed.node)
     const judge = judgeFor(board, service, record)
-    const isBest = isBetter(judge(to), judge(now))
+    const better = isBetter(judge(to), judge(now)) ? advantage(judge(to), judge(now)) : null
     board.put(service, placed)
     if (!fits) return null
     const { displayName } = to.node
     if (reconcile === 'keepOriginal') return { to, reason: `${displayName} is back and keeps it` }
     if (!isUp) return { to, reason: `${displayName} is back and runs it already` }
-    return isBest ? { to, reason: `${displayName} is back and has more room for it` } : null
+    return better === null ? null : { to, reason: `${displayName} is back and ${better}` }
   }
 
   /** Of the members that could run it, silent or not but not given up, how many are on my side. */
@@ -363,10 +364,11 @@ class Planning {
   /** Somewhere else, or nowhere. */
   #placeAgain({ service, placed, reason }: Evicted): boolean {
     const { replicas } = service.record.spec
-    const spot = replicas === 'all' ? null : this.#choose(service, placed, placed)
-    if (spot === null) return false
+    const chosen = replicas === 'all' ? null : this.#choose(service, placed, placed)
+    if (chosen === null) return false
     const { revision } = this.#board.aim(service, placed)
-    this.#change(service, null, { ...slotOf(placed), node: spot.node.id, revision }, reason)
+    const to = { ...slotOf(placed), node: chosen.spot.node.id, revision }
+    this.#change(service, null, to, reason)
     return true
   }
 
@@ -385,11 +387,11 @@ class Planning {
       if (service.placed.has(slot)) continue
       const open = { application, microservice: name, slot }
       if (gone.has(slotKey(open))) continue
-      const spot = this.#choose(service, open, null)
-      if (spot === null) this.#wait(open, explain(this.#board.spots, service.record))
+      const chosen = this.#choose(service, open, null)
+      if (chosen === null) this.#wait(open, explain(this.#board.spots, service.record))
       else {
-        const placed = { ...open, node: spot.node.id, revision }
-        this.#change(service, null, placed, `${spot.node.displayName} fits`)
+        const placed = { ...open, node: chosen.spot.node.id, revision }
+        this.#change(service, null, placed, chosen.why())
       }
     }
   }
@@ -430,12 +432,18 @@ class Planning {
   }
 
   /** The node for a slot that is not on the board: one that runs it, else the best spread. */
-  #choose(service: Service, slot: Slot, placed: Placed | null): Spot | null {
+  #choose(
+    service: Service,
+    slot: Slot,
+    placed: Placed | null
+  ): { spot: Spot; why: () => string } | null {
     const board = this.#board
     const record = board.aim(service, placed)
     if (isStopped(record.spec)) return null
     const runs = board.runner(service, slot.slot, record)
-    return runs ?? bestFor(board, service, record)?.spot ?? null
+    if (runs !== null) return { spot: runs, why: () => `it runs on ${runs.node.displayName}` }
+    const best = bestFor(board, service, record)
+    return best && { spot: best.spot, why: () => whyThere(best) }
   }
 
   /** Why a slot that is on the board would have no place if it were not. */
@@ -502,23 +510,41 @@ export interface Candidate {
   /** Replicas on the node and beside it, in the order that is asked for. */
   first: number
   second: number
+  /** The share of the node that would be reserved. */
+  reserved: number
   slots: number
 }
 
+/** What decides between two that fit, in this order, and how that is said of the better one. */
+const CRITERIA: [Exclude<keyof Candidate, 'spot'>, string][] = [
+  ['failing', 'has failed it less than'],
+  ['apart', 'has less that it is better away from than'],
+  ['lacks', 'has more that it is better beside than'],
+  ['first', 'spreads it better than'],
+  ['second', 'spreads it better than'],
+  ['reserved', 'has less reserved than'],
+  ['slots', 'has fewer replicas than']
+]
+
+export interface Choice extends Candidate {
+  /** The next best; null where no other fits. */
+  next: Candidate | null
+}
+
 /** For a slot that is not on the board; of equals the first by id. */
-export function bestFor(
-  board: Board,
-  service: Service,
-  record: MicroserviceRecord
-): Candidate | null {
+export function bestFor(board: Board, service: Service, record: MicroserviceRecord): Choice | null {
   const judge = judgeFor(board, service, record)
   let best: Candidate | null = null
+  let next: Candidate | null = null
   for (const spot of board.eligible(record)) {
     if (!board.hasRoom(spot, record)) continue
     const candidate = judge(spot)
-    if (best === null || isBetter(candidate, best)) best = candidate
+    if (best === null || isBetter(candidate, best)) {
+      next = best
+      best = candidate
+    } else if (next === null || isBetter(candidate, next)) next = candidate
   }
-  return best
+  return best && { ...best, next }
 }
 
 export function judgeFor(
@@ -533,6 +559,7 @@ export function judgeFor(
   const count = (keys: string[], { use }: Spot): number =>
     keys.length === 0 ? 0 : keys.filter((key) => use.replicas.has(key)).length
   const spreadOf = board.spreadOf(service)
+  const reserved = reservedWith(record)
   return (spot) => {
     const onNode = spot.use.replicas.get(service.key) ?? 0
     const alike = spreadOf(spot)
@@ -544,6 +571,7 @@ export function judgeFor(
       // Asked for, a label goes first; else nodes do, and zones decide among them.
       first: spread === null ? onNode : alike,
       second: spread === null ? alike : onNode,
+      reserved: reserved(spot),
       slots: spot.use.slots
     }
   }
@@ -555,7 +583,22 @@ export const isBetter = (a: Candidate, b: Candidate): boolean =>
     a.lacks - b.lacks ||
     a.first - b.first ||
     a.second - b.second ||
+    a.reserved - b.reserved ||
     a.slots - b.slots) < 0
+
+/** `has less reserved than b`; null where nothing but an id is for the better one. */
+function advantage(better: Candidate, other: Candidate): string | null {
+  const why = CRITERIA.find(([key]) => better[key] !== other[key])?.[1]
+  return why === undefined ? null : `${why} ${other.spot.node.displayName}`
+}
+
+/** Why a slot gets the place that is best for it. */
+function whyThere({ next, ...best }: Choice): string {
+  const { displayName } = best.spot.node
+  if (next === null) return `only ${displayName} fits`
+  const more = advantage(best, next)
+  return `${displayName} fits${more === null ? '' : `, and ${more}`}`
+}
 
 const inOrder = ({ placed }: Service): Placed[] =>
   [...placed.values()].sort((a, b) => a.slot - b.slot)

@@ -259,7 +259,8 @@ function failureOf(
     }
     if (copy.state === 'running' && copy.healthy === false) return fail('runs and is not healthy')
   }
-  if (!isUp && sinceMs >= PROGRESS_MS) {
+  // What waits for what it depends on has not begun.
+  if (!isUp && copy?.waits !== true && sinceMs >= PROGRESS_MS) {
     return fail(`is not up after ${PROGRESS_MS / 60_000} minutes`)
   }
   return []

@@ -1,6 +1,13 @@
 import test from 'brittle'
-import type { DescribeJson, NodeJson, ReplicaJson, StatusJson } from '../../apps/api.ts'
-import { createFleet, type FleetNode } from '../helpers/fleet.ts'
+import type {
+  DescribeJson,
+  ExplainJson,
+  NodeJson,
+  ReplicaJson,
+  StatusJson
+} from '../../apps/api.ts'
+import { dockerApi } from '../helpers/docker-api.ts'
+import { createFleet, type Container, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { HELLO, idle, writeApp } from './apps.ts'
 import { allRunning, kept, named, running, said, untilRunning } from './look.ts'
@@ -94,6 +101,50 @@ test(
     })
 
     await t.test(
+      'dependsOn - a replica waits, says for what, and stays when that goes',
+      async (t) => {
+        const file = await writeApp(one.host.dir, 'chain', [
+          {
+            ...{ name: 'db', ...idle, node: 'n1' },
+            devices: ['/dev/full:/dev/scanner'],
+            healthcheck: {
+              test: ['CMD', 'test', '-f', '/up', '-a', '-c', '/dev/scanner'],
+              ...{ interval: '200ms', retries: 1000 }
+            }
+          },
+          { name: 'web', ...idle, node: 'n2', dependsOn: { db: 'healthy' } }
+        ])
+        const deploying = one.brume('deploy', '-f', file)
+        const why = 'waits for chain/db to be healthy'
+        await three.until<ReplicaJson[]>(['ps'], (rows) => {
+          const web = rows.find(({ microservice, node }) => microservice === 'web' && node === 'n2')
+          return web?.state === 'waiting' && web.reason === why
+        })
+        const [web] = await three.json<ExplainJson[]>('explain', 'chain/web')
+        t.is(web?.replicas[0]?.reason, why)
+        await touch(one, (await of(one, 'db'))[0]?.id ?? '', '/up')
+        const deployed = await deploying
+        t.is(deployed.code, 0, said(deployed))
+        t.ok(deployed.stderr.includes(`chain/web/0 waiting on n2: ${why}`), deployed.stderr)
+        const before = await of(two, 'web')
+        t.is(before.length, 1)
+        t.is((await one.brume('stop', 'chain/db')).code, 0)
+        t.alike(await of(one, 'db'), [])
+        t.alike(kept(before, await of(two, 'web')), before)
+        t.is((await one.brume('rm', 'chain')).code, 0)
+      }
+    )
+
+    await t.test('devices - nodes are counted that lack what is asked for', async (t) => {
+      const none = ['/dev/brume-there-is-none']
+      const file = await writeApp(one.host.dir, 'far', [{ name: 'plc', ...idle, devices: none }])
+      t.is((await one.brume('deploy', '-d', '-f', file)).code, 0)
+      const why = `3 nodes: 3 lack device ${none[0]}`
+      await three.until<ReplicaJson[]>(['ps', 'far'], ([row]) => row?.reason === why)
+      t.is((await one.brume('rm', 'far')).code, 0)
+    })
+
+    await t.test(
       'adoption - the daemon dies or is stopped, its containers do not notice',
       async (t) => {
         t.is((await one.brume('scale', 'hello/web=3')).code, 0)
@@ -132,3 +183,17 @@ test(
 )
 
 const nodesOf = (rows: ReplicaJson[]): (string | null)[] => rows.map(({ node }) => node).sort()
+
+/** Running containers of a microservice of `chain`. */
+const of = async (node: FleetNode, microservice: string): Promise<Container[]> =>
+  (await running(node)).filter(
+    ({ labels }) =>
+      labels['brume.application'] === 'chain' && labels['brume.microservice'] === microservice
+  )
+
+async function touch(node: FleetNode, container: string, path: string): Promise<void> {
+  const call = (path: string, body: object) =>
+    dockerApi(node.dockerSocket ?? '', 'POST', path, body)
+  const made = await call(`/containers/${container}/exec`, { Cmd: ['touch', path] })
+  await call(`/exec/${(made.body as { Id: string }).Id}/start`, { Detach: true })
+}

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check'
 import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import type { Device } from '../../core/state/devices.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import {
   microserviceKey,
@@ -189,6 +190,13 @@ export function shuffled(input: PlaceInput, seed: number): PlaceInput {
   }
 }
 
+/** What some ask for, and some nodes have. */
+export const USB: Device = {
+  host: '/dev/ttyUSB0',
+  container: '/dev/ttyUSB0',
+  permissions: 'rwm'
+}
+
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f']
 const NAMES = ['api', 'db', 'web']
 const REVISIONS = ['r1', 'r2']
@@ -250,37 +258,43 @@ function anyNode(
 ): fc.Arbitrary<{ record: NodeRecord; silentMs: number | null; facts: FactsBody | null }> {
   const often = <T>(usual: T, ...odd: T[]): fc.Arbitrary<T> =>
     fc.oneof({ weight: 6, arbitrary: fc.constant(usual) }, fc.constantFrom(usual, ...odd))
-  return fc.record({
-    record: fc
-      .record({
-        role: often<NodeRecord['role']>('admin', 'node', 'viewer'),
-        state: often<NodeRecord['state']>('member', 'pending', 'removed'),
-        zone: fc.constantFrom('x', 'y', null),
-        availability: often<Availability | null>(
-          null,
-          { mode: 'active', reason: '', deadlineMs: null },
-          { mode: 'cordoned', reason: 'disk', deadlineMs: null },
-          { mode: 'draining', reason: '', deadlineMs: null },
-          { mode: 'draining', reason: 'disk', deadlineMs: 1_000 }
-        )
-      })
-      .map(({ role, state, zone, availability }) =>
-        node(id, {
-          ...{ role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } },
-          ...(availability && { availability })
+  return fc
+    .record({
+      record: fc
+        .record({
+          role: often<NodeRecord['role']>('admin', 'node', 'viewer'),
+          state: often<NodeRecord['state']>('member', 'pending', 'removed'),
+          zone: fc.constantFrom('x', 'y', null),
+          availability: often<Availability | null>(
+            null,
+            { mode: 'active', reason: '', deadlineMs: null },
+            { mode: 'cordoned', reason: 'disk', deadlineMs: null },
+            { mode: 'draining', reason: '', deadlineMs: null },
+            { mode: 'draining', reason: 'disk', deadlineMs: 1_000 }
+          )
         })
+        .map(({ role, state, zone, availability }) =>
+          node(id, {
+            ...{ role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } },
+            ...(availability && { availability })
+          })
+        ),
+      silentMs: often<number | null>(null, 0, 3000, 4999, 5000, 40_000),
+      facts: often<FactsBody | null>(
+        facts(),
+        facts({ arch: 'arm64' }),
+        facts({ engine: { kind: 'process', version: null, problem: null } }),
+        facts({ engine: { kind: 'none', version: null, problem: null } }),
+        facts({ engine: { kind: 'docker', version: null, problem: 'its socket does not answer' } }),
+        facts({ cpus: 1, memoryBytes: 64 * MIB }),
+        null
       ),
-    silentMs: often<number | null>(null, 0, 3000, 4999, 5000, 40_000),
-    facts: often<FactsBody | null>(
-      facts(),
-      facts({ arch: 'arm64' }),
-      facts({ engine: { kind: 'process', version: null, problem: null } }),
-      facts({ engine: { kind: 'none', version: null, problem: null } }),
-      facts({ engine: { kind: 'docker', version: null, problem: 'its socket does not answer' } }),
-      facts({ cpus: 1, memoryBytes: 64 * MIB }),
-      null
-    )
-  })
+      devices: fc.constantFrom(undefined, { [USB.host]: true }, { [USB.host]: false })
+    })
+    .map(({ facts, devices, ...rest }) => ({
+      ...rest,
+      facts: facts && { ...facts, ...(devices && { devices }) }
+    }))
 }
 
 function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
@@ -313,22 +327,50 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
           { requiredKeys: [] }
         )
       ),
+      devices: rarely<Device[]>([], fc.constant([USB])),
+      placing: rarely<Policies['placing'] | null>(
+        null,
+        fc.record(
+          {
+            maxPerNode: fc.constantFrom(1, 2),
+            spread: fc.constantFrom('zone', 'rack'),
+            near: fc.constant(['db']),
+            apart: fc.constantFrom(['web'], ['api', 'db'])
+          },
+          { requiredKeys: [] }
+        )
+      ),
       stopped: rarely(false, fc.constant(true))
     })
-    .map(({ name, revision, host, cpus, memoryBytes, image, disconnect, stopped, ...rest }) =>
-      microservice(
+    .map(
+      ({
         name,
-        {
-          ...rest,
-          image,
-          images: image === null ? { arm64: 'local/arm:1' } : {},
-          ports: [{ container: 80, host, protocol: 'tcp' }],
-          resources: { cpus, memoryBytes },
-          ...(disconnect && { disconnect }),
-          ...(stopped && { stopped })
-        },
-        revision
-      )
+        revision,
+        host,
+        cpus,
+        memoryBytes,
+        image,
+        disconnect,
+        devices,
+        placing,
+        stopped,
+        ...rest
+      }) =>
+        microservice(
+          name,
+          {
+            ...rest,
+            image,
+            images: image === null ? { arm64: 'local/arm:1' } : {},
+            ports: [{ container: 80, host, protocol: 'tcp' }],
+            resources: { cpus, memoryBytes },
+            ...(disconnect && { disconnect }),
+            ...(devices.length > 0 && { devices }),
+            ...(placing && { placing }),
+            ...(stopped && { stopped })
+          },
+          revision
+        )
     )
 }
 

@@ -2,23 +2,19 @@ import { BrumeError } from '../../../core/errors.ts'
 import { canonical } from '../../../core/crypto.ts'
 import type { Mesh } from '../../../core/mesh.ts'
 import { applicationThing, seenOfAll } from '../../../core/state/applications.ts'
-import {
-  isWholeSpec,
-  microserviceThing,
-  revisionOf,
-  withRestarts
-} from '../../../core/state/microservices.ts'
-import { NAME } from '../../../core/state/names.ts'
+import { devicesOf } from '../../../core/state/devices.ts'
+import { microserviceThing, revisionOf, withRestarts } from '../../../core/state/microservices.ts'
 import type { Op } from '../../../core/state/index.ts'
 import { isRival } from '../../../core/state/conflicts.ts'
 import type { OpId } from '../../../core/state/records.ts'
 import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
+import { checkedApplication } from '../asked.ts'
 import { untilSpread } from '../bundle-spread.ts'
 import type { Daemon } from '../daemon.ts'
 import { replicas } from '../replicas.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
-import { mustOperate, offlineNodes, replicaWorld, revOf } from '../world.ts'
+import { mustKnowFormat, mustOperate, offlineNodes, replicaWorld, revOf } from '../world.ts'
 
 export const applications = (daemon: Daemon): Route[] => [
   {
@@ -27,7 +23,8 @@ export const applications = (daemon: Daemon): Route[] => [
     async handle(request): Promise<DeployResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const asked = checked(await request.json<DeployRequest>())
+      const asked = checkedApplication(await request.json<DeployRequest>())
+      mustMean(asked, mesh)
       const ifRev = meantFor(mesh, asked)
       const { ops, changes } = await plan(mesh, asked, ifRev)
       const [first] = await mesh.append(ops)
@@ -115,6 +112,16 @@ async function plan(
   return { ops: bound, changes }
 }
 
+/** @throws BrumeError BAD_REQUEST, and UPGRADE_NEEDED for what the mesh's format has no notion of */
+function mustMean({ ifRev, microservices }: DeployRequest, mesh: Mesh): void {
+  if (ifRev !== undefined && !/^[0-9a-f]{6,16}$/.test(String(ifRev))) {
+    throw new BrumeError('BAD_REQUEST', '`ifRev` is not 6 to 16 hex digits')
+  }
+  if (microservices.some(({ spec }) => devicesOf(spec).length > 0)) {
+    mustKnowFormat(mesh, 'microservice with devices')
+  }
+}
+
 /** The whole rev that a deploy asks for. @throws BrumeError REVISION_CHANGED where it is another. */
 function meantFor({ state }: Mesh, { application, ifRev }: DeployRequest): string | undefined {
   if (ifRev === undefined) return undefined
@@ -144,26 +151,6 @@ async function mustStand(
 
 const revisionChanged = (message: string, application: string): BrumeError =>
   new BrumeError('REVISION_CHANGED', message, { next: `brume history ${application}` })
-
-/** The CLI has checked the file; other clients of the socket may not have. */
-function checked(request: DeployRequest): DeployRequest {
-  const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
-  if (!NAME.test(String(request?.application))) throw bad('`application` is no name')
-  if (request.ifRev !== undefined && !/^[0-9a-f]{6,16}$/.test(String(request.ifRev))) {
-    throw bad('`ifRev` is not 6 to 16 hex digits')
-  }
-  if (!Array.isArray(request.microservices)) throw bad('`microservices` is no list')
-  const seen = new Set<string>()
-  for (const { name, spec } of request.microservices) {
-    if (!NAME.test(String(name))) throw bad(`"${name}" is no name of a microservice`)
-    if (seen.has(name)) throw bad(`the microservice "${name}" is there twice`)
-    seen.add(name)
-    if (!isWholeSpec(spec)) {
-      throw bad(`the microservice "${name}" has not the shape this version expects`)
-    }
-  }
-  return request
-}
 
 const unknownApplication = (name: string): BrumeError =>
   new BrumeError('UNKNOWN_REFERENCE', `there is no application "${name}"`, { next: 'brume apps' })

@@ -1,16 +1,14 @@
 /** What a deploy would change, without changing anything. */
-import { BrumeError } from '../../../core/errors.ts'
 import {
-  isWholeSpec,
   revisionOf,
   withRestarts,
   type MicroserviceSpec
 } from '../../../core/state/microservices.ts'
-import { NAME } from '../../../core/state/names.ts'
 import { startsFirst, updateOf } from '../../../core/state/policies.ts'
 import type { MicroserviceRecord, State } from '../../../core/state/state.ts'
 import type { Plan } from '../../../roles/controller/place.ts'
 import type { PlanRequest, PlanResult } from '../../api.ts'
+import { checkedApplication } from '../asked.ts'
 import { changeLine, differences } from '../changes.ts'
 import type { Daemon } from '../daemon.ts'
 import type { Route } from '../socket.ts'
@@ -22,7 +20,7 @@ export const planRoutes = (daemon: Daemon): Route[] => [
     path: '/plan',
     async handle(request): Promise<PlanResult> {
       const { mesh, node } = daemon.member()
-      const asked = checked(await request.json<PlanRequest>())
+      const asked = checkedApplication(await request.json<PlanRequest>())
       const { state } = mesh
       const wanted = asked.microservices.map(({ name, spec, files }) => {
         const old = state.microservices.get(`${asked.application}/${name}`) ?? null
@@ -122,16 +120,3 @@ function specOf(
 }
 
 const NOWHERE = { blockOffset: 0, blockLength: 0, byteOffset: 0 }
-
-function checked(request: PlanRequest): PlanRequest {
-  const bad = (message: string): BrumeError => new BrumeError('BAD_REQUEST', message)
-  if (!NAME.test(String(request?.application))) throw bad('`application` is no name')
-  if (!Array.isArray(request.microservices)) throw bad('`microservices` is no list')
-  for (const { name, spec } of request.microservices) {
-    if (!NAME.test(String(name))) throw bad(`"${name}" is no name of a microservice`)
-    if (!isWholeSpec(spec)) {
-      throw bad(`the microservice "${name}" has not the shape this version expects`)
-    }
-  }
-  return request
-}

@@ -41,6 +41,7 @@ export async function brumeErrorOf(
   }
   return (
     portInUse(refusal.sentence, error) ??
+    deviceMissing(refusal.sentence, error) ??
     commandNotFound(refusal.sentence, error) ??
     new BrumeError('ENGINE_FAILED', `could not ${doing}: ${refusal.sentence}`, { cause: error })
   )
@@ -103,6 +104,16 @@ function portInUse(sentence: string, cause: unknown): BrumeError | null {
       cause
     }
   )
+}
+
+/** `error gathering device information while adding custom device "/dev/ttyUSB0": no such file …` */
+function deviceMissing(sentence: string, cause: unknown): BrumeError | null {
+  const device = /custom device "([^"]+)": (?:no such file|not a device)/.exec(sentence)?.[1]
+  if (device === undefined) return null
+  return new BrumeError('DEVICE_MISSING', `device ${device} is not on this node`, {
+    next: 'plug it in, or correct `devices` in the application file',
+    cause
+  })
 }
 
 function commandNotFound(sentence: string, cause: unknown): BrumeError | null {

@@ -19,6 +19,8 @@ export interface ContainerRecord {
   /** Of the application file; what the engine adds is added at each start. */
   env: Record<string, string>
   wanted: Port[]
+  /** Paths of this node that have to be there; versions before had none. */
+  devices?: string[]
   /** The ports chosen for `wanted`, in its order; kept over restarts. */
   ports: PublishedPort[]
   /** `starting` is written before the process is made: after a crash it may be there or not. */

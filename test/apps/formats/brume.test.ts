@@ -126,6 +126,94 @@ test('brume - where to place: labels in all their forms, spread, company', (t) =
   t.is(spec()?.placing, undefined)
 })
 
+test('brume - devices: as docker writes them, or as a map', (t) => {
+  const read = (...lines: string[]) =>
+    parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.devices
+  const device = (host: string, container = host, permissions = 'rwm') => ({
+    ...{ host, container, permissions }
+  })
+  const path = '/dev/serial/by-path/pci-0000:00:14.0-usb-0:1.2:1.0-port0'
+  t.alike(read('devices: [/dev/ttyUSB0, "/dev/video0:/dev/cam", "/dev/snd:/dev/snd:wr"]'), [
+    device('/dev/ttyUSB0'),
+    device('/dev/video0', '/dev/cam'),
+    device('/dev/snd', '/dev/snd', 'rw')
+  ])
+  t.alike(read('devices:', `  - ${path}`, '  - { host: /dev/a, container: /b, permissions: r }'), [
+    device(path),
+    device('/dev/a', '/b', 'r')
+  ])
+  t.is(read('devices: []'), undefined)
+  const why = (line: string) => refusedLines(ours('image: x', line))[0]
+  const at = 'app.yaml:8: spec.microservices[0].devices'
+  for (const bad of ['ttyUSB0', '/etc/passwd', '/dev', '/dev/../etc', '/dev/a b', '/dev//a']) {
+    t.is(
+      why(`devices: ["${bad}"]`),
+      `${at}[0]: expected /dev/NAME, HOST:CONTAINER or HOST:CONTAINER:rwm, got "${bad}"`
+    )
+  }
+  t.is(why('devices: [/dev/a, "/dev/b:/dev/a"]'), `${at}[1]: /dev/a is here twice`)
+  t.is(
+    why('devices: [{ host: /dev/a, permissions: x }]'),
+    `${at}[0]: expected permissions such as rw or rwm, got "x"`
+  )
+  t.is(why('devices: /dev/a'), `${at}: expected a list of devices, got "/dev/a"`)
+})
+
+test('brume - dependsOn: a name, names, with a condition, and as compose has it', (t) => {
+  const on = (...lines: string[]) =>
+    parseApplication(chain(...lines), 'a.yaml').microservices[0]?.spec.dependsOn
+  t.alike(on('dependsOn: db'), { db: 'started' })
+  t.alike(on('dependsOn: [db, cache]'), { db: 'started', cache: 'started' })
+  t.alike(on('dependsOn: { db: healthy, cache: }'), { db: 'healthy', cache: 'started' })
+  t.alike(
+    on(
+      'dependsOn:',
+      '  db: { condition: service_healthy }',
+      '  cache: { condition: service_started }'
+    ),
+    { db: 'healthy', cache: 'started' }
+  )
+  t.is(on('dependsOn: []'), undefined)
+  t.is(on(), undefined)
+})
+
+test('brume - dependsOn: who cannot be waited for is refused where it is written', (t) => {
+  const why = (...lines: string[]) => refusedLines(chain(...lines))
+  t.alike(why('dependsOn:', '  cache:', '  mail: healthy'), [
+    'app.yaml:10: spec.microservices[0].dependsOn: expected another microservice of the application, got mail: it has db, cache'
+  ])
+  t.alike(why('dependsOn: [cache, web]'), [
+    'app.yaml:8: spec.microservices[0].dependsOn: web cannot depend on itself'
+  ])
+  t.alike(why('dependsOn: { cache: healthy }'), [
+    'app.yaml:8: spec.microservices[0].dependsOn: cache has no healthcheck, so it is never known to be healthy: give it one, or depend on `started`'
+  ])
+  const circle = chain('dependsOn: [cache]').replace('name: cache', 'name: cache, dependsOn: [web]')
+  t.alike(refusedLines(circle), [
+    'app.yaml:8: spec.microservices[0].dependsOn: none of them could start first: web → cache → web',
+    'app.yaml:10: spec.microservices[2].dependsOn: none of them could start first: cache → web → cache'
+  ])
+  t.alike(why('dependsOn: { db: soon }'), [
+    'app.yaml:8: spec.microservices[0].dependsOn.db: expected started or healthy, got "soon"'
+  ])
+  t.alike(why('dependsOn: { db: { restart: true } }'), [
+    'app.yaml:8: spec.microservices[0].dependsOn.db: unknown key `restart`, expected one of condition'
+  ])
+  t.alike(why('dependsOn: { db: {} }'), [
+    'app.yaml:8: spec.microservices[0].dependsOn.db.condition: expected started or healthy, got nothing'
+  ])
+  t.alike(why('dependsOn: 3'), [
+    'app.yaml:8: spec.microservices[0].dependsOn: expected [NAME, …] or { NAME: started or healthy }, got 3'
+  ])
+  t.alike(why('depends_on: [db]'), [
+    'app.yaml:8: spec.microservices[0]: unknown key `depends_on`: in brume/v1 it is `dependsOn`'
+  ])
+})
+
+/** Three microservices; `lines` are of the first. */
+const chain = (...lines: string[]): string =>
+  `${ours('image: x', ...lines)}    - { name: db, image: x, healthcheck: { test: x } }\n    - { name: cache, image: x }\n`
+
 test('brume - a fixed port for several replicas of one node is a warning', (t) => {
   const text = ours('image: x', 'replicas: 2', 'node: pi-1', 'ports: ["8080:80"]')
   const { warnings } = parseApplication(text, 'app.yaml')
@@ -175,7 +263,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, env, labels, constraints, restart, resources, healthcheck, update, disconnect, spread, maxReplicasPerNode, near, apart'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, devices, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],
@@ -264,6 +352,13 @@ test('brume - at its limit each value is taken, over it refused by its own reade
       `ports: ${listOf(128, (i) => `${i + 1}`)}`,
       `ports: ${listOf(129, (i) => `${i + 1}`)}`
     ],
+    [
+      'devices',
+      `devices: ${listOf(32, (i) => `/dev/a${i}`)}`,
+      `devices: ${listOf(33, (i) => `/dev/a${i}`)}`
+    ],
+    ['devices', `devices: [/dev/${x(155)}]`, `devices: [/dev/${x(156)}]`],
+    ['devices', `devices: ["/dev/a:/${x(159)}"]`, `devices: ["/dev/a:/${x(160)}"]`],
     ['ports', 'ports: [1, 65535]', 'ports: [65536]'],
     ['command', `command: ${listOf(256, () => 'w')}`, `command: ${listOf(257, () => 'w')}`],
     ['command', `command: [${x(4096)}]`, `command: [${x(4097)}]`],

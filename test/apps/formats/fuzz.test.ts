@@ -73,6 +73,20 @@ const mine = fc.record({
   command: maybe(command),
   replicas: maybe(fc.oneof(fc.integer({ min: 0, max: 1100 }), fc.constant('all'))),
   node: maybe(word),
+  devices: maybe(
+    fc.array(
+      fc
+        .tuple(fc.constantFrom('', '/dev/', '/dev/../', '/'), fc.string({ maxLength: 8 }))
+        .map((parts) => parts.join('')),
+      { maxLength: 2 }
+    )
+  ),
+  dependsOn: maybe(
+    fc.oneof(
+      fc.array(word, { maxLength: 2 }),
+      fc.dictionary(word, fc.constantFrom('started', 'service_healthy'), { noNullPrototype: true })
+    )
+  ),
   ports: maybe(fc.array(port, { maxLength: 3 })),
   env: maybe(env),
   labels: maybe(fc.dictionary(word, scalar, { maxKeys: 3, noNullPrototype: true })),

@@ -1,4 +1,5 @@
 import test from 'brittle'
+import { isStopped } from '../../../core/state/policies.ts'
 import { microserviceKey, slotKey, type State } from '../../../core/state/state.ts'
 import { ADOPTION_GRACE_MS, ANSWER_GOOD_MS, diff, STEADY_MS } from '../../../roles/agent/diff.ts'
 import { ALONE, refusalOf, startsAgain } from '../../../roles/agent/duty.ts'
@@ -76,7 +77,8 @@ test('diff - what runs as placed is left alone', (t) => {
       for (const c of touched(step, w)) {
         const placed = w.view.placements.get(slotKey(c))
         const asPlaced = placed?.node === SELF && placed.revision === c.revision
-        const known = w.view.microservices.has(`demo/${c.microservice}`)
+        const record = w.view.microservices.get(`demo/${c.microservice}`)
+        const known = record !== undefined && !isStopped(record.spec)
         if (known && asPlaced && c.state === 'running' && step.kind !== 'restart')
           return `${step.kind} of an adopted container`
       }
@@ -188,7 +190,7 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
   let w: World = {
     self: SELF,
     view: state,
-    alive: new Set(['other']),
+    ...{ alive: new Set(['other']), status: new Map() },
     engine: { kind: 'docker', arch: 'amd64' },
     aloneMs: null,
     containers: [running],
@@ -213,7 +215,7 @@ function copy(revision: string, state: EngineContainer['state']): EngineContaine
 function worldOf(view: State, containers: EngineContainer[]): World {
   const w: World = {
     ...{ self: SELF, view, containers, now: 5_000 },
-    alive: new Set(['other']),
+    ...{ alive: new Set(['other']), status: new Map() },
     engine: { kind: 'docker', arch: 'amd64' },
     aloneMs: null,
     memory: { slots: new Map(), revisions: new Map() }
@@ -241,7 +243,10 @@ function mayEnd(step: Step, container: EngineContainer, w: World): string | null
   )
   const placed = w.view.placements.get(key)
   const replicas = record?.spec.replicas ?? 0
-  const asked = record && (placed || (replicas !== 'all' && container.slot < replicas))
+  const asked =
+    record &&
+    !isStopped(record.spec) &&
+    (placed || (replicas !== 'all' && container.slot < replicas))
   if (!asked) return null
   const memory = w.memory.slots.get(key)
   if (placed?.node === SELF) {
@@ -297,10 +302,19 @@ function take(step: Step, w: World): World {
 function wrongAtRest(w: World): string | null {
   for (const [key, placed] of w.view.placements) {
     const record = w.view.microservices.get(`demo/${placed.microservice}`)
-    if (!record || placed.node !== SELF || record.revision !== placed.revision) continue
+    if (
+      !record ||
+      isStopped(record.spec) ||
+      placed.node !== SELF ||
+      record.revision !== placed.revision
+    )
+      continue
     if (refusalOf(record, w.engine) !== null) continue
     const all = w.containers.filter((c) => slotKey(c) === key)
     const copy = all.find((c) => c.revision === placed.revision) ?? all[0]
+    const said = report(w, new Map(), 0).containers.find((c) => slotKey(c) === key)
+    // What it depends on stays away: it is ready, and no more.
+    if (said?.waits === true && copy !== undefined && copy.state !== 'running') continue
     if (!copy) return 'nothing was made'
     const health = w.memory.slots.get(key)?.health
     const isUp =
@@ -314,7 +328,7 @@ function wrongAtRest(w: World): string | null {
   }
   for (const c of w.containers) {
     const record = w.view.microservices.get(`demo/${c.microservice}`)
-    if (!record) return 'a container nobody asks for'
+    if (!record || isStopped(record.spec)) return 'a container nobody asks for'
     const placed = w.view.placements.get(slotKey(c))
     if (placed && placed.node !== SELF && w.alive.has(placed.node)) return 'never handed over'
   }

@@ -34,7 +34,8 @@ const spec: ContainerSpec = {
   labels: {},
   ports: [],
   cpus: null,
-  memoryBytes: null
+  memoryBytes: null,
+  devices: []
 }
 
 test('docker engine - one that is not there is said to be, with what helps', async (t) => {
@@ -132,7 +133,9 @@ test('docker engine - what the container is made of', async (t) => {
   const engine = await openDocker(owner, { socketPath })
   const filesDir = await t.tmp()
   const labels = { tier: 'front', 'brume.mesh': 'a lie' }
-  const id = await engine.create({ ...spec, filesDir, labels, cpus: 0.25, memoryBytes: 64 << 20 })
+  const devices = [{ host: '/dev/full', container: '/dev/scanner', permissions: 'rw' }]
+  const limits = { cpus: 0.25, memoryBytes: 64 << 20 }
+  const id = await engine.create({ ...spec, filesDir, labels, devices, ...limits })
   t.teardown(async () => {
     await engine.remove(id)
     await engine.close()
@@ -145,6 +148,7 @@ test('docker engine - what the container is made of', async (t) => {
       NanoCpus: number
       RestartPolicy: { Name: string }
       LogConfig: unknown
+      Devices: unknown
     }
     Mounts: { Source: string; Destination: string; RW: boolean }[]
   }
@@ -165,6 +169,9 @@ test('docker engine - what the container is made of', async (t) => {
     Type: 'json-file',
     Config: { 'max-size': '10m', 'max-file': '3' }
   })
+  t.alike(HostConfig.Devices, [
+    { PathOnHost: '/dev/full', PathInContainer: '/dev/scanner', CgroupPermissions: 'rw' }
+  ])
   const [mount] = Mounts
   t.alike([mount?.Source, mount?.Destination, mount?.RW], [filesDir, '/app', false])
 })

@@ -111,6 +111,19 @@ export function conformance(name: string, subjectOf: (t: Assert) => Promise<Subj
     t.alike(await engine.list(), [])
   })
 
+  claim('a device that is not there is named, at the start', async ({ engine, shell }, t) => {
+    const device = (host: string) => ({ host, container: host, permissions: 'rw' })
+    const spec = shell('sleep 1000')
+    const id = await engine.create({ ...spec, devices: [device('/dev/brume-there-is-none')] })
+    const error = await refused(engine.start(id))
+    t.is(error.code, 'DEVICE_MISSING')
+    t.ok(error.message.includes('/dev/brume-there-is-none'), error.message)
+    t.not((await only(engine)).state, 'running')
+    await engine.remove(id)
+    await engine.start(await engine.create({ ...spec, devices: [device('/dev/full')] }))
+    t.is((await only(engine)).state, 'running')
+  })
+
   claim('what is gone cannot be started, read or used', async ({ engine, shell }, t) => {
     const id = await engine.create(shell('sleep 1000'))
     await engine.remove(id)
@@ -387,6 +400,7 @@ async function worldOf(t: Assert, subject: Subject): Promise<World> {
     env: {},
     labels: { tier: 'test', 'brume.node': 'a lie' },
     ports: [],
+    devices: [],
     cpus: 0.5,
     memoryBytes: 128 * 1024 * 1024
   }

@@ -599,6 +599,33 @@ test('agent - a stop that fails is tried again, not in a hot loop', async (t) =>
   t.alike(engine.running(), [])
 })
 
+test('agent - news of other nodes start what waits for them', async (t) => {
+  const web = { ...A, dependsOn: { db: 'started' as const } }
+  const db: ContainerStatus = {
+    ...{ application: 'demo', microservice: 'db', slot: 0, revision: 'd', placement: 'p' },
+    ...{ state: 'starting', healthy: null, since: 0, image: null, ports: [], reason: null },
+    restarts: 0
+  }
+  let said: StatusBody = { containers: [db], failing: [] }
+  const { engine, agent } = await start(
+    t,
+    view({ web, db: { revision: 'd' } }, { 'web/0': A, 'db/0': { node: 'other', revision: 'd' } }),
+    { readStatus: () => new Map([['other', said]]) }
+  )
+  agent.send({ type: 'peers.changed', alive: new Set(['other']) })
+  await agent.pass(1_000)
+  t.alike(engine.running(), [])
+  t.is(agent.status('web/0')?.reason, 'waits for demo/db to run')
+  said = { containers: [{ ...db, state: 'running' }], failing: [] }
+  agent.send({ type: 'gossip.changed' })
+  await agent.pass(100)
+  t.is(agent.status('web/0')?.state, 'running')
+  said = { containers: [], failing: [] }
+  agent.send({ type: 'gossip.changed' })
+  await agent.pass(1_000)
+  t.is(agent.status('web/0')?.state, 'running', 'what went away takes nothing with it')
+})
+
 /** A promise and what resolves it. */
 function later(): { promise: Promise<void>; resolve: () => void } {
   let resolve = () => {}
@@ -644,6 +671,7 @@ async function start(
       },
       filesDir: async () => '/files',
       asksRuns: async () => false,
+      readStatus: () => new Map(),
       publishStatus: (body) => published.push(body),
       reportEngine: (report) => reports.push(report),
       store: {

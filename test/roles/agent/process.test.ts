@@ -164,7 +164,8 @@ const spec: ContainerSpec = {
   labels: {},
   ports: [],
   cpus: null,
-  memoryBytes: null
+  memoryBytes: null,
+  devices: []
 }
 
 async function engineIn(t: Assert): Promise<{ engine: Engine; dir: string }> {

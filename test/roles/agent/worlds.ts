@@ -1,5 +1,6 @@
 /** Random worlds for the Agent's deciders: whatever a view, an engine and a memory may hold at once. */
 import fc from 'fast-check'
+import type { StatusBody } from '../../../core/gossip-records.ts'
 import { slotKey, type State } from '../../../core/state/state.ts'
 import type { SlotRef } from '../../../roles/agent/duty.ts'
 import type { EngineContainer } from '../../../roles/agent/engine.ts'
@@ -15,8 +16,17 @@ const NOW = 100_000
 const revision = fc.constantFrom('r1', 'r2')
 const time = fc.constantFrom(null, NOW - 20_000, NOW - 500, NOW + 700, NOW + 5000)
 
+const condition = fc.constantFrom('started' as const, 'healthy' as const)
+/** On what is there, on itself, on what is not: apply takes any. */
+const dependsOn = fc.dictionary(fc.constantFrom(...NAMES, 'cache'), condition, {
+  minKeys: 1,
+  maxKeys: 2
+})
+
 const record = fc.record({
   revision,
+  dependsOn: fc.oneof(fc.constant(undefined), dependsOn),
+  stopped: fc.constantFrom(undefined, undefined, undefined, true),
   replicas: fc.constantFrom(0, 1, 2, 3, 'all' as const),
   restart: fc.constantFrom('always' as const, 'on-failure' as const, 'no' as const),
   image: fc.constantFrom('local/node:20', 'local/node:20', null),
@@ -75,6 +85,23 @@ const containers: fc.Arbitrary<EngineContainer[]> = fc
     }))
   )
 
+const status: fc.Arbitrary<StatusBody> = fc
+  .array(
+    fc.record({
+      ref: fc.constantFrom(...REFS),
+      state: fc.constantFrom('starting' as const, 'running' as const, 'stopped' as const),
+      healthy: fc.constantFrom(null, true, false)
+    }),
+    { maxLength: 3 }
+  )
+  .map((all) => ({
+    containers: all.map(({ ref, ...over }) => ({
+      ...{ ...ref, revision: 'r1', placement: 'op1', since: 0, image: null, ports: [] },
+      ...{ reason: null, restarts: 0, ...over }
+    })),
+    failing: []
+  }))
+
 const step: fc.Arbitrary<SlotMemory['step']> = fc.record({
   kind: fc.constantFrom('create', 'start', 'restart', 'stop', 'remove', 'ask'),
   revision,
@@ -89,6 +116,7 @@ function memoryOf(ref: SlotRef, steps: boolean): fc.Arbitrary<SlotMemory> {
     .record({
       revision: fc.option(revision),
       step: steps ? fc.option(step, { freq: 2 }) : fc.constant(null),
+      cameUp: fc.constantFrom(false, false, true),
       run: fc.record({ attempts: fc.nat(5), at: time }),
       end: fc.record({ attempts: fc.nat(5), at: time }),
       lostAt: fc.constantFrom(null, NOW - 20_000, NOW - 10_000, NOW - 9_999, NOW),
@@ -122,12 +150,17 @@ export const world = ({ steps }: { steps: boolean }): fc.Arbitrary<World> =>
       view: viewOf,
       containers,
       slots: fc.tuple(...REFS.map((ref) => fc.option(memoryOf(ref, steps)))),
-      alive: fc.subarray([SELF, 'other', 'third'])
+      alive: fc.subarray([SELF, 'other', 'third']),
+      said: fc.tuple(status, status)
     })
-    .map(({ view, containers, slots, alive }) => ({
+    .map(({ view, containers, slots, alive, said: [other, third] }) => ({
       self: SELF,
       view,
       alive: new Set(alive),
+      status: new Map([
+        ['other', other],
+        ['third', third]
+      ]),
       engine: { kind: 'docker', arch: 'amd64' },
       aloneMs: null,
       containers,

@@ -31,6 +31,10 @@ const asks = (cpus: number | null, mib: number | null) => ({
   resources: { cpus, memoryBytes: mib === null ? null : mib * MIB }
 })
 
+const usb = {
+  devices: [{ host: '/dev/ttyUSB0', container: '/dev/ttyUSB0', permissions: 'rwm' }]
+}
+
 /** Constraint, the case it refuses, the words it has for it, and one that it admits. */
 const ROWS: [string, Case, string, Case][] = [
   ['member', { node: { state: 'removed' } }, 'is removed', {}],
@@ -130,6 +134,18 @@ const ROWS: [string, Case, string, Case][] = [
     { spec: { command: [] } }
   ],
   [
+    'device',
+    { spec: usb, facts: { devices: { '/dev/ttyUSB0': false } } },
+    'lacks device /dev/ttyUSB0',
+    { spec: usb, facts: { devices: { '/dev/ttyUSB0': true } } }
+  ],
+  [
+    'sight',
+    { spec: usb, facts: { devices: { '/dev/video0': true } } },
+    'has not told yet whether device /dev/ttyUSB0 is there',
+    { facts: { devices: { '/dev/ttyUSB0': false } } }
+  ],
+  [
     'ports',
     { spec: { ports: [port(null), port(80)] }, use: { ports: new Map([['80/tcp', 1]]) } },
     'has port 80/tcp in use',
@@ -137,9 +153,9 @@ const ROWS: [string, Case, string, Case][] = [
   ],
   [
     'cpus',
-    { spec: asks(1.5, null), use: { cpus: 3 } },
+    { spec: asks(1.5, null), use: { milliCpus: 3000 } },
     'has fewer than 1.5 cpus free',
-    { spec: asks(0.1, null), use: { cpus: 3.9000000000000004 } }
+    { spec: asks(0.1, null), use: { milliCpus: 3900 } }
   ],
   [
     'memory',
@@ -172,6 +188,8 @@ test('constraints - what is not known, or away at the moment, does not cost a no
   const spec = { image: null, constraints: ['arch=arm64', 'engine=docker'], command: [] }
   const unknown = built({ spec, facts: null })
   t.is(refusing(KEEPS, unknown.spot, unknown.microservice), null)
+  const unseen = built({ spec: usb })
+  t.is(refusing(KEEPS, unseen.spot, unseen.microservice), null)
   const away = built({ spec: { constraints: ['engine=docker'] }, facts: engine('none') })
   t.is(refusing(KEEPS, away.spot, away.microservice), null)
 })
@@ -190,16 +208,32 @@ test('explain - counts the nodes by what refuses them', (t) => {
   t.is(explain([...spots].reverse(), wanted), words)
 })
 
+test('explain - counts the nodes that lack a device', (t) => {
+  const has = (there: boolean) => ({ facts: facts({ devices: { '/dev/ttyUSB0': there } }) })
+  const spots = [
+    ...['p', 'q'].map((id) => spotOf(node(id), has(false))),
+    spotOf(node('r'), { ...has(true), use: { ...NO_USE, memoryBytes: 1000 * MIB } }),
+    ...['s', 't'].map((id) => spotOf(node(id), { ...has(true), isAlive: false, silentMs: 9_000 }))
+  ]
+  t.is(
+    explain(spots, microservice('web', { ...usb, ...asks(null, 256) })),
+    '5 nodes: 2 are silent since 9 s, 2 lack device /dev/ttyUSB0, 1 has less than 256 MiB free'
+  )
+})
+
 test('explain - names the node where only one comes into question', (t) => {
   const spots = [spotOf(node('x', { displayName: 'pi-1' }), { isAlive: false }), spotOf(node('y'))]
   t.is(explain(spots, microservice('web', { node: 'pi-1' })), 'pi-1 is silent')
   t.is(explain(spots, microservice('web', { node: 'pi-9' })), 'no member is named pi-9')
 })
 
+const NO_USE: Spot['use'] = {
+  ...{ slots: 0, milliCpus: 0, memoryBytes: 0 },
+  ...{ ports: new Map(), replicas: new Map() }
+}
+
 function spotOf(node: NodeRecord, over: Partial<Spot> = {}): Spot {
-  const none = new Map<string, number>()
-  const use = { slots: 0, cpus: 0, memoryBytes: 0, ports: none, replicas: none }
-  return { node, facts: facts(), isAlive: true, silentMs: null, use, ...over }
+  return { node, facts: facts(), isAlive: true, silentMs: null, use: NO_USE, ...over }
 }
 
 function built(row: Case): { spot: Spot; microservice: MicroserviceRecord } {

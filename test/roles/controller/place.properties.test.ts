@@ -1,14 +1,25 @@
 /** What holds in every world, tidy or not. A failure prints the seed and the smallest world. */
 import test from 'brittle'
 import fc from 'fast-check'
-import { slotKey, type State } from '../../../core/state/state.ts'
+import { slotKey, type MicroserviceRecord, type State } from '../../../core/state/state.ts'
 import { fixedPorts } from '../../../roles/controller/constraints.ts'
 import { place, SETTLE_MS, type PlaceInput } from '../../../roles/controller/place.ts'
+import { breach, crowding, hindrance, placedOn } from '../../sim/fits.ts'
 import { carriedOut, facts, microservice, node, shuffled, world, worlds } from '../../sim/worlds.ts'
 
 const RUNS = { numRuns: Number(process.env.BRUME_PROPERTY_RUNS ?? 1500) }
 const holds = (claim: (input: PlaceInput) => boolean): void =>
   fc.assert(fc.property(worlds, claim), RUNS)
+
+/** Of settled worlds; fails with the sentence that `property` gives. */
+const shows = (property: (input: PlaceInput) => string | null): void =>
+  fc.assert(
+    fc.property(worlds, (input) => {
+      const broken = property({ ...input, settledMs: SETTLE_MS })
+      if (broken !== null) throw new Error(broken)
+    }),
+    RUNS
+  )
 
 test('place - gives one plan for one world, whatever the order of its parts', (t) => {
   t.execution(() =>
@@ -67,6 +78,91 @@ test('place - no two replicas with one fixed port share a node', (t) => {
         }
       }
       return true
+    })
+  )
+})
+
+test('place - what is placed breaks no constraint', (t) => {
+  t.execution(() =>
+    shows((input) => {
+      const after = carriedOut(input, place(input))
+      for (const p of after.state.placements.values()) {
+        const record = recordOf(after.state, p)
+        const why = breach(after, p.node, record)
+        if (why !== null) return `${slotKey(p)} on ${p.node}: ${why}`
+        if (record.spec.stopped === true) return `${slotKey(p)} is stopped`
+      }
+      return null
+    })
+  )
+})
+
+test('place - what comes to a node finds room there', (t) => {
+  t.execution(() =>
+    shows((input) => {
+      const plan = place(input)
+      const after = carriedOut(input, plan)
+      for (const set of plan.set) {
+        const why = crowding(after, set.node, recordOf(after.state, set), 0)
+        if (why !== null) return `${slotKey(set)} on ${set.node}: ${why}`
+      }
+      return null
+    })
+  )
+})
+
+test('place - nothing waits for a place while there is one', (t) => {
+  let waited = 0
+  t.execution(() =>
+    shows((input) => {
+      const after = carriedOut(input, place(input))
+      for (const key of slotsAsked(after.state)) {
+        if (after.state.placements.has(key)) continue
+        waited++
+        const [application = '', microservice = ''] = key.split('/')
+        const record = recordOf(after.state, { application, microservice })
+        for (const id of after.state.nodes.keys()) {
+          if (breach(after, id, record) !== null || hindrance(after, id, record) !== null) continue
+          return `${key} waits, and ${id} is free`
+        }
+      }
+      return null
+    })
+  )
+  t.ok(waited > 100, `${waited} waited`)
+})
+
+test('place - replicas: all leaves no node out that can run one', (t) => {
+  t.execution(() =>
+    shows((input) => {
+      const after = carriedOut(input, place(input))
+      for (const record of after.state.microservices.values()) {
+        const { spec, application, name } = record
+        if (spec.replicas !== 'all' || spec.stopped === true) continue
+        for (const id of after.state.nodes.keys()) {
+          const isThere = placedOn(after, id).some(
+            (p) => p.application === application && p.microservice === name
+          )
+          if (isThere || breach(after, id, record) !== null) continue
+          if (hindrance(after, id, record) === null) return `${name} is missing on ${id}`
+        }
+      }
+      return null
+    })
+  )
+})
+
+test('place - no more slots than asked for', (t) => {
+  t.execution(() =>
+    shows((input) => {
+      const { state } = carriedOut(input, place(input))
+      for (const { application, name, spec } of state.microservices.values()) {
+        const all = [...state.placements.values()].filter(
+          (p) => p.application === application && p.microservice === name
+        )
+        if (spec.replicas !== 'all' && all.length > spec.replicas) return `${all.length} of ${name}`
+      }
+      return null
     })
   )
 })
@@ -195,6 +291,15 @@ function slotsAsked(state: State): Set<string> {
     }
   }
   return keys
+}
+
+function recordOf(
+  { microservices }: State,
+  { application, microservice }: { application: string; microservice: string }
+): MicroserviceRecord {
+  const record = microservices.get(`${application}/${microservice}`)
+  if (record === undefined) throw new Error(`nobody asks for ${microservice}`)
+  return record
 }
 
 const replicasOf = (state: State, p: { application: string; microservice: string }) =>

@@ -7,8 +7,10 @@ import {
   container,
   facts,
   microservice,
+  MIB,
   node,
   placement,
+  USB,
   world
 } from '../../sim/worlds.ts'
 
@@ -38,6 +40,74 @@ test('place - among equals, the zone with fewer replicas, then the least used no
     })
   )
   t.alike(on(used), { 'web/0': 'b' })
+})
+
+test('place - among equals, the node of which the least is reserved, then the one with fewer replicas', (t) => {
+  const takes = (cpus: number | null, mib: number | null) => ({
+    resources: { cpus, memoryBytes: mib === null ? null : mib * MIB }
+  })
+  const chosen = (web: object, db: object, on: Partial<Parameters<typeof world>[0]> = {}) => {
+    const { set } = place(
+      world({
+        nodes: [node('a'), node('b')],
+        microservices: [microservice('api', db), microservice('web', web)],
+        placements: [placement('api', 0, 'a')],
+        runs: { a: [container('api', 0)] },
+        ...on
+      })
+    )
+    return set.map((s) => `${s.node}: ${s.reason}`)
+  }
+  t.alike(chosen({}, {}), ['b: b fits, and has fewer replicas than a'])
+  t.alike(chosen({}, takes(1, null)), ['b: b fits, and has less reserved than a'])
+  const crowded = {
+    microservices: [
+      microservice('api', takes(null, 512)),
+      microservice('db', { replicas: 2 }),
+      microservice('web', takes(null, 64))
+    ],
+    placements: [placement('api', 0, 'a'), placement('db', 0, 'b'), placement('db', 1, 'b')],
+    runs: { a: [container('api', 0)], b: [container('db', 0), container('db', 1)] }
+  }
+  t.alike(
+    chosen({}, {}, crowded),
+    ['b: b fits, and has less reserved than a'],
+    'with more replicas'
+  )
+  const large = { facts: { a: facts({ cpus: 64 }), b: facts({ cpus: 4 }) } }
+  t.alike(
+    chosen(takes(2, null), takes(2, null), large),
+    ['a: a fits, and has less reserved than b'],
+    'of a large node two cores are less'
+  )
+  t.alike(chosen({ node: 'b' }, {}), ['b: only b fits'])
+})
+
+test('place - a device: where it is plugged in; unplugged, where another is, or nowhere until it is back', (t) => {
+  const plugged = (a: boolean, b: boolean, more: Partial<Parameters<typeof world>[0]> = {}) =>
+    world({
+      nodes: [node('a'), node('b')],
+      microservices: [web({ devices: [USB] })],
+      facts: {
+        a: facts({ devices: { [USB.host]: a } }),
+        b: facts({ devices: { [USB.host]: b } })
+      },
+      ...more
+    })
+  t.alike(on(place(plugged(false, true))), { 'web/0': 'b' })
+  const runs = { placements: [placement('web', 0, 'b')], runs: { b: [container('web', 0)] } }
+  const moved = place(plugged(true, false, runs))
+  t.alike(on(moved), { 'web/0': 'a' })
+  t.is(moved.set[0]?.reason, 'b lacks device /dev/ttyUSB0')
+  const none = place(plugged(false, false, runs))
+  t.is(none.rm.length, 1)
+  t.is(none.waiting[0]?.reason, '2 nodes: 2 lack device /dev/ttyUSB0')
+  const back = place(plugged(true, true, { runs: runs.runs }))
+  t.alike(on(back), { 'web/0': 'b' }, 'what runs still is adopted')
+  const unseen = world({
+    ...{ nodes: [node('a'), node('b')], microservices: [web({ devices: [USB] })], ...runs }
+  })
+  t.alike(place(unseen).set, [], 'nobody has looked yet: it stays')
 })
 
 test('place - a label to spread over goes before nodes, wishes for company before both', (t) => {

@@ -2,6 +2,9 @@
 import test, { type Assert } from 'brittle'
 import fc from 'fast-check'
 import { startsFirst } from '../../../core/state/policies.ts'
+import type { ContainerStatus } from '../../../core/gossip-records.ts'
+import { PROGRESS_MS, waves } from '../../../roles/controller/rollout.ts'
+import { container, microservice, node, placement, world } from '../../sim/worlds.ts'
 import { play, stories, type Played, type Story } from '../../sim/rollouts.ts'
 
 const RUNS = { numRuns: Number(process.env.BRUME_PROPERTY_RUNS ?? 100) }
@@ -131,6 +134,27 @@ test('rollout - canaries go first and wait', (t) => {
   t.ok(isQuiet)
   t.alike(ends, [])
   t.is(moments.at(-1)?.renewed, 2)
+})
+
+test('rollout - what waits for what it depends on has not failed', (t) => {
+  const next = { ...microservice('web', {}, 'r2'), op: 'b.1' }
+  const placed = { ...placement('web', 0, 'a', 'r2'), op: 'p' }
+  const verdict = (over: Partial<ContainerStatus>) => {
+    const containers = [container('web', 0, { revision: 'r2', placement: 'p', ...over })]
+    const input = world({
+      ...{ nodes: [node('a')], microservices: [next], placements: [placed] },
+      runs: { a: containers }
+    })
+    const from = { revision: 'r1', spec: next.spec, op: 'a.1' }
+    input.state.rollouts.set('app/web', {
+      ...{ application: 'app', microservice: 'web', of: 'b.1', revision: 'r2', from },
+      ...{ state: 'running', promoted: false, reason: null, log: [], op: 'b.1', by: 'a', at: 0 }
+    })
+    const sinceMs = new Map([['app/web/0', PROGRESS_MS]])
+    return waves({ ...input, sinceMs }).get('app/web')?.end?.outcome
+  }
+  t.is(verdict({ state: 'starting' }), 'rolledBack')
+  t.is(verdict({ state: 'starting', waits: true }), undefined)
 })
 
 test('rollout - waits between waves, and proves itself at the end', (t) => {

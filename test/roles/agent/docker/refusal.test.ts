@@ -28,6 +28,11 @@ const said: [sentence: string, code: string, names: string][] = [
     'COMMAND_NOT_FOUND',
     '/app/run'
   ],
+  [
+    'error gathering device information while adding custom device "/dev/ttyUSB0": no such file or directory',
+    'DEVICE_MISSING',
+    '/dev/ttyUSB0'
+  ],
   ['No command specified', 'COMMAND_NOT_FOUND', 'command'],
   ['driver failed programming external connectivity: iptables failed', 'ENGINE_FAILED', 'iptables']
 ]
