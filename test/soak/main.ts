@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
+import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
 import { net } from './net.ts'
@@ -23,6 +24,8 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
+  fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
+
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
   async kill({ times, seed, engine }) {
