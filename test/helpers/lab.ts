@@ -5,7 +5,7 @@
  * left goes when the next lab is made.
  */
 import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -362,9 +362,19 @@ async function removeLab(prefix: string, dir: string): Promise<void> {
     inside.push(...stdout.split('\n').filter(Boolean).map(Number))
   }
   await endProcessesOf(`${dir}/`, inside)
+  await unmountUnder(dir)
   // The wires go with the namespaces at their ends.
   for (const name of mine) await run('ip', ['netns', 'del', name])
   await rm(dir, { recursive: true, force: true })
+}
+
+/** Disks of a test that was killed. */
+async function unmountUnder(dir: string): Promise<void> {
+  const lines = (await readFile('/proc/mounts', 'utf8')).split('\n')
+  const mounts = lines.map((line) => line.split(' ')[1] ?? '')
+  for (const path of mounts.filter((path) => path.startsWith(`${dir}/`)).reverse()) {
+    await run('umount', [path])
+  }
 }
 
 async function namespaces(): Promise<string[]> {
