@@ -229,7 +229,8 @@ export function disturbances(
   const hadPower = (socket: string): boolean => done.powerCuts.every((cut) => cut.socket !== socket)
   /** By id. */
   const runs = new Map(before.map((copy) => [copy.id, copy]))
-  const ran = new Set(before.map(({ socket, slot, of }) => `${socket} ${slot} ${of}`))
+  // A replacement that a flapping link calls off and asks for again is no restart.
+  const belong = new Set(before.map(({ socket, slot, of }) => `${socket} ${slot} ${of}`))
   const cuts = [...done.powerCuts]
   for (const event of [...events].sort((a, b) => a.at - b.at)) {
     for (const cut of cuts.filter(({ at }) => at <= event.at)) {
@@ -242,10 +243,9 @@ export function disturbances(
     const where = `${copy.slot} on ${nameOf(world, socket)}`
     if (action === 'die') runs.delete(id)
     if (action === 'start') {
-      if (ran.has(place) && isToStay(copy, done, after) && hadPower(socket)) {
+      if (belong.has(place) && isToStay(copy, done, after) && hadPower(socket)) {
         broken.push(`${where} was started again, ${sinceFirst(events, event)}`)
       }
-      ran.add(place)
       runs.set(id, copy)
     }
     if (action === 'kill' && runs.has(id) && isToStay(copy, done, after)) {

@@ -65,7 +65,8 @@ export function applicationOf(replicas: number, web: Partial<MicroserviceSpec>):
       replicas,
       healthcheck: {
         ...{ command: ['test', '-f', '/tmp/up'], shell: false },
-        ...{ intervalMs: 500, timeoutMs: 5_000, retries: 2, startPeriodMs: 3_000 }
+        // A machine that is busy must not look like a container that is sick.
+        ...{ intervalMs: 500, timeoutMs: 10_000, retries: 3, startPeriodMs: 5_000 }
       },
       update: { monitorMs: 500 },
       ...web

@@ -86,7 +86,8 @@ async function deploy(client: Client, n: number): Promise<string> {
     replicas: REPLICAS,
     healthcheck: {
       ...{ command: ['test', '-f', '/tmp/up'], shell: false },
-      ...{ intervalMs: 500, timeoutMs: 2_000, retries: 2, startPeriodMs: 5_000 }
+      // A machine that is busy must not look like a container that is sick.
+      ...{ intervalMs: 500, timeoutMs: 10_000, retries: 3, startPeriodMs: 10_000 }
     },
     update: { order: 'startFirst', monitorMs: 1_000 }
   })
