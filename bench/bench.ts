@@ -11,7 +11,7 @@ export interface Bench<Result> {
 export interface BenchOptions {
   /** How often; null for the bench's own number. */
   runs: number | null
-  /** Of `idle`, `death` and `links`. */
+  /** Of `idle`, `death`, `links` and `back`. */
   minutes: number
   /** Of `links`. */
   nodes?: number | undefined

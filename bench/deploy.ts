@@ -11,6 +11,7 @@
 import type { DeployRequest, DeployResult } from '../apps/api.ts'
 import { withQuery } from '../apps/client.ts'
 import type { Host } from '../test/helpers/lab.ts'
+import { EngineEvents } from '../test/helpers/engine-events.ts'
 import { declare } from './bench.ts'
 import {
   ask,
@@ -20,7 +21,6 @@ import {
   type DockerSwarm
 } from './docker-swarm.ts'
 import { durations, ratio, type Durations } from './measure.ts'
-import { Starts } from './starts.ts'
 import { spread } from './table.ts'
 import { idleSpec, startThreeNodes, type BenchNode } from './three-nodes.ts'
 
@@ -45,9 +45,10 @@ export const deploy = declare<DeployResults>({
     const hosts = hostsOf(nodes)
     during.say('three managers of a swarm')
     const swarm = await startDockerSwarm(hosts)
-    const starts = await Starts.watch(
+    const starts = await EngineEvents.watch(
       hosts.map(({ dockerSocket }) => dockerSocket),
-      during
+      during,
+      ['start']
     )
     const body = await bodyOf(nodes, starts)
     const contestants = {
@@ -95,7 +96,7 @@ export const deploy = declare<DeployResults>({
   ]
 })
 
-async function byBrume(nodes: BenchNode[], starts: Starts, i: number): Promise<number> {
+async function byBrume(nodes: BenchNode[], starts: EngineEvents, i: number): Promise<number> {
   const application = `run-${i}`
   const asked = nodes[i % nodes.length]
   if (asked === undefined) throw new Error('there is no such node')
@@ -116,7 +117,7 @@ async function byBrume(nodes: BenchNode[], starts: Starts, i: number): Promise<n
   return lastOf(started) - sentAt
 }
 
-async function bySwarm(swarm: DockerSwarm, starts: Starts, i: number): Promise<number> {
+async function bySwarm(swarm: DockerSwarm, starts: EngineEvents, i: number): Promise<number> {
   const name = `run-${i}`
   const sentAt = Date.now()
   await swarm.create(name, 3)
@@ -127,7 +128,7 @@ async function bySwarm(swarm: DockerSwarm, starts: Starts, i: number): Promise<n
 
 async function byEngine(
   nodes: BenchNode[],
-  starts: Starts,
+  starts: EngineEvents,
   body: object,
   i: number
 ): Promise<number> {
@@ -155,7 +156,7 @@ async function byEngine(
 }
 
 /** What brume asks an engine for, read from a container it made; without its labels. */
-async function bodyOf(nodes: BenchNode[], starts: Starts): Promise<object> {
+async function bodyOf(nodes: BenchNode[], starts: EngineEvents): Promise<object> {
   const [first] = nodes
   if (first === undefined) throw new Error('there is no node')
   await first.client.post('/applications', deployRequest('pattern'))

@@ -6,11 +6,11 @@
  */
 import type { ReplicaJson } from '../apps/api.ts'
 import type { MicroserviceSpec } from '../core/state/microservices.ts'
+import { EngineEvents, type EngineEvent } from '../test/helpers/engine-events.ts'
 import { waitUntil } from '../test/helpers/wait.ts'
 import { declare } from './bench.ts'
 import { SERVICE_LABEL, startDockerSwarm, untilGone, type DockerSwarm } from './docker-swarm.ts'
 import { durations, ratio, type Durations } from './measure.ts'
-import { Starts, type Start } from './starts.ts'
 import { spread } from './table.ts'
 import { idleSpec, startThreeNodes, untilWhole, type BenchNode } from './three-nodes.ts'
 
@@ -35,9 +35,10 @@ export const failover = declare<FailoverResults>({
     const hosts = nodes.map(({ host }) => host)
     during.say('three managers of a swarm')
     const swarm = await startDockerSwarm(hosts)
-    const starts = await Starts.watch(
+    const starts = await EngineEvents.watch(
       hosts.map(({ dockerSocket }) => dockerSocket),
-      during
+      during,
+      ['start']
     )
     const samples = { brume: [] as number[], quick: [] as number[], swarm: [] as number[] }
     const rounds = runs ?? ROUNDS
@@ -77,7 +78,7 @@ export const failover = declare<FailoverResults>({
 
 async function byBrume(
   nodes: BenchNode[],
-  starts: Starts,
+  starts: EngineEvents,
   disconnect: NonNullable<MicroserviceSpec['disconnect']>
 ): Promise<number> {
   await untilWhole(nodes)
@@ -92,13 +93,13 @@ async function byBrume(
 async function bySwarm(
   nodes: BenchNode[],
   swarm: DockerSwarm,
-  starts: Starts,
+  starts: EngineEvents,
   i: number
 ): Promise<number> {
   const name = `one-${i}`
   await swarm.untilWhole()
   await swarm.create(name, 1)
-  const isOurs = ({ attributes }: Start): boolean => attributes[SERVICE_LABEL] === name
+  const isOurs = ({ attributes }: EngineEvent): boolean => attributes[SERVICE_LABEL] === name
   const [started] = await starts.first(1, isOurs)
   const at = nodes.find(({ host }) => host.dockerSocket === started?.socket)
   if (at === undefined) throw new Error('it started nowhere')
@@ -110,8 +111,8 @@ async function bySwarm(
 
 async function cutAndHeal(
   { host, fleet }: BenchNode,
-  starts: Starts,
-  isOurs: (start: Start) => boolean
+  starts: EngineEvents,
+  isOurs: (start: EngineEvent) => boolean
 ): Promise<number> {
   const cutAt = Date.now()
   await fleet.cut()

@@ -4,10 +4,10 @@
  * start of any container is one too many.
  */
 import type { ReplicaJson, StatusJson } from '../apps/api.ts'
+import { EngineEvents } from '../test/helpers/engine-events.ts'
 import { waitUntil } from '../test/helpers/wait.ts'
 import { declare } from './bench.ts'
 import { durations, type Durations } from './measure.ts'
-import { Starts } from './starts.ts'
 import { spread } from './table.ts'
 import { idleSpec, startThreeNodes, untilWhole, type BenchNode } from './three-nodes.ts'
 
@@ -34,8 +34,8 @@ export const leader = declare<LeaderResults>({
       return all.length === 3 && all.every(({ state }) => state === 'running')
     }, 60_000)
     const sockets = nodes.map(({ host }) => host.dockerSocket)
-    const starts = await Starts.watch(sockets, during)
-    const before = starts.count
+    const starts = await EngineEvents.watch(sockets, during, ['start'])
+    const before = starts.seen.length
     const samples: number[] = []
     for (let i = 1; i <= (runs ?? ROUNDS); i++) {
       await untilWhole(nodes)
@@ -43,7 +43,7 @@ export const leader = declare<LeaderResults>({
       during.say(`${i}  ${Math.round(samples.at(-1) ?? NaN)} ms`)
     }
     await untilWhole(nodes)
-    return { brume: durations(samples), restarts: starts.count - before }
+    return { brume: durations(samples), restarts: starts.seen.length - before }
   },
 
   rows: ({ brume, restarts }) => [

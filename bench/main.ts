@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   death: async () => (await import('./death.ts')).death,
   links: async () => (await import('./links.ts')).links,
   leader: async () => (await import('./leader.ts')).leader,
+  back: async () => (await import('./back.ts')).back,
   rollout: async () => (await import('./rollout.ts')).rollout,
   place: async () => (await import('./place.ts')).place,
   cli: async () => (await import('./cli.ts')).cli

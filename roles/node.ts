@@ -6,7 +6,6 @@
  *
  * A role that throws is started again with backoff while the others go on.
  */
-import { createInterface } from 'node:readline'
 import { addAbortSignal, Transform, type Readable } from 'node:stream'
 import {
   assign,
@@ -22,6 +21,7 @@ import { bootNow } from '../core/clock.ts'
 import { BrumeError, sentenceOf } from '../core/errors.ts'
 import { readIfThere, writeWhole } from '../core/files.ts'
 import type { FactsBody, LinksBody, StatusBody } from '../core/gossip-records.ts'
+import { linesOf } from '../core/lines.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
 import { devicesAsked } from '../core/state/devices.ts'
@@ -506,7 +506,7 @@ async function lastLines(
         : await mesh.channel.open(node, 'logs', { slot, ...options }, signal)
     const found: string[] = []
     addAbortSignal(signal, stream)
-    for await (const text of createInterface({ input: stream })) {
+    for await (const text of linesOf(stream)) {
       found.push((JSON.parse(text) as LogLine).line.slice(0, MAX_LINE))
     }
     return found.slice(-MAX_LOG_LINES)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import test from 'brittle'
 import type { BrumeError } from '../../core/errors.ts'
+import { linesOf } from '../../core/lines.ts'
 import { createMesh, untilMesh, type MeshNode } from '../helpers/mesh.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
@@ -81,4 +82,13 @@ test('channel - what is larger than a call may be is refused in words', async (t
       t.is((error as BrumeError).code, 'TOO_LARGE')
     }
   }
+})
+
+test('channel - of an answer that was over before it was read nobody waits for more', async (t) => {
+  const [a, b] = await pair(t)
+  b.mesh.channel.answer('none', async () => Readable.from([]))
+  const { signal } = new AbortController()
+  const stream = await a.mesh.channel.open(b.mesh.self, 'none', null, signal)
+  await waitUntil(() => stream.readableEnded)
+  for await (const line of linesOf(stream)) t.fail(`there is a line: ${line}`)
 })

@@ -48,7 +48,8 @@ export async function dockerSocket(): Promise<string> {
  */
 export async function startDocker(): Promise<Dockerd> {
   const machine = '/var/run/docker.sock'
-  if (await answers(machine)) return { socketPath: machine, end: nothing, stop: nothing }
+  if (await answers(machine))
+    return { socketPath: machine, end: nothing, crash: nothing, stop: nothing }
   await installDocker()
   await cleanLeftovers()
 

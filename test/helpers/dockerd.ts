@@ -13,6 +13,8 @@ export interface Dockerd {
   socketPath: string
   /** Ends it, with its containers. */
   end(): Promise<void>
+  /** Ends it and all it runs, as if the power went; its data stays. */
+  crash(): Promise<void>
   /** Ends it and removes all its data. */
   stop(): Promise<void>
 }
@@ -47,6 +49,7 @@ export async function startDockerd(
   let running = true
   void exited.then(() => (running = false))
 
+  const crash = (): Promise<void> => endProcessesOf(`${dir}/`, running ? [child.pid as number] : [])
   const end = async (): Promise<void> => {
     if (running) {
       await removeContainers(socketPath)
@@ -57,7 +60,7 @@ export async function startDockerd(
       await Promise.race([exited, late])
       patience.abort()
     }
-    await endProcessesOf(`${dir}/`, running ? [child.pid as number] : [])
+    await crash()
   }
   const stop = async (): Promise<void> => {
     await end()
@@ -74,7 +77,7 @@ export async function startDockerd(
     await stop()
     throw new Error(`dockerd ${running ? 'is not ready' : 'ended'}: ${said}`)
   }
-  return { socketPath, end, stop }
+  return { socketPath, end, crash, stop }
 }
 
 export async function answers(socketPath: string): Promise<boolean> {

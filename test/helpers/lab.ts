@@ -5,7 +5,7 @@
  * left goes when the next lab is made.
  */
 import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -55,6 +55,10 @@ export interface Lab {
   hosts: Host[]
   /** Starts an engine on the first `count` hosts (all), with the tests' images, ids the same. */
   engines(count?: number): Promise<string[]>
+  /** Ends the engine of host `i` with all it runs, as if the power went. */
+  crashEngine(i: number): Promise<void>
+  /** Starts it again, with what is on its disk. */
+  restartEngine(i: number): Promise<void>
   /** Pulls the plug: what host `i` sends or should get is lost; it sees no sign of that. */
   cut(i: number): Promise<void>
   heal(i: number): Promise<void>
@@ -102,7 +106,8 @@ export async function createLab(
   const n = lans.reduce((sum, { hosts }) => sum + hosts, open)
   const names = Array.from({ length: n }, (_, i) => `h${i + 1}`)
   const children = new Set<ChildProcess>()
-  let dockerds: Dockerd[] = []
+  /** By number of the host. */
+  const dockerds = new Map<number, Dockerd>()
   let parts = 0
 
   const switchNamespace = `${prefix}sw`
@@ -110,7 +115,7 @@ export async function createLab(
   let stopped: Promise<void> | undefined
   const stop = async (): Promise<void> => {
     for (const child of children) child.kill('SIGKILL')
-    await Promise.all(dockerds.map((each) => each.stop()))
+    await Promise.all([...dockerds.values()].map((each) => each.stop()))
     await removeLab(prefix, dir)
   }
   const stopOnce = async (): Promise<void> => (stopped ??= stop())
@@ -148,22 +153,31 @@ export async function createLab(
   })
   await Promise.all(hosts.map((host) => mkdir(host.dir)))
 
+  const engineHome = (i: number): string => join(dir, `${names[i]}-docker`)
+  const startEngine = async (i: number): Promise<void> => {
+    const { namespace } = hosts[i] as Host
+    const args = ['--bip', `172.${20 + i}.0.1/16`]
+    dockerds.set(i, await startDockerd(engineHome(i), { namespace, args }))
+  }
+
   return {
     hosts,
     async engines(count = n) {
       const template = await engineTemplate()
       const started = await Promise.allSettled(
-        hosts.slice(0, count).map(async ({ namespace, name }, i) => {
-          const home = join(dir, `${name}-docker`)
-          await copyData(template, join(home, 'data'))
-          return startDockerd(home, { namespace, args: ['--bip', `172.${20 + i}.0.1/16`] })
+        hosts.slice(0, count).map(async (_, i) => {
+          await copyData(template, join(engineHome(i), 'data'))
+          await startEngine(i)
         })
       )
-      dockerds = started.filter((each) => each.status === 'fulfilled').map((each) => each.value)
       const failed = started.find((each) => each.status === 'rejected')
       if (failed) throw failed.reason
       return hosts.slice(0, count).map((host) => host.dockerSocket)
     },
+    async crashEngine(i) {
+      await dockerds.get(i)?.crash()
+    },
+    restartEngine: startEngine,
     async cut(i) {
       await ip((places[i] as Place).at, [`link set p${i + 1} nomaster`])
     },
@@ -348,9 +362,19 @@ async function removeLab(prefix: string, dir: string): Promise<void> {
     inside.push(...stdout.split('\n').filter(Boolean).map(Number))
   }
   await endProcessesOf(`${dir}/`, inside)
+  await unmountUnder(dir)
   // The wires go with the namespaces at their ends.
   for (const name of mine) await run('ip', ['netns', 'del', name])
   await rm(dir, { recursive: true, force: true })
+}
+
+/** Disks of a test that was killed. */
+async function unmountUnder(dir: string): Promise<void> {
+  const lines = (await readFile('/proc/mounts', 'utf8')).split('\n')
+  const mounts = lines.map((line) => line.split(' ')[1] ?? '')
+  for (const path of mounts.filter((path) => path.startsWith(`${dir}/`)).reverse()) {
+    await run('umount', [path])
+  }
 }
 
 async function namespaces(): Promise<string[]> {

@@ -5,9 +5,11 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
+import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
 import { net } from './net.ts'
+import { rollouts } from './rollouts.ts'
 import { sim } from './sim.ts'
 
 interface Options {
@@ -23,6 +25,8 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
+  fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
+
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
   async kill({ times, seed, engine }) {
@@ -32,6 +36,8 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
     return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
   },
   meet: ({ times, seed }) => meet({ times: times ?? 20, seed, say }),
+
+  rollouts: ({ times, seed }) => rollouts({ times: times ?? 20, seed, say }),
 
   sim: ({ times, seed }) => {
     const seeds = Array.from({ length: times ?? 2_000 }, (_, i) => seed + i)

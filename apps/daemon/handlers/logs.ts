@@ -1,6 +1,6 @@
-import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { BrumeError } from '../../../core/errors.ts'
+import { linesOf } from '../../../core/lines.ts'
 import type { LogLine } from '../../../roles/agent/engine.ts'
 import { slotKey } from '../../../core/state/state.ts'
 import type { LogJson } from '../../api.ts'
@@ -71,7 +71,7 @@ async function* merge(
   const readers = sources.map(({ from, stream }) => ({
     from,
     stream,
-    lines: createInterface({ input: stream })[Symbol.asyncIterator]()
+    lines: linesOf(stream)
   }))
   const next = new Map(readers.map((reader) => [reader, reader.lines.next()]))
   try {
@@ -88,6 +88,7 @@ async function* merge(
       yield { ...reader.from, stream, line }
     }
   } finally {
+    for (const promise of next.values()) promise.catch(() => undefined)
     for (const { stream } of sources) stream.destroy()
   }
 }
