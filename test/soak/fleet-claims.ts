@@ -18,15 +18,18 @@ const REST_MS = 90_000
 /** Nothing more happens for so long. */
 const CALM_MS = 1_500
 const LOOK_MS = 150
+/** What was called off as it came up was never relied on. */
+const RELIED_MS = 1_000
 
-/** A container that runs, and what it is of. */
+/** A container, and what it is of. */
 export interface Copy {
   socket: string
   id: string
   slot: string
   /** Of `web`, the number of its revision; else empty. */
   of: string
-  startedAt: string
+  /** Wall ms. */
+  startedAt: number
 }
 
 /** What runs when all is at rest, and how many events came before. */
@@ -192,7 +195,7 @@ function unfinished({ rollouts }: View, { deployed, disturbed }: Done): string[]
   return []
 }
 
-/** All containers of the mesh, also those that do not run: they have no start. */
+/** All containers of the mesh, also those that do not run. */
 export async function copies({ members }: World): Promise<Copy[]> {
   const found = await Promise.all(
     members.map(async ({ socket }) =>
@@ -202,8 +205,8 @@ export async function copies({ members }: World): Promise<Copy[]> {
   return found.flat()
 }
 
-function copyOf(socket: string, { id, labels, running, startedAt }: Container): Copy {
-  return { socket, id, ...placeOf(labels), startedAt: running ? startedAt : '' }
+function copyOf(socket: string, { id, labels, startedAt }: Container): Copy {
+  return { socket, id, ...placeOf(labels), startedAt: Date.parse(startedAt) }
 }
 
 const placeOf = (labels: Record<string, string>): { slot: string; of: string } => ({
@@ -238,7 +241,7 @@ export function disturbances(
       cuts.splice(cuts.indexOf(cut), 1)
     }
     const { socket, id, action } = event
-    const copy = { socket, id, ...placeOf(event.attributes), startedAt: String(event.at) }
+    const copy = { socket, id, ...placeOf(event.attributes), startedAt: event.at }
     const place = `${socket} ${copy.slot} ${copy.of}`
     const where = `${copy.slot} on ${nameOf(world, socket)}`
     if (action === 'die') runs.delete(id)
@@ -248,7 +251,8 @@ export function disturbances(
       }
       runs.set(id, copy)
     }
-    if (action === 'kill' && runs.has(id) && isToStay(copy, done, after)) {
+    const ranMs = event.at - (runs.get(id)?.startedAt ?? event.at)
+    if (action === 'kill' && ranMs >= RELIED_MS && isToStay(copy, done, after)) {
       const others = [...runs.values()].filter((each) => each.slot === copy.slot && each.id !== id)
       if (others.length === 0) {
         broken.push(`${where} was told to stop, the only copy, ${sinceFirst(events, event)}`)
