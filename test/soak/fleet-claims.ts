@@ -246,7 +246,8 @@ export function disturbances(
     const where = `${copy.slot} on ${nameOf(world, socket)}`
     if (action === 'die') runs.delete(id)
     if (action === 'start') {
-      if (belong.has(place) && isToStay(copy, done, after) && hadPower(socket)) {
+      const isExcused = done.drained.has(socket) || !hadPower(socket)
+      if (belong.has(place) && !isExcused && isToStay(copy, done, after)) {
         broken.push(`${where} was started again, ${sinceFirst(events, event)}`)
       }
       runs.set(id, copy)
@@ -271,7 +272,10 @@ function isToStay(
   { rolledBack }: Rest
 ): boolean {
   const [microservice, number] = slot.split('/')
-  if (microservice === 'alone' || drained.has(socket)) return false
+  if (microservice === 'alone') return false
+  // What cannot be on another node first.
+  const deadlineMs = drained.get(socket)
+  if (deadlineMs !== undefined && (deadlineMs !== null || microservice === 'each')) return false
   if (microservice !== 'web') return true
   if (Number(number) >= 2) return false
   // What does not run is started again, and what comes back is made anew.

@@ -20,8 +20,8 @@ import type { Random } from './random.ts'
 export interface Done {
   /** Engines that lost their power, and when (wall ms). */
   powerCuts: { socket: string; at: number }[]
-  /** Engines whose node was drained. */
-  drained: Set<string>
+  /** Engines whose node was drained, and by when it had to be empty, ms; null: no such time. */
+  drained: Map<string, number | null>
   /** Something else than a deploy happened. */
   disturbed: boolean
   /** The revision that was deployed, and whether it can run. */
@@ -219,7 +219,7 @@ function drawAct(random: Random): Act {
         async run(world, done, answers) {
           const { client } = asker(world, by, answers)
           const { socket } = member(world, at)
-          done.drained.add(socket)
+          done.drained.set(socket, deadlineMs)
           const set = (availability: AvailabilityJson): Promise<unknown> => {
             const change: NodeChange = { availability }
             return client.post(`/nodes/n${at + 1}`, change)

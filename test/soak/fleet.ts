@@ -80,7 +80,7 @@ function stepsOf(seed: number): Step[] {
 }
 
 const nothingDone = (): Done => ({
-  ...{ powerCuts: [], drained: new Set<string>(), disturbed: false, deployed: null }
+  ...{ powerCuts: [], drained: new Map<string, number | null>(), disturbed: false, deployed: null }
 })
 
 async function take(
