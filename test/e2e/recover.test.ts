@@ -37,10 +37,13 @@ test(
     t.is(recovered.code, 0, said(recovered))
     const after = await status(one, (s) => s.oplog.confirmed > oplog.tentative)
     t.comment(`confirmed again ${Math.round(performance.now() - startedAt)} ms after the command`)
-    t.alike([after.fork.epoch, after.stalled, after.indexers.length], [1, null, 1])
+    // A fork that a change of indexers forestalled was made again.
+    const { epoch } = after.fork
+    t.ok(epoch >= 1, `epoch ${epoch}`)
+    t.alike([after.stalled, after.indexers.length], [null, 1])
 
     await three.start()
-    const back = await status(three, (s) => s.fork.epoch === 1 && !s.fork.ahead)
+    const back = await status(three, (s) => s.fork.epoch === epoch && !s.fork.ahead)
     t.alike(
       back.indexers.map(({ name }) => name),
       ['n1']
