@@ -189,7 +189,9 @@ test(
       const dockerd = Number(await readFile(join(home, 'dockerd.pid'), 'utf8'))
       process.kill(dockerd, 'SIGSTOP')
       try {
+        // An engine of which nothing is asked may hang for a minute and a quarter unseen.
         const app = await writeApp(base, 'hangs', [{ name: 'web', ...idle }])
+        t.is((await frozen.brume('deploy', '-f', app, '-d')).code, 0)
         await waitUntil(async () => (await statusOf(frozen)).engine.problem !== null, 60_000)
         await refused(t, await frozen.brume('deploy', '-f', app, '--timeout', '2s'), /Docker/, 3)
         t.ok((await statusOf(frozen)).engine.problem?.includes(engine.socketPath))
