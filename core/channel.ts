@@ -9,7 +9,7 @@ import type Protomux from 'protomux'
 import type { Channel as MuxChannel } from 'protomux'
 import { bootNow } from './clock.ts'
 import { fromId } from './crypto.ts'
-import { BrumeError, sentenceOf } from './errors.ts'
+import { BrumeError, errorText, remoteError, sentenceOf } from './errors.ts'
 import type { Link, Links } from './links.ts'
 import type { Logger } from './logger.ts'
 import { atLeast, type Role } from './state/state.ts'
@@ -150,10 +150,8 @@ export class Channel {
       value.pipe(stream)
     } catch (error) {
       if (stream.destroyed || stream.headersSent) return
-      const code = error instanceof BrumeError ? error.code : 'INTERNAL'
-      const next = error instanceof BrumeError ? error.next : null
       stream.respond({ ':status': 500 })
-      stream.end(JSON.stringify({ code, message: sentenceOf(error), next }))
+      stream.end(errorText(error))
     }
   }
 }
@@ -221,17 +219,6 @@ async function readAll(stream: Readable): Promise<string> {
 
 const tooLarge = (): BrumeError =>
   new BrumeError('TOO_LARGE', `a call is larger than ${MAX_BODY_BYTES / 1024} KiB`)
-
-export function remoteError(text: string): BrumeError {
-  try {
-    const { code, message, next } = JSON.parse(text) as Record<string, string | null>
-    return new BrumeError(code ?? 'REMOTE_FAILED', message ?? 'the other node failed', {
-      next: next ?? undefined
-    })
-  } catch {
-    return new BrumeError('REMOTE_FAILED', 'the other node gave an answer that is not JSON')
-  }
-}
 
 export const unreachable = (node: string, cause?: unknown): BrumeError =>
   new BrumeError('NODE_UNREACHABLE', `node ${node.slice(0, 8)} cannot be reached now`, {

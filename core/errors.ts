@@ -25,3 +25,21 @@ export class BrumeError extends Error {
 export function sentenceOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/** For another node to read. `maxChars` bounds its sentence, where there is little room. */
+export function errorText(error: unknown, maxChars = Infinity): string {
+  const { code, next } = error instanceof BrumeError ? error : { code: 'INTERNAL', next: null }
+  return JSON.stringify({ code, message: sentenceOf(error).slice(0, maxChars), next })
+}
+
+/** What another node said by `errorText`; it may have said anything. */
+export function remoteError(text: string): BrumeError {
+  try {
+    const { code, message, next } = JSON.parse(text) as Record<string, string | null>
+    return new BrumeError(code ?? 'REMOTE_FAILED', message ?? 'the other node failed', {
+      next: next ?? undefined
+    })
+  } catch {
+    return new BrumeError('REMOTE_FAILED', 'the other node gave an answer that is not JSON')
+  }
+}

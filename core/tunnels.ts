@@ -7,8 +7,8 @@
 import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { bootNow } from './clock.ts'
-import { remoteError, unreachable } from './channel.ts'
-import { BrumeError, sentenceOf } from './errors.ts'
+import { unreachable } from './channel.ts'
+import { BrumeError, errorText, remoteError, sentenceOf } from './errors.ts'
 import { endsWhole, join, reset } from './flow-stream.ts'
 import type { TunnelBody } from './gossip-records.ts'
 import type { Path } from './swarm.ts'
@@ -38,6 +38,7 @@ const MAX_FLOWS = 4_096
 /** Megabytes. By its own limit node:http2 refuses the three hundredth busy flow. */
 const MEMORY_MB = 1_024
 const MAX_HEAD_BYTES = 8 * 1024
+const MAX_REASON_CHARS = 2_000
 /** Until who was asked for a flow says yes or no; it dials what is on its own machine. */
 const ANSWER_MS = 5_000
 const PING_MS = 2_000
@@ -315,10 +316,7 @@ export class Tunnels {
       join(flow, end)
     } catch (error) {
       if (flow.destroyed || flow.headersSent) return
-      const code = error instanceof BrumeError ? error.code : 'INTERNAL'
-      const next = error instanceof BrumeError ? error.next : null
-      const said = JSON.stringify({ code, message: sentenceOf(error).slice(0, 2_000), next })
-      const refused = Buffer.from(said).toString('base64url')
+      const refused = Buffer.from(errorText(error, MAX_REASON_CHARS)).toString('base64url')
       flow.respond({ ':status': 503, [REFUSED]: refused }, { endStream: true })
     }
   }
