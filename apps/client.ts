@@ -2,11 +2,11 @@
 import http from 'node:http'
 import net from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
-import { StringDecoder } from 'node:string_decoder'
 import { BrumeError, sentenceOf } from '../core/errors.ts'
+import { decoded, splitLines } from '../core/lines.ts'
 import type { ErrorJson, ProgressJson } from './api.ts'
 import { checkSocketDir, dataDir, quoted, socketPath } from './paths.ts'
-import { compatible, VERSION } from './version.ts'
+import { compatible, FLOW_PROTOCOL, VERSION } from './version.ts'
 
 export interface ServerEvent {
   event: string
@@ -212,7 +212,7 @@ function upgrade(
     const request = http.request({
       method: 'GET',
       path,
-      headers: { host: 'brume', connection: 'upgrade', upgrade: 'brume-flow' },
+      headers: { host: 'brume', connection: 'upgrade', upgrade: FLOW_PROTOCOL },
       // An end of one way is not the end of both. With an agent this would not be asked.
       createConnection: () => net.connect({ path: socketPath, allowHalfOpen: true })
     })
@@ -233,9 +233,8 @@ async function whole(answer: Answer): Promise<string> {
 }
 
 async function* textChunks({ response, explain }: Answer): AsyncGenerator<string, void> {
-  const decoder = new StringDecoder('utf8')
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) yield decoder.write(chunk)
+    yield* decoded(response as AsyncIterable<Buffer>)
   } catch (error) {
     throw asError(explain(error))
   } finally {
@@ -243,15 +242,7 @@ async function* textChunks({ response, explain }: Answer): AsyncGenerator<string
   }
 }
 
-async function* textLines(answer: Answer): AsyncGenerator<string, void> {
-  let rest = ''
-  for await (const chunk of textChunks(answer)) {
-    const lines = (rest + chunk).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
-  }
-  if (rest !== '') yield rest
-}
+const textLines = (answer: Answer): AsyncGenerator<string, void> => splitLines(textChunks(answer))
 
 async function* serverEvents(answer: Answer): AsyncGenerator<ServerEvent, void> {
   let event = 'message'

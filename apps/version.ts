@@ -6,4 +6,7 @@ export function compatible(a: string, b: string): boolean {
   return line(a) === line(b)
 }
 
+/** What a client upgrades to on the socket, for bare bytes to a replica. */
+export const FLOW_PROTOCOL = 'brume-flow'
+
 const line = (version: string): string => version.split('.').slice(0, 2).join('.')

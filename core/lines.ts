@@ -8,10 +8,20 @@ import { StringDecoder } from 'node:string_decoder'
  * @throws what the stream is destroyed with, and where it is cut short
  */
 export async function* linesOf(stream: Readable): AsyncGenerator<string, void> {
+  yield* splitLines(decoded(stream as AsyncIterable<Buffer>))
+}
+
+/** A letter that is cut in two comes with its second half. */
+export async function* decoded(bytes: AsyncIterable<Buffer>): AsyncGenerator<string, void> {
   const decoder = new StringDecoder('utf8')
+  for await (const chunk of bytes) yield decoder.write(chunk)
+}
+
+/** The last one needs no end. */
+export async function* splitLines(chunks: AsyncIterable<string>): AsyncGenerator<string, void> {
   let rest = ''
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    const lines = (rest + decoder.write(chunk)).split('\n')
+  for await (const chunk of chunks) {
+    const lines = (rest + chunk).split('\n')
     rest = lines.pop() ?? ''
     yield* lines
   }

@@ -7,7 +7,7 @@ import createRouter from 'find-my-way'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import type { ErrorJson, ProgressJson } from '../api.ts'
 import { makeSocketDir } from '../paths.ts'
-import { VERSION } from '../version.ts'
+import { FLOW_PROTOCOL, VERSION } from '../version.ts'
 
 export interface Route {
   method: 'GET' | 'POST' | 'DELETE'
@@ -64,8 +64,6 @@ export interface Server {
   close(): Promise<void>
 }
 
-/** What a client upgrades to for bare bytes to a replica. */
-export const FLOW_PROTOCOL = 'brume-flow'
 const KEEP_ALIVE_MS = 15_000
 const CLOSE_GRACE_MS = 1_000
 const MAX_JSON_BYTES = 4 * 1024 * 1024
