@@ -15,6 +15,7 @@ import { disturbances, untilAtRest, type Rest } from './fleet-claims.ts'
 import { drawStep, type Done, type Step } from './fleet-faults.ts'
 import { startWorld, type World } from './fleet-world.ts'
 import { random } from './random.ts'
+import { withTeardown } from './teardown.ts'
 
 export interface FleetResult {
   soak: 'fleet'
@@ -40,9 +41,8 @@ export async function fleet({ times, seed, say }: FleetOptions): Promise<FleetRe
   const broken: string[] = []
   let steps = 0
   for (let i = 0; i < times;) {
-    const ends: (() => unknown)[] = []
-    try {
-      const world = await startWorld((fn) => ends.push(fn))
+    await withTeardown(async ({ teardown }) => {
+      const world = await startWorld(teardown)
       let rest = await untilAtRest(world, nothingDone())
       // One fleet for all, until a walk fails.
       for (let isSound = true; isSound && i < times; i++) {
@@ -64,9 +64,7 @@ export async function fleet({ times, seed, say }: FleetOptions): Promise<FleetRe
         say(`logs: ${await keepLogs(world, seed + i)}`)
         broken.push(`seed ${seed + i}: ${said.join('; ')} (${again})`)
       }
-    } finally {
-      for (const end of ends.reverse()) await end()
-    }
+    })
   }
   const sorted = restMs.toSorted((a, b) => a - b)
   const at = (share: number): number => Math.round(sorted[Math.floor((steps - 1) * share)] ?? 0)

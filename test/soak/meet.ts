@@ -17,6 +17,7 @@ import { aheadEnv, goAhead } from '../helpers/ahead.ts'
 import { createFleet, untilTogether, type FleetNode } from '../helpers/fleet.ts'
 import { createLab, type Host, type Lab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
+import { withTeardown } from './teardown.ts'
 
 export interface MeetResult {
   soak: 'meet'
@@ -48,19 +49,15 @@ export async function meet({
   seed: number
   say: (line: string) => void
 }): Promise<MeetResult> {
-  const ends: (() => unknown)[] = []
-  const t = { teardown: (fn: () => unknown) => void ends.push(fn) }
   const metMs: number[] = []
-  try {
+  await withTeardown(async (t) => {
     const lab = await createLab({ lans: [{ router: 'none', hosts: 2 }], open: 0 }, t)
     const sides = await begin(lab, t)
     for (let round = 1; round <= times; round++) {
       metMs.push(await apartAndTogether(lab, sides, round))
       say(`${round}  met ${metMs.at(-1)} ms after the link`)
     }
-  } finally {
-    for (const end of ends.reverse()) await end()
-  }
+  })
   const p95Ms = nth(metMs, 0.95)
   const late = p95Ms === null || p95Ms > MET_MS
   const broken = late ? [`met only ${p95Ms} ms after the link (p95)`] : []

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { NetJson, NodeJson } from '../../apps/api.ts'
 import { createFleet, untilTogether, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
+import { withTeardown } from './teardown.ts'
 
 export interface NetResult {
   soak: 'net'
@@ -28,8 +29,6 @@ export async function net(options: {
   say: (line: string) => void
 }): Promise<NetResult> {
   const { times, seed, say } = options
-  const ends: (() => unknown)[] = []
-  const t = { teardown: (fn: () => unknown) => void ends.push(fn) }
   const result: NetResult = {
     soak: 'net',
     kills: 0,
@@ -39,7 +38,7 @@ export async function net(options: {
     togetherMs: { up: [], healed: [] },
     broken: []
   }
-  try {
+  await withTeardown(async (t) => {
     const lab = await createLab(
       {
         lans: [
@@ -67,9 +66,7 @@ export async function net(options: {
         `${i + 1}  up ${result.togetherMs.up.at(-1)} ms, healed ${result.togetherMs.healed.at(-1)} ms`
       )
     }
-  } finally {
-    for (const end of ends.reverse()) await end()
-  }
+  })
   return result
 }
 

@@ -10,6 +10,7 @@ import { createLab } from '../helpers/lab.ts'
 import { countServing } from '../helpers/serving.ts'
 import { specWith } from '../helpers/spec.ts'
 import { waitUntil } from '../helpers/wait.ts'
+import { withTeardown } from './teardown.ts'
 
 export interface RolloutsResult {
   soak: 'rollouts'
@@ -39,11 +40,9 @@ export async function rollouts({
   seed: number
   say: (line: string) => void
 }): Promise<RolloutsResult> {
-  const ends: (() => unknown)[] = []
-  const t = { teardown: (fn: () => unknown) => void ends.push(fn) }
   const took: number[] = []
   const broken: string[] = []
-  try {
+  return withTeardown(async (t) => {
     const fleet = await createFleet(t, await createLab(4, t))
     const clients = fleet.nodes.map(({ dataDir }) => createClient(dataDir))
     const [first] = clients as [Client]
@@ -72,9 +71,7 @@ export async function rollouts({
       ...{ soak: 'rollouts', seed, rollouts: times },
       ...{ looks: counts.length, below, least, ms, broken }
     }
-  } finally {
-    for (const end of ends.reverse()) await end()
-  }
+  })
 }
 
 /** @returns the revision it brings */
