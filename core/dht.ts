@@ -114,7 +114,7 @@ export class MeshDht extends HyperDHT {
   /** Through no relay, and seen by nobody before it is open. */
   connectDirectly(key: Buffer, keyPair: KeyPair): Connection {
     const { addresses } = this.#options.routeTo(key)
-    return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough: null })
+    return this.connectAs(key, keyPair, { addresses, relayThrough: null })
   }
 
   /** To another key of a node than that of its links; seen by nobody before it is open. */

@@ -587,7 +587,7 @@ function flowsComponents(
 function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
   mesh.tunnels?.answer(async (from, head, signal) => {
     if (!flowHead.check(head)) throw new BrumeError('BAD_FLOW', 'this node knows no such flow')
-    const refused = refusal(from, head, { state: mesh.state, status: worldOf(mesh).status })
+    const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
     if (refused !== null) throw refused
     return dialLocal(endsOf(agent(), head), head, signal)
   })

@@ -55,11 +55,6 @@ export function usage(message: string, next?: string): BrumeError {
   return new BrumeError('USAGE', message, next === undefined ? {} : { next })
 }
 
-export const portInUse = (port: number, address: string): BrumeError =>
-  new BrumeError('PORT_IN_USE', `another program listens on ${address}:${port}`, {
-    next: 'take another port of this machine, or a free one with `:PORT`'
-  })
-
 export function count(text: string, option: string, max: number): number {
   const n = /^\d{1,9}$/.test(text) ? Number(text) : 0
   if (n >= 1 && n <= max) return n

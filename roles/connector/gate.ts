@@ -31,7 +31,7 @@ export interface LocalEnd {
 }
 
 export interface GateWorld {
-  state: Pick<State, 'nodes' | 'microservices' | 'placements'>
+  state: Pick<State, 'nodes' | 'placements'>
   /** What each node reports of its containers. */
   status: ReadonlyMap<string, StatusBody>
 }

@@ -143,15 +143,22 @@ const command: Constraint = {
   }
 }
 
+/** The first device asked for of which its node says so, or nothing; null where there is none. */
+function deviceThat(
+  says: false | undefined,
+  { facts }: Spot,
+  { spec }: MicroserviceRecord
+): string | null {
+  if (spec.devices === undefined) return null
+  return devicesOf(spec).find(({ host }) => facts?.devices?.[host] === says)?.host ?? null
+}
+
 const device: Constraint = {
   name: 'device',
   kind: 'able',
-  admits: ({ facts }, { spec }) =>
-    spec.devices === undefined ||
-    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== false),
-  refusal: ({ facts }, { spec }) => {
-    const lacking = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === false)
-    const what = `device ${lacking?.host ?? ''}`
+  admits: (spot, record) => deviceThat(false, spot, record) === null,
+  refusal: (spot, record) => {
+    const what = `device ${deviceThat(false, spot, record)}`
     return { one: `lacks ${what}`, many: `lack ${what}` }
   }
 }
@@ -160,12 +167,9 @@ const device: Constraint = {
 const sight: Constraint = {
   name: 'sight',
   kind: 'ready',
-  admits: ({ facts }, { spec }) =>
-    spec.devices === undefined ||
-    devicesOf(spec).every(({ host }) => facts?.devices?.[host] !== undefined),
-  refusal: ({ facts }, { spec }) => {
-    const open = devicesOf(spec).find(({ host }) => facts?.devices?.[host] === undefined)
-    const what = `not told yet whether device ${open?.host ?? ''} is there`
+  admits: (spot, record) => deviceThat(undefined, spot, record) === null,
+  refusal: (spot, record) => {
+    const what = `not told yet whether device ${deviceThat(undefined, spot, record)} is there`
     return { one: `has ${what}`, many: `have ${what}` }
   }
 }

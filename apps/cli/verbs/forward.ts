@@ -2,10 +2,10 @@
 import { once } from 'node:events'
 import net, { type Server, type Socket } from 'node:net'
 import { join, reset } from '../../../core/flow-stream.ts'
-import { sentenceOf } from '../../../core/errors.ts'
+import { BrumeError, sentenceOf } from '../../../core/errors.ts'
 import type { ForwardJson } from '../../api.ts'
 import { withQuery } from '../../client.ts'
-import { portInUse, usage } from '../options.ts'
+import { usage } from '../options.ts'
 import type { Context, Verb } from '../verb.ts'
 
 interface Pair {
@@ -22,6 +22,8 @@ interface Input {
 interface Listening {
   target: ForwardJson
   servers: { server: Server; port: number; at: string }[]
+  /** Connections under way, to be ended with the command. */
+  open: Set<Socket>
 }
 
 export const forward: Verb<Input, Listening> = {
@@ -45,9 +47,12 @@ export const forward: Verb<Input, Listening> = {
   async request({ ref, pairs, address }, context) {
     const target = await context.client.get<ForwardJson>(withQuery('/flows/target', { ref }))
     const servers: Listening['servers'] = []
+    const open = new Set<Socket>()
     try {
       for (const { local, port } of pairs) {
         const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+          open.add(socket)
+          socket.once('close', () => open.delete(socket))
           void carry(socket, ref, port, context)
         })
         await listen(server, local, address)
@@ -62,10 +67,10 @@ export const forward: Verb<Input, Listening> = {
       for (const { server } of servers) server.close()
       throw error
     }
-    return { target, servers }
+    return { target, servers, open }
   },
 
-  async print({ target, servers }, context) {
+  async print({ target, servers, open }, context) {
     const { out, err, json } = context
     const interrupt = context.interrupt()
     const { application, microservice, slot } = target
@@ -81,9 +86,6 @@ export const forward: Verb<Input, Listening> = {
   }
 }
 
-/** Connections under way, to be ended with the command. */
-const open = new Set<Socket>()
-
 /** One connection of this machine to whichever replica takes it. */
 async function carry(
   socket: Socket,
@@ -91,8 +93,6 @@ async function carry(
   port: number,
   { client, err }: Context
 ): Promise<void> {
-  open.add(socket)
-  socket.once('close', () => open.delete(socket))
   // Until it is joined, the close is all that need be known.
   socket.on('error', () => {})
   try {
@@ -116,7 +116,11 @@ async function listen(server: Server, port: number, address: string): Promise<vo
 }
 
 function cannotListen(error: NodeJS.ErrnoException, port: number, address: string): Error {
-  if (error.code === 'EADDRINUSE') return portInUse(port, address)
+  if (error.code === 'EADDRINUSE') {
+    return new BrumeError('PORT_IN_USE', `another program listens on ${address}:${port}`, {
+      next: 'take another port of this machine, or a free one with `:PORT`'
+    })
+  }
   if (error.code === 'EACCES') {
     return usage(
       `port ${port}: only root listens there`,

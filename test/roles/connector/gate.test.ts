@@ -39,7 +39,6 @@ const world: GateWorld = {
       ['n', node('n', { role: 'node' })],
       ['o', node('o', { role: 'operator' })]
     ]),
-    microservices: new Map(),
     placements: new Map([['app/meter/0', placement]])
   },
   status: new Map()
