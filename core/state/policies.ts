@@ -1,7 +1,8 @@
 /**
  * How a microservice is brought up to date, and what is done while its node cannot be reached. They
- * are in its record and change no container, but for `devices` and `generation`. Who reads them takes the default of a field that is
- * missing, and of all where one is not of its shape: before format 2 apply took any.
+ * are in its record and change no container, but for `devices` and `generation`. Who reads them takes
+ * the default of a field that is missing, and of all where one is not of its shape: before format 2
+ * apply took any.
  */
 import {
   bool,
