@@ -88,7 +88,8 @@ async function takeBack(end: OwnEnd, theirs: number, signal: AbortSignal): Promi
     try {
       await Promise.race([end.regain(length()), aborted(signal)])
     } catch (error) {
-      end.refuse(missing(end.lengths().here, length()))
+      // Links just made may not have told yet what their peers have: only a second failure says so.
+      if (failures > 0) end.refuse(missing(end.lengths().here, length()))
       end.log.warn({ error: sentenceOf(error) }, 'it could not be taken back yet')
       await pause(delayMs(failures, RETRY, Math.random()), signal)
     }
