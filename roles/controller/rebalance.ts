@@ -4,7 +4,8 @@
  */
 import type { Slot } from './board.ts'
 import { Board } from './board.ts'
-import { bestFor, isBetter, judgeFor, type PlaceInput } from './place.ts'
+import { bestFor, isBetter, judgeFor } from './best.ts'
+import type { PlaceInput } from './place.ts'
 import { waves } from './rollout.ts'
 
 export interface Rebalanced extends Slot {
