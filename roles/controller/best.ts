@@ -7,102 +7,131 @@ import type { MicroserviceRecord } from '../../core/state/state.ts'
 import type { Board, Service } from './board.ts'
 import { reservedWith, type Spot } from './constraints.ts'
 
-/** What speaks against a node, most of all first. */
-export interface Candidate {
-  spot: Spot
-  failing: number
-  /** Company it is better away from, and lacks. */
-  apart: number
-  lacks: number
-  /** Replicas on the node and beside it, in the order that is asked for. */
-  first: number
-  second: number
-  /** The share of the node that would be reserved. */
-  reserved: number
-  slots: number
+interface Criterion {
+  /** Between the better of two and the name of the other. */
+  words: string
+  /** What speaks against a node; null where that is the same for all. */
+  weigh: (asker: Asker) => Weight | null
 }
+interface Asker {
+  board: Board
+  service: Service
+  record: MicroserviceRecord
+}
+type Weight = (spot: Spot) => number
 
-/** What decides between two that fit, in this order, and how that is said of the better one. */
-const CRITERIA: [Exclude<keyof Candidate, 'spot'>, string][] = [
-  ['failing', 'has failed it less than'],
-  ['apart', 'has less that it is better away from than'],
-  ['lacks', 'has more that it is better beside than'],
-  ['first', 'spreads it better than'],
-  ['second', 'spreads it better than'],
-  ['reserved', 'has less reserved than'],
-  ['slots', 'has fewer replicas than']
+/** What decides between two that fit, most of all first. */
+const CRITERIA: readonly Criterion[] = [
+  {
+    words: 'has failed it less than',
+    weigh: ({ board, record }) =>
+      board.hasFailures ? ({ node }) => (board.isFailing(node.id, record) ? 1 : 0) : null
+  },
+  {
+    words: 'has less that it is better away from than',
+    weigh: ({ record }) => companyOf(record, placingOf(record.spec).apart)
+  },
+  {
+    words: 'has more that it is better beside than',
+    weigh: ({ record }) => {
+      const company = companyOf(record, placingOf(record.spec).near)
+      return company && ((spot) => -company(spot))
+    }
+  },
+  // Asked for, a label goes first; else nodes do, and zones decide among them.
+  {
+    words: 'spreads it better than',
+    weigh: ({ board, service, record }) =>
+      placingOf(record.spec).spread === null ? onNode(service) : board.spreadOf(service)
+  },
+  {
+    words: 'spreads it better than',
+    weigh: ({ board, service, record }) =>
+      placingOf(record.spec).spread === null ? board.spreadOf(service) : onNode(service)
+  },
+  { words: 'has less reserved than', weigh: ({ record }) => reservedWith(record) },
+  {
+    words: 'has fewer replicas than',
+    weigh: () => (spot) => spot.use.slots
+  }
 ]
 
-export interface Choice extends Candidate {
-  /** The next best; null where no other fits. */
-  next: Candidate | null
+export interface Choice {
+  spot: Spot
+  /** `n1 fits, and has less reserved than n2`. */
+  why: () => string
 }
 
-/** For a slot that is not on the board; of equals the first by id. */
-export function bestFor(board: Board, service: Service, record: MicroserviceRecord): Choice | null {
-  const judge = judgeFor(board, service, record)
-  let best: Candidate | null = null
-  let next: Candidate | null = null
-  for (const spot of board.eligible(record)) {
-    if (!board.hasRoom(spot, record)) continue
-    const candidate = judge(spot)
-    if (best === null || isBetter(candidate, best)) {
-      next = best
-      best = candidate
-    } else if (next === null || isBetter(candidate, next)) next = candidate
+/** What of the board does not change while one slot is looked at, which is not on it. */
+export class Judge {
+  readonly #asker: Asker
+  readonly #criteria: { words: string; weight: Weight }[]
+
+  constructor(board: Board, service: Service, record: MicroserviceRecord) {
+    this.#asker = { board, service, record }
+    this.#criteria = CRITERIA.flatMap(({ words, weigh }) => {
+      const weight = weigh(this.#asker)
+      return weight === null ? [] : [{ words, weight }]
+    })
   }
-  return best && { ...best, next }
-}
 
-export function judgeFor(
-  board: Board,
-  service: Service,
-  record: MicroserviceRecord
-): (spot: Spot) => Candidate {
-  const { spread, near, apart } = placingOf(record.spec)
-  const keyed = (names: readonly string[]): string[] =>
-    names.map((n) => `${record.application}/${n}`)
-  const [beside, away] = [keyed(near), keyed(apart)]
-  const count = (keys: string[], { use }: Spot): number =>
-    keys.length === 0 ? 0 : keys.filter((key) => use.replicas.has(key)).length
-  const spreadOf = board.spreadOf(service)
-  const reserved = reservedWith(record)
-  return (spot) => {
-    const onNode = spot.use.replicas.get(service.key) ?? 0
-    const alike = spreadOf(spot)
-    return {
-      spot,
-      failing: board.isFailing(spot.node.id, record) ? 1 : 0,
-      apart: count(away, spot),
-      lacks: beside.length - count(beside, spot),
-      // Asked for, a label goes first; else nodes do, and zones decide among them.
-      first: spread === null ? onNode : alike,
-      second: spread === null ? alike : onNode,
-      reserved: reserved(spot),
-      slots: spot.use.slots
+  /** Of equals the first by id. */
+  best(): Choice | null {
+    const { board, record } = this.#asker
+    let best: Weighed | null = null
+    let next: Weighed | null = null
+    for (const spot of board.eligible(record)) {
+      // Most fall behind the second at the first look, whether or not they have room.
+      if (next !== null && !this.#isAhead(spot, next)) continue
+      if (!board.hasRoom(spot, record)) continue
+      const weighed = { spot, weights: this.#criteria.map(({ weight }) => weight(spot)) }
+      if (best === null || this.#isAhead(spot, best)) [best, next] = [weighed, best]
+      else next = weighed
     }
+    if (best === null) return null
+    const [spot, other] = [best.spot, next?.spot ?? null]
+    return { spot, why: () => this.#whyThere(spot, other) }
+  }
+
+  /** `has less reserved than n2`; null where nothing but an id is for the first of the two. */
+  advantage(spot: Spot, other: Spot): string | null {
+    for (const { words, weight } of this.#criteria) {
+      const more = weight(spot) - weight(other)
+      if (more !== 0) return more < 0 ? `${words} ${other.node.displayName}` : null
+    }
+    return null
+  }
+
+  #isAhead(spot: Spot, { weights }: Weighed): boolean {
+    const criteria = this.#criteria
+    for (let i = 0; i < weights.length; i++) {
+      const more = (criteria[i]?.weight(spot) ?? 0) - (weights[i] ?? 0)
+      if (more !== 0) return more < 0
+    }
+    return false
+  }
+
+  #whyThere(spot: Spot, next: Spot | null): string {
+    const { displayName } = spot.node
+    if (next === null) return `only ${displayName} fits`
+    const more = this.advantage(spot, next)
+    return `${displayName} fits${more === null ? '' : `, and ${more}`}`
   }
 }
 
-export const isBetter = (a: Candidate, b: Candidate): boolean =>
-  (a.failing - b.failing ||
-    a.apart - b.apart ||
-    a.lacks - b.lacks ||
-    a.first - b.first ||
-    a.second - b.second ||
-    a.reserved - b.reserved ||
-    a.slots - b.slots) < 0
-
-/** `has less reserved than b`; null where nothing but an id is for the better one. */
-export function advantage(better: Candidate, other: Candidate): string | null {
-  const why = CRITERIA.find(([key]) => better[key] !== other[key])?.[1]
-  return why === undefined ? null : `${why} ${other.spot.node.displayName}`
+interface Weighed {
+  spot: Spot
+  weights: readonly number[]
 }
 
-/** Why a slot gets the place that is best for it. */
-export function whyThere({ next, ...best }: Choice): string {
-  const { displayName } = best.spot.node
-  if (next === null) return `only ${displayName} fits`
-  const more = advantage(best, next)
-  return `${displayName} fits${more === null ? '' : `, and ${more}`}`
+const onNode =
+  ({ key }: Service): Weight =>
+  ({ use }) =>
+    use.replicas.get(key) ?? 0
+
+/** How many of these microservices, of the same application, a node has. */
+function companyOf({ application }: MicroserviceRecord, names: readonly string[]): Weight | null {
+  if (names.length === 0) return null
+  const keys = names.map((name) => `${application}/${name}`)
+  return ({ use }) => keys.filter((key) => use.replicas.has(key)).length
 }

@@ -72,15 +72,16 @@ export class Board {
   readonly services: Service[]
   readonly #state: State
   readonly #spotOf = new Map<string, Spot & { use: Use }>()
-  readonly #status: BoardInput['status']
+  /** Containers by node id, and by microservice. */
+  readonly #containers: ReadonlyMap<string, ReadonlyMap<string, readonly ContainerStatus[]>>
   readonly #failing = new Set<string>()
   readonly #counts = new Map<Service, Counts>()
-  #present: ReadonlySet<string> | null = null
+  readonly #present = new Map<Service, boolean>()
   readonly #eligible = new Map<MicroserviceRecord, Spot[]>()
 
   constructor({ state, alive, silentMs, facts, status, waves }: BoardInput) {
     this.#state = state
-    this.#status = status
+    this.#containers = new Map([...status].map(([node, body]) => [node, indexOf(body)]))
     const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
     this.spots = nodes.map((node) => ({
       node,
@@ -169,8 +170,12 @@ export class Board {
       .sort((a, b) => a - b)
   }
 
+  /** Whether any node has failed anything. */
+  get hasFailures(): boolean {
+    return this.#failing.size > 0
+  }
+
   isFailing(node: string, record: MicroserviceRecord): boolean {
-    if (this.#failing.size === 0) return false
     return this.#failing.has(`${node} ${microserviceKey(record)}@${record.revision}`)
   }
 
@@ -209,14 +214,16 @@ export class Board {
   }
 
   /** Whether any node has a container of it. */
-  #isAnywhere({ key }: Service): boolean {
-    this.#present ??= new Set([...this.#status.values()].flatMap((b) => [...indexOf(b).keys()]))
-    return this.#present.has(key)
+  #isAnywhere(service: Service): boolean {
+    const known = this.#present.get(service)
+    if (known !== undefined) return known
+    const found = [...this.#containers.values()].some((by) => by.has(service.key))
+    this.#present.set(service, found)
+    return found
   }
 
   #copies(node: string, { key }: Service): readonly ContainerStatus[] {
-    const body = this.#status.get(node)
-    return body === undefined ? NONE : (indexOf(body).get(key) ?? NONE)
+    return this.#containers.get(node)?.get(key) ?? NONE
   }
 
   /** The record whose content a placement has. */

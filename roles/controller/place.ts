@@ -11,7 +11,7 @@
 import type { FactsBody } from '../../core/gossip-records.ts'
 import { disconnectOf, isStopped } from '../../core/state/policies.ts'
 import { slotKey, type MicroserviceRecord, type PlacementMove } from '../../core/state/state.ts'
-import { advantage, bestFor, isBetter, judgeFor, whyThere } from './best.ts'
+import { Judge, type Choice } from './best.ts'
 import { Board, type Placed, type Service, type Slot } from './board.ts'
 import {
   CONSTRAINTS,
@@ -89,17 +89,20 @@ interface Evicted extends At {
 class Planning {
   readonly #input: PlaceInput
   readonly #board: Board
+  /** Those that may change or have to wait, by name. */
+  readonly #services: Service[]
   /** Of the last pass. */
   waiting = new Map<string, SlotReason>()
   againInMs: number | null = null
   /** By key, what each slot that a pass changed had before all of them. */
-  readonly #before = new Map<string, Placed | null>()
+  readonly #before = new Map<string, { service: Service; slot: number; before: Placed | null }>()
   readonly #reasons = new Map<string, string>()
   #changes = 0
 
   constructor(input: PlaceInput, board: Board) {
     this.#input = input
     this.#board = board
+    this.#services = board.services.filter((service) => !this.#isAtRest(service))
   }
 
   /** @returns how many slots it changed; what has no other place waits from the next pass on. */
@@ -108,12 +111,12 @@ class Planning {
     this.againInMs = null
     this.#changes = 0
     const had = new Map(
-      this.#board.services
+      this.#services
         .filter(({ record }) => record.spec.replicas === 'all')
         .map((service) => [service, new Set(service.placed.keys())])
     )
     const { evicted, toEvict } = this.#evict()
-    for (const service of this.#board.services) {
+    for (const service of this.#services) {
       for (const placed of inOrder(service)) {
         if (!toEvict.has(placed)) this.#keepOrMove({ service, placed })
       }
@@ -123,17 +126,39 @@ class Planning {
     for (const one of evicted.sort((a, b) => bySlot(a.placed, b.placed))) {
       if (!this.#placeAgain(one)) gone.add(slotKey(one.placed))
     }
-    for (const service of this.#board.services) this.#fill(service, gone, had)
+    for (const service of this.#services) this.#fill(service, gone, had)
     return this.#changes
+  }
+
+  /**
+   * Whether all of it is at work where it belongs: no pass changes it or has it wait. What the others do
+   * makes no difference to it, as nothing is put where a port it has would be asked for again.
+   */
+  #isAtRest(service: Service): boolean {
+    const { record, wave, placed } = service
+    const { replicas } = record.spec
+    if (wave !== null || isStopped(record.spec)) return false
+    if (replicas === 'all' || placed.size < replicas) return false
+    for (const one of placed.values())
+      if (!this.#isSettledIn({ service, placed: one })) return false
+    return true
+  }
+
+  #isSettledIn({ service, placed }: At): boolean {
+    const { node, isAlive } = this.#board.spot(placed.node)
+    if (!isAlive || node.availability?.mode === 'draining') return false
+    if (placed.revision !== service.record.revision || placed.moved?.why === 'silent') return false
+    if (!this.#board.holds(placed.node, service, placed.slot)) return false
+    const { moves } = this.#input.state
+    if (moves.size > 0 && moves.has(slotKey(placed))) return false
+    return this.#ruledOut({ service, placed }) === null
   }
 
   /** What differs from what was there. */
   difference(): Pick<Plan, 'set' | 'rm'> {
     const plan: Pick<Plan, 'set' | 'rm'> = { set: [], rm: [] }
-    const services = new Map(this.#board.services.map((service) => [service.key, service]))
-    for (const [key, before] of this.#before) {
-      const [application = '', microservice = '', slot = ''] = key.split('/')
-      const now = services.get(`${application}/${microservice}`)?.placed.get(Number(slot)) ?? null
+    for (const [key, { service, slot, before }] of this.#before) {
+      const now = service.placed.get(slot) ?? null
       const reason = this.#reasons.get(key) ?? ''
       if (now === null) {
         if (before !== null) plan.rm.push({ ...slotOf(before), reason })
@@ -150,7 +175,7 @@ class Planning {
   /** Who must go, those that run last: of two that want one port, the running one stays. */
   #evict(): { evicted: Evicted[]; toEvict: Set<Placed> } {
     const suspects: At[] = []
-    for (const service of this.#board.services) {
+    for (const service of this.#services) {
       for (const placed of service.placed.values()) {
         if (this.#ruledOut({ service, placed }) !== null) suspects.push({ service, placed })
       }
@@ -332,8 +357,7 @@ class Planning {
     board.take(service, placed)
     const fits = refusing(CONSTRAINTS, to, record) === null
     const now = board.spot(placed.node)
-    const judge = judgeFor(board, service, record)
-    const better = isBetter(judge(to), judge(now)) ? advantage(judge(to), judge(now)) : null
+    const better = new Judge(board, service, record).advantage(to, now)
     board.put(service, placed)
     if (!fits) return null
     const { displayName } = to.node
@@ -432,18 +456,13 @@ class Planning {
   }
 
   /** The node for a slot that is not on the board: one that runs it, else the best spread. */
-  #choose(
-    service: Service,
-    slot: Slot,
-    placed: Placed | null
-  ): { spot: Spot; why: () => string } | null {
+  #choose(service: Service, slot: Slot, placed: Placed | null): Choice | null {
     const board = this.#board
     const record = board.aim(service, placed)
     if (isStopped(record.spec)) return null
     const runs = board.runner(service, slot.slot, record)
     if (runs !== null) return { spot: runs, why: () => `it runs on ${runs.node.displayName}` }
-    const best = bestFor(board, service, record)
-    return best && { spot: best.spot, why: () => whyThere(best) }
+    return new Judge(board, service, record).best()
   }
 
   /** Why a slot that is on the board would have no place if it were not. */
@@ -456,8 +475,9 @@ class Planning {
   }
 
   #change(service: Service, from: Placed | null, to: Placed | null, reason: string): void {
-    const key = slotKey(to ?? (from as Placed))
-    if (!this.#before.has(key)) this.#before.set(key, from)
+    const changed = (to ?? from) as Placed
+    const key = slotKey(changed)
+    if (!this.#before.has(key)) this.#before.set(key, { service, slot: changed.slot, before: from })
     if (from !== null) this.#board.take(service, from)
     if (to !== null) this.#board.put(service, to)
     this.#reasons.set(key, reason)

@@ -4,7 +4,7 @@
  */
 import type { Slot } from './board.ts'
 import { Board } from './board.ts'
-import { bestFor, isBetter, judgeFor } from './best.ts'
+import { Judge } from './best.ts'
 import type { PlaceInput } from './place.ts'
 import { waves } from './rollout.ts'
 
@@ -26,8 +26,9 @@ export function rebalance(input: PlaceInput): Rebalanced[] {
       if (!now.isAlive) continue
       const record = board.aim(service, placed)
       board.take(service, placed)
-      const best = bestFor(board, service, record)
-      const isWorth = best !== null && isBetter(best, judgeFor(board, service, record)(now))
+      const judge = new Judge(board, service, record)
+      const best = judge.best()
+      const isWorth = best !== null && judge.advantage(best.spot, now) !== null
       const to = isWorth ? best.spot.node.id : placed.node
       board.put(service, { ...placed, node: to })
       if (!isWorth) continue
