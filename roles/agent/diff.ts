@@ -25,13 +25,18 @@ export interface Plan {
   steps: Step[]
   /** Ms until something is due though nothing else changes; null: never. */
   againInMs: number | null
+  /** Something is decided only by a newer list of the containers. */
+  needsList: boolean
 }
 
 /** How long a copy that lost its placement runs on before anybody is asked. */
 export const ADOPTION_GRACE_MS = 10_000
 /** A yes is good for so long: who said it may be gone later. */
 export const ANSWER_GOOD_MS = 1000
-/** What nobody checks the health of counts as up when it has run for so long. */
+/**
+ * What nobody checks the health of counts as up when a list begun so long after its start shows it running:
+ * a daemon that stood still may not have heard yet that it ended.
+ */
 export const STEADY_MS = 1000
 /** How many containers are made or started at a time. */
 export const CREATIONS_AT_ONCE = 8
@@ -46,9 +51,11 @@ export function diff(world: World): Plan {
     ({ step }) => step !== null && CREATIONS.has(step.kind)
   ).length
   const steps: Step[] = []
+  let needsList = false
   let wakeAt: number | null = null
   for (const [key, ref] of slotsOf(world)) {
     const verdict = verdictOn(situationOf(key, ref, world), world)
+    if (verdict.needsList === true) needsList = true
     if (verdict.wakeAt !== null) wakeAt = Math.min(wakeAt ?? Infinity, verdict.wakeAt)
     if (verdict.step === null) continue
     if (CREATIONS.has(verdict.step.kind)) {
@@ -57,7 +64,8 @@ export function diff(world: World): Plan {
     }
     steps.push(verdict.step)
   }
-  return { steps, againInMs: wakeAt === null ? null : Math.max(1, wakeAt - world.now) }
+  const againInMs = wakeAt === null ? null : Math.max(1, wakeAt - world.now)
+  return { steps, againInMs, needsList }
 }
 
 interface Situation {
@@ -72,6 +80,7 @@ type Lost = Situation & { duty: Extract<Duty, { kind: 'lost' }> }
 interface Verdict {
   step: Step | null
   wakeAt: number | null
+  needsList?: boolean
 }
 
 const CREATIONS: ReadonlySet<StepKind> = new Set(['create', 'start', 'restart'])
@@ -153,9 +162,11 @@ function run(s: Placed, world: World): Verdict {
   // A revision that is not asked for any more (it failed, or another came) takes nobody's place.
   const isAsked = canCreate(duty) && copy.revision === duty.placement.revision
   const waits = isAsked ? whenToReplace(s, copy, others) : null
-  if (others.length > 0 && waits !== null && waits <= world.now)
+  const isDue = others.length > 0 && waits !== null && waits <= world.now
+  if (isDue && waits <= world.listedAt)
     return clear(s, others, `revision ${copy.revision} takes its place`, world.now)
   const verdict = keepRunning(s, copy, world)
+  if (isDue) return { ...verdict, needsList: true }
   if (verdict.step !== null || others.length === 0 || waits === null || waits === Infinity)
     return verdict
   return { ...verdict, wakeAt: Math.min(waits, verdict.wakeAt ?? Infinity) }

@@ -87,6 +87,7 @@ export interface AgentContext {
   aloneSince: number | null
   /** null until the engine was listed since it was opened. */
   containers: readonly EngineContainer[] | null
+  listedAt: number
   memory: Memory
   listsBegun: number
   reported: Reported
@@ -149,10 +150,17 @@ const watchEngine = fromCallback<EventObject, AgentContext>(({ input, sendBack }
   }
 })
 
-const listContainers = fromPromise<
-  { containers: EngineContainer[]; number: number },
-  { engine: Engine; number: number }
->(async ({ input }) => ({ containers: await input.engine.list(), number: input.number }))
+interface List {
+  containers: readonly EngineContainer[]
+  /** How many were begun till then. */
+  number: number
+  /** When it was begun, boot ms. */
+  at: number
+}
+
+const listContainers = fromPromise<List, { engine: Engine; number: number; at: number }>(
+  async ({ input: { engine, number, at } }) => ({ containers: await engine.list(), number, at })
+)
 
 const takeStep = fromCallback<
   { type: 'cancel' },
@@ -301,13 +309,12 @@ const base = setup({
         checked: new Map<string, string>()
       })
     }),
-    noteList: assign(
-      ({ context }, list: { containers: readonly EngineContainer[]; number: number }) => ({
-        containers: list.containers,
-        memory: listed(context.memory, list.number),
-        attempts: 0
-      })
-    ),
+    noteList: assign(({ context }, { containers, number, at }: List) => ({
+      containers,
+      listedAt: at,
+      memory: listed(context.memory, number),
+      attempts: 0
+    })),
     publishNothing: ({ context }) =>
       context.components.publishStatus({ containers: [], failing: [] })
   },
@@ -369,6 +376,7 @@ const act = base.enqueueActions(({ context, enqueue }) => {
   })
   if (isNews) enqueue(() => components.publishStatus(body))
 
+  if (plan.needsList) enqueue.raise({ type: 'container.changed' })
   enqueue.cancel('alarm')
   if (plan.againInMs !== null)
     enqueue.raise({ type: 'alarm' }, { id: 'alarm', delay: plan.againInMs })
@@ -414,6 +422,7 @@ export const agentMachine = base.createMachine({
     alive: new Set(),
     aloneSince: null,
     containers: null,
+    listedAt: 0,
     memory: EMPTY_MEMORY,
     listsBegun: 0,
     reported: new Map(),
@@ -501,7 +510,8 @@ export const agentMachine = base.createMachine({
                     src: 'listContainers',
                     input: ({ context }) => ({
                       engine: opened(context),
-                      number: context.listsBegun
+                      number: context.listsBegun,
+                      at: context.components.now()
                     }),
                     onDone: [
                       {
@@ -609,14 +619,14 @@ function isAlone({ components: { self }, view, alive }: AgentContext): boolean {
 }
 
 function worldOf(context: AgentContext): World | null {
-  const { components, view, alive, info, containers, memory, aloneSince } = context
+  const { components, view, alive, info, containers, listedAt, memory, aloneSince } = context
   // A view without a mesh record is not loaded yet: nothing may be removed for not being in it.
   if (view === null || view.mesh === null || info === null || containers === null) return null
   const { self } = components
   const now = components.now()
   const aloneMs = aloneSince === null ? null : now - aloneSince
   const status = components.readStatus()
-  return { self, view, alive, status, engine: info, containers, memory, aloneMs, now }
+  return { self, view, alive, status, engine: info, containers, listedAt, memory, aloneMs, now }
 }
 
 /** The running containers whose health is to be checked, by id; `check` is null for one that is known. */

@@ -30,6 +30,8 @@ export interface World {
   status: ReadonlyMap<string, StatusBody>
   engine: EngineFacts
   containers: readonly EngineContainer[]
+  /** When the list of them was begun: what happened since may not be in it. */
+  listedAt: number
   memory: Memory
   /** For how long no other member has been alive for this node; null while one is, or there is none. */
   aloneMs: number | null

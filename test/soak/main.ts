@@ -10,6 +10,7 @@ import { kill } from './kill.ts'
 import { meet } from './meet.ts'
 import { net } from './net.ts'
 import { rollouts } from './rollouts.ts'
+import type { ThemeName } from '../sim/mesh/themes.ts'
 import { sim } from './sim.ts'
 
 interface Options {
@@ -39,10 +40,14 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
 
   rollouts: ({ times, seed }) => rollouts({ times: times ?? 20, seed, say }),
 
-  sim: ({ times, seed }) => {
-    const seeds = Array.from({ length: times ?? 2_000 }, (_, i) => seed + i)
-    return sim({ seeds, say, verbose: times === 1 && process.env['BRUME_SIM_LOG'] !== undefined })
-  }
+  sim: ({ times, seed }) => simulated('mesh', seed, times ?? 2_000),
+  'sim-rollouts': ({ times, seed }) => simulated('rollouts', seed, times ?? 1_000)
+}
+
+const simulated = (theme: ThemeName, seed: number, times: number): Promise<Result> => {
+  const seeds = Array.from({ length: times }, (_, i) => seed + i)
+  const verbose = times === 1 && process.env['BRUME_SIM_LOG'] !== undefined
+  return sim({ seeds, theme, say, verbose })
 }
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)

@@ -7,10 +7,13 @@ import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { SimResult } from '../sim/mesh/run.ts'
+import type { ThemeName } from '../sim/mesh/themes.ts'
 
 export interface SimOptions {
   /** Seeds to run, in this order. */
   seeds: number[]
+  /** What the simulations are about; `mesh` where it is not said. */
+  theme?: ThemeName
   /** Told of every failing seed, and now and then how far it is. */
   say: (line: string) => void
   /** Everything the nodes log goes to stderr. */
@@ -18,7 +21,7 @@ export interface SimOptions {
 }
 
 export interface SimSoakResult {
-  soak: 'sim'
+  soak: 'sim' | 'sim-rollouts'
   seeds: number
   /** Seeds in which something did not hold. */
   failed: number[]
@@ -39,10 +42,18 @@ const SEEDS_A_PROCESS = 100
 const unsettled = process.env['BRUME_SIM_UNSETTLED'] ?? ''
 const TRIED = unsettled === '' ? '' : `BRUME_SIM_UNSETTLED=${unsettled} `
 
-export const replay = (seed: number): string =>
-  `${TRIED}npm run soak -- sim --seed ${seed} --times 1`
+/** What `npm run soak` calls each theme. */
+const NAMES = { mesh: 'sim', rollouts: 'sim-rollouts' } as const
 
-export async function sim({ seeds, say, verbose = false }: SimOptions): Promise<SimSoakResult> {
+export const replay = (seed: number, theme: ThemeName = 'mesh'): string =>
+  `${TRIED}npm run soak -- ${NAMES[theme]} --seed ${seed} --times 1`
+
+export async function sim({
+  seeds,
+  theme = 'mesh',
+  say,
+  verbose = false
+}: SimOptions): Promise<SimSoakResult> {
   const began = performance.now()
   const results: SimResult[] = []
   const batches: number[][] = []
@@ -51,38 +62,43 @@ export async function sim({ seeds, say, verbose = false }: SimOptions): Promise<
   }
   const onResult = (result: SimResult): void => {
     results.push(result)
-    if (result.broken.length > 0) for (const line of described(result)) say(line)
+    if (result.broken.length > 0) for (const line of described(result, theme)) say(line)
     if (results.length % 100 === 0) say(`${results.length} of ${seeds.length} seeds`)
   }
   const work = async (): Promise<void> => {
     for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
-      await runBatch(batch, verbose, onResult)
+      await runBatch(batch, { theme, verbose }, onResult)
     }
   }
   await Promise.all(Array.from({ length: Math.max(1, availableParallelism()) }, work))
-  return summaryOf(results, (performance.now() - began) / 1000)
+  return summaryOf(results, theme, (performance.now() - began) / 1000)
 }
 
 /** What was done, what did not hold, and how to see it again. */
-export function described({ seed, steps, broken }: SimResult): string[] {
+export function described({ seed, steps, broken }: SimResult, theme: ThemeName): string[] {
   return [
     `seed ${seed}:`,
     ...steps.map((step) => `  ${step}`),
     ...broken.map((what) => `  does not hold: ${what}`),
-    `  again: ${replay(seed)}`
+    `  again: ${replay(seed, theme)}`
   ]
 }
 
 /** Runs the seeds in one process; those after one that fails or ends it, in another. */
+interface Run {
+  theme: ThemeName
+  verbose: boolean
+}
+
 async function runBatch(
   batch: number[],
-  verbose: boolean,
+  run: Run,
   onResult: (result: SimResult) => void
 ): Promise<void> {
   const left = [...batch]
   while (left.length > 0) {
     let hasFailed = false
-    const end = await runWorker(left, verbose, (result) => {
+    const end = await runWorker(left, run, (result) => {
       left.shift()
       hasFailed = result.broken.length > 0
       onResult(result)
@@ -95,7 +111,7 @@ async function runBatch(
 
 function runWorker(
   seeds: number[],
-  verbose: boolean,
+  { theme, verbose }: Run,
   onResult: (result: SimResult) => void
 ): Promise<string> {
   const worker = fileURLToPath(new URL('../sim/mesh/worker.ts', import.meta.url))
@@ -105,6 +121,7 @@ function runWorker(
     'tsx',
     worker,
     ...(verbose ? ['--log'] : []),
+    theme,
     ...seeds.map(String)
   ]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -144,17 +161,17 @@ const ended = (seed: number, how: string): SimResult => ({
   healMs: []
 })
 
-function summaryOf(results: SimResult[], seconds: number): SimSoakResult {
+function summaryOf(results: SimResult[], theme: ThemeName, seconds: number): SimSoakResult {
   const failed = results.filter(({ broken }) => broken.length > 0)
   const heals = results.flatMap(({ healMs }) => healMs).sort((a, b) => a - b)
   const at = (share: number): number => heals[Math.floor((heals.length - 1) * share)] ?? 0
   const sum = (of: (result: SimResult) => number): number =>
     results.reduce((total, result) => total + of(result), 0)
   return {
-    soak: 'sim',
+    soak: NAMES[theme],
     seeds: results.length,
     failed: failed.map(({ seed }) => seed).sort((a, b) => a - b),
-    broken: failed.map(({ seed, broken }) => `seed ${seed}: ${broken[0]} (${replay(seed)})`),
+    broken: failed.map(({ seed, broken }) => `seed ${seed}: ${broken[0]} (${replay(seed, theme)})`),
     nodes: sum(({ nodes }) => nodes),
     acknowledged: sum(({ acknowledged }) => acknowledged),
     virtualSeconds: Math.round(sum(({ virtualMs }) => virtualMs) / 1000),

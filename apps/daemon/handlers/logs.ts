@@ -73,7 +73,7 @@ async function* merge(
     stream,
     lines: linesOf(stream)
   }))
-  const next = new Map(readers.map((reader) => [reader, reader.lines.next()]))
+  const next = new Map(readers.map((reader) => [reader, pull(reader)]))
   try {
     while (next.size > 0) {
       const { reader, result } = await Promise.race(
@@ -83,7 +83,7 @@ async function* merge(
         next.delete(reader)
         continue
       }
-      next.set(reader, reader.lines.next())
+      next.set(reader, pull(reader))
       const { stream, line } = JSON.parse(result.value) as LogLine
       yield { ...reader.from, stream, line }
     }
@@ -91,4 +91,15 @@ async function* merge(
     for (const promise of next.values()) promise.catch(() => undefined)
     for (const { stream } of sources) stream.destroy()
   }
+}
+
+/** The one that is open when nobody listens any more ends with its stream. */
+function pull({
+  lines
+}: {
+  lines: AsyncGenerator<string, void>
+}): Promise<IteratorResult<string, void>> {
+  const next = lines.next()
+  next.catch(() => {})
+  return next
 }

@@ -91,7 +91,7 @@ test('diff - steps lead to what is placed, and then there are none', (t) => {
   check(world({ steps: false }), (start) => {
     let w = start
     for (let round = 0; round < 60; round++) {
-      w = { ...w, memory: observe(w, () => 0.5) }
+      w = { ...w, listedAt: w.now, memory: observe(w, () => 0.5) }
       const plan = diff(w)
       if (plan.steps.length === 0 && plan.againInMs === null) return wrongAtRest(w)
       for (const step of plan.steps) w = take(step, w)
@@ -120,8 +120,14 @@ test('diff - startFirst: the old one ends when the new one is up, and not before
 test('diff - startFirst without a healthcheck: up is a second of running', (t) => {
   const state = view({ web: { revision: 'b' } }, { 'web/0': { revision: 'b' } })
   const w = worldOf(state, [copy('a', 'running'), copy('b', 'running')])
-  t.alike(diff(w), { steps: [], againInMs: STEADY_MS })
-  t.alike(kinds({ ...w, now: w.now + STEADY_MS }), ['stop'])
+  t.alike(diff(w), { steps: [], againInMs: STEADY_MS, needsList: false })
+  const due = w.now + STEADY_MS
+  t.alike(
+    diff({ ...w, now: due }),
+    { steps: [], againInMs: null, needsList: true },
+    'it may have ended'
+  )
+  t.alike(kinds({ ...w, now: due, listedAt: due }), ['stop'])
 })
 
 test('diff - stopFirst, asked for or for a fixed port: made, then the old one ends, then it starts', (t) => {
@@ -148,11 +154,11 @@ test('diff - stopAfter: a node that is alone for so long stops its copy, and run
   const web = { revision: 'a', disconnect: { stopAfterMs: 60_000 } }
   const state = view({ web }, { 'web/0': { revision: 'a' } })
   const w = worldOf(state, [copy('a', 'running')])
-  t.alike(diff({ ...w, aloneMs: 59_000 }), { steps: [], againInMs: 1_000 })
+  t.alike(diff({ ...w, aloneMs: 59_000 }), { steps: [], againInMs: 1_000, needsList: false })
   const [step] = diff({ ...w, aloneMs: 60_000 }).steps
   t.alike([step?.kind, step?.reason], ['stop', ALONE])
   const stopped = worldOf(state, [])
-  t.alike(diff({ ...stopped, aloneMs: 60_000 }), { steps: [], againInMs: null })
+  t.alike(diff({ ...stopped, aloneMs: 60_000 }), { steps: [], againInMs: null, needsList: false })
   t.is(report({ ...stopped, aloneMs: 60_000 }, new Map(), 0).containers[0]?.reason, ALONE)
   t.alike(kinds({ ...stopped, aloneMs: null }), ['create'])
   const plain = worldOf(view({ web: { revision: 'a' } }, { 'web/0': { revision: 'a' } }), [])
@@ -190,7 +196,7 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
   let w: World = {
     self: SELF,
     view: state,
-    ...{ alive: new Set(['other']), status: new Map() },
+    ...{ alive: new Set(['other']), status: new Map(), listedAt: 5_000 },
     engine: { kind: 'docker', arch: 'amd64' },
     aloneMs: null,
     containers: [running],
@@ -198,9 +204,9 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
     now: 5
   }
   w = { ...w, memory: observe(w, () => 0) }
-  t.alike(diff(w), { steps: [], againInMs: ADOPTION_GRACE_MS })
+  t.alike(diff(w), { steps: [], againInMs: ADOPTION_GRACE_MS, needsList: false })
   w = { ...w, now: 5 + ADOPTION_GRACE_MS - 1 }
-  t.alike(diff(w), { steps: [], againInMs: 1 })
+  t.alike(diff(w), { steps: [], againInMs: 1, needsList: false })
   w = { ...w, now: 5 + ADOPTION_GRACE_MS }
   t.is(diff(w).steps[0]?.kind, 'ask')
 })
@@ -215,7 +221,7 @@ function copy(revision: string, state: EngineContainer['state']): EngineContaine
 function worldOf(view: State, containers: EngineContainer[]): World {
   const w: World = {
     ...{ self: SELF, view, containers, now: 5_000 },
-    ...{ alive: new Set(['other']), status: new Map() },
+    ...{ alive: new Set(['other']), status: new Map(), listedAt: 5 },
     engine: { kind: 'docker', arch: 'amd64' },
     aloneMs: null,
     memory: { slots: new Map(), revisions: new Map() }

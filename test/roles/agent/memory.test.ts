@@ -65,7 +65,7 @@ function worldAt(now: number, revision: string, memory: Memory): World {
     view: view({ web: { revision } }, { 'web/0': { revision } }),
     alive: new Set(),
     engine: { kind: 'docker', arch: 'amd64' },
-    ...{ aloneMs: null, status: new Map() },
+    ...{ aloneMs: null, status: new Map(), listedAt: now },
     containers: [],
     memory,
     now

@@ -199,7 +199,7 @@ function of({ web = WEB, db = DB, containers = [], other = [], alive = ['other']
         ...(db && { 'db/0': { node: 'other', revision: 'd' } })
       }
     ),
-    ...{ containers, alive: new Set(alive), now: 5_000, aloneMs: null },
+    ...{ containers, alive: new Set(alive), now: 5_000, listedAt: 5_000, aloneMs: null },
     status: new Map([['other', { containers: other, failing: [] }]]),
     engine: { kind: 'docker', arch: 'amd64' },
     memory: { slots: new Map(), revisions: new Map() }

@@ -151,12 +151,14 @@ export const world = ({ steps }: { steps: boolean }): fc.Arbitrary<World> =>
       containers,
       slots: fc.tuple(...REFS.map((ref) => fc.option(memoryOf(ref, steps)))),
       alive: fc.subarray([SELF, 'other', 'third']),
-      said: fc.tuple(status, status)
+      said: fc.tuple(status, status),
+      listedAt: fc.constantFrom(NOW, NOW, NOW - 2_000)
     })
-    .map(({ view, containers, slots, alive, said: [other, third] }) => ({
+    .map(({ view, containers, slots, alive, said: [other, third], listedAt }) => ({
       self: SELF,
       view,
       alive: new Set(alive),
+      listedAt,
       status: new Map([
         ['other', other],
         ['third', third]

@@ -7,14 +7,15 @@ import { join } from 'node:path'
 import { createMesh, joinMesh, openMesh } from '../../../core/enter.ts'
 import { createKeyPair, hash, toId } from '../../../core/crypto.ts'
 import { loadIdentity } from '../../../core/identity.ts'
+import type { State } from '../../../core/state/state.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { decodeMeshKey } from '../../../core/mesh-key.ts'
 import type { Mesh, MeshComponents } from '../../../core/mesh.ts'
 import { openStore, type Store } from '../../../core/store.ts'
 import { leave } from '../../../apps/daemon/leave.ts'
 import { startNode, type RunningNode } from '../../../roles/node.ts'
-import { FakeEngine } from '../fake-engine.ts'
 import type { SimDisk } from './disk.ts'
+import { MoodyEngine } from './moody-engine.ts'
 import type { SimNetwork } from './network.ts'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
@@ -33,6 +34,8 @@ export interface HostOptions {
 
 /** What a process takes from its start until it reads its clock. */
 const START_MS = 200
+/** Views reach roles 100 ms late at the most; steps begin in the same moment. */
+const LATE_MS = 150
 
 interface Run {
   life: Life
@@ -47,7 +50,7 @@ interface Run {
 
 export class Host {
   readonly name: string
-  readonly engine = new FakeEngine(Date.now)
+  readonly engine: MoodyEngine
   /** Node id: of a key pair that comes of the seed. */
   readonly id: string
   /** It is in the mesh, as far as it knows: its directory can be opened again. */
@@ -62,11 +65,14 @@ export class Host {
   #runs = 0
   /** Power cuts till now: each is followed by another boot. */
   #boots = 0
+  /** Newest last; of those older than LATE_MS only one. */
+  #views: { at: number; state: State }[] = []
   #dir: string
 
   constructor(name: string, options: HostOptions) {
     this.name = name
     this.#options = options
+    this.engine = new MoodyEngine(options.time)
     this.#dir = join(options.root, `${name}.0`)
     this.id = toId(createKeyPair(this.#identity()).publicKey)
   }
@@ -82,6 +88,11 @@ export class Host {
   get mesh(): Mesh {
     if (this.#run === null) throw new Error(`${this.name} is down`)
     return this.#run.mesh
+  }
+
+  /** The views its Agent may act on: it hears of one a moment after it is made, and what it does begins later. */
+  get views(): State[] {
+    return this.#views.map(({ state }) => state)
   }
 
   /** State of this node's Controller, as `brume status` says it. */
@@ -236,8 +247,10 @@ export class Host {
           await store.close()
           throw error
         })
+        this.#views = [{ at: this.#options.time.now, state: mesh.state }]
+        mesh.on('view', () => this.#noteView(mesh.state))
         mesh.on('failed', (error) => this.#options.onFailed(this, error))
-        const openEngine = (): Promise<FakeEngine> => Promise.resolve(this.engine)
+        const openEngine = (): Promise<MoodyEngine> => Promise.resolve(this.engine)
         const about = { version: '0.1.0', stableMs }
         const roles = startNode({ mesh, dir, openEngine, log: log(life), ...about })
         let end = (): void => {}
@@ -251,6 +264,12 @@ export class Host {
     } finally {
       this.changing = false
     }
+  }
+
+  #noteView(state: State): void {
+    const at = this.#options.time.now
+    const old = this.#views.findLastIndex((view) => view.at < at - LATE_MS)
+    this.#views = [...this.#views.slice(Math.max(0, old)), { at, state }]
   }
 
   /** Frees what the dead run holds in this process; it can neither speak nor wait any more. */

@@ -10,7 +10,7 @@ import type { SimDisk } from './disk.ts'
 import { FAULTS, mend, wake } from './faults.ts'
 import { complaints } from './invariants/index.ts'
 import { SimNetwork } from './network.ts'
-import { OPERATIONS } from './operations/index.ts'
+import { THEMES, type Theme, type ThemeName } from './themes.ts'
 import { World } from './world.ts'
 import { realNow, realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
 
@@ -30,12 +30,11 @@ export interface SimResult {
 export interface SimOptions {
   time: VirtualTime
   disk: SimDisk
+  theme: ThemeName
   /** Everything the nodes log goes here. */
   say?: (line: string) => void
 }
 
-/** From a heal, or the last change, until all must hold, in virtual ms. */
-const SETTLE_MS = 45_000
 const LOOK_EVERY_MS = 250
 /** In half of the worlds nobody comes to confirm beside the first node, as in the first minute. */
 const STABLE_MS = [60_000, 60_000, 4_000, 1_500]
@@ -75,7 +74,7 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   process.on('unhandledRejection', uncaught)
   const watch = watchCpu()
   try {
-    await Promise.race([watch.exceeded, live(world, choices, healMs)])
+    await Promise.race([watch.exceeded, live(world, THEMES[options.theme], choices, healMs)])
   } catch (error) {
     world.broken.push(sentenceOf(error))
   }
@@ -119,7 +118,7 @@ function watchCpu(): { exceeded: Promise<never>; stop(): void } {
   return { exceeded, stop: () => stop() }
 }
 
-async function live(world: World, choices: Random, healMs: number[]): Promise<void> {
+async function live(world: World, theme: Theme, choices: Random, healMs: number[]): Promise<void> {
   const { time } = world
   const nodes = choices.pick([3, 3, 3, 3, 4, 4, 4, 5, 6])
   const first = world.add()
@@ -132,47 +131,51 @@ async function live(world: World, choices: Random, healMs: number[]): Promise<vo
     if (choices.chance(0.5)) await time.pass(choices.integer(3_000))
   }
   await world.finish()
-  await settle(world)
+  await settle(world, theme)
+  if (theme.begin !== null) {
+    theme.begin(world, first, choices)
+    await settle(world, theme)
+  }
   world.founders = new Set(world.hosts.map(({ id }) => id))
 
   const rounds = choices.chance(0.3) ? 2 : 1
   for (let round = 0; round < rounds && world.broken.length === 0; round++) {
-    await disturb(world, choices)
+    await disturb(world, theme, choices)
     if (choices.chance(0.5)) {
       await wake(world)
-      await settle(world)
+      await settle(world, theme)
       if (world.broken.length > 0) return
-      if (choices.chance(0.3)) await disturb(world, choices)
+      if (choices.chance(0.3)) await disturb(world, theme, choices)
     }
     await mend(world)
     const long = choices.chance(0.2)
-    healMs.push(Math.round(await settle(world, long ? LONG_CALM_MS : CALM_MS)))
+    healMs.push(Math.round(await settle(world, theme, long ? LONG_CALM_MS : CALM_MS)))
   }
 }
 
 /** Ops on every side, faults, and time between them. */
-async function disturb(world: World, choices: Random): Promise<void> {
+async function disturb(world: World, theme: Theme, choices: Random): Promise<void> {
   const steps = 4 + choices.integer(7)
   for (let i = 0; i < steps; i++) {
     // One number a step: a step that turns out otherwise does not change the ones after it.
     const own = random(choices.integer(2 ** 31))
-    if (i === 0 || own.chance(0.3)) choose(FAULTS, own).act(world, own)
+    if (i === 0 || own.chance(theme.faults)) choose(FAULTS, own).act(world, own)
     else {
       const host = world.awake.length > 0 ? own.pick(world.awake) : null
-      if (host !== null) choose(OPERATIONS, own).act(world, host, own)
+      if (host !== null) choose(theme.operations, own).act(world, host, own)
     }
     await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 6_000]))
   }
 }
 
 /** Lets time pass until all holds, and goes on to hold; gives the ms until then. */
-async function settle(world: World, calmMs = CALM_MS): Promise<number> {
+async function settle(world: World, theme: Theme, calmMs = CALM_MS): Promise<number> {
   const { time } = world
   const began = time.now
   let last: string[] = []
-  while (time.now - began <= SETTLE_MS && world.broken.length === 0) {
+  while (time.now - began <= theme.settleMs && world.broken.length === 0) {
     await time.pass(LOOK_EVERY_MS)
-    last = await world.whole(() => complaints(world))
+    last = await world.whole(() => complaints(world, theme.complaints))
     if (last.length > 0) continue
     const held = time.now - began
     const before = await world.whole(() => records(world))
@@ -181,10 +184,10 @@ async function settle(world: World, calmMs = CALM_MS): Promise<number> {
       last = ['it does not come to rest: ops are appended']
       continue
     }
-    last = await world.whole(() => complaints(world))
+    last = await world.whole(() => complaints(world, theme.complaints))
     if (last.length === 0) return held
   }
-  if (world.broken.length === 0) world.say(`this does not settle in ${SETTLE_MS / 1000} s`)
+  if (world.broken.length === 0) world.say(`this does not settle in ${theme.settleMs / 1000} s`)
   world.broken.push(...last)
   return time.now - began
 }

@@ -54,3 +54,17 @@ export const KEPT: { seed: number; found: string }[] = [
       'of an edit of what a removed node had made after its removal nobody hears: it is refused, which the log says'
   }
 ]
+
+/** The same for simulations of rollouts. */
+export const KEPT_ROLLOUTS: typeof KEPT = [
+  {
+    seed: 6,
+    found:
+      'a replica that had failed had said nothing: its log ended before the leader read it, which waited for its end for ever, and led no more (`core/lines.ts`)'
+  },
+  {
+    seed: 7,
+    found:
+      'a daemon that stood still ended the old copy for a new one that had died meanwhile: it looks again before it does (`needsList` of `roles/agent/diff.ts`)'
+  }
+]

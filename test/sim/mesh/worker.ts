@@ -1,9 +1,10 @@
 /**
- * `worker.ts [--log] SEED…`: runs these seeds up to the first that fails, one JSON line each. Its process is
+ * `worker.ts [--log] THEME SEED…`: runs these seeds up to the first that fails, one JSON line each. Its process is
  * theirs alone.
  */
 import { createRequire } from 'node:module'
 import { random } from '../../soak/random.ts'
+import type { ThemeName } from './themes.ts'
 
 // What packages draw once, when they are loaded, is the same in every process.
 const drawn = random(0)
@@ -29,8 +30,10 @@ const disk = new SimDisk(time)
 installFiles((path) => disk.synced(path))
 time.install()
 disk.install()
-for (const seed of args.filter((arg) => arg !== '--log').map(Number)) {
-  const result = await simulate(seed, verbose ? { time, disk, say } : { time, disk })
+const [theme, ...seeds] = args.filter((arg) => arg !== '--log')
+for (const seed of seeds.map(Number)) {
+  const about = { time, disk, theme: theme as ThemeName }
+  const result = await simulate(seed, verbose ? { ...about, say } : about)
   process.stdout.write(`${JSON.stringify(result)}\n`)
   // What still goes round in it would be in the next one's way.
   if (result.broken.length > 0) break

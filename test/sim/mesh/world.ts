@@ -4,6 +4,7 @@ import { BrumeError, sentenceOf } from '../../../core/errors.ts'
 import { judge } from '../../../core/judge.ts'
 import type { OpId } from '../../../core/state/records.ts'
 import { Host, type HostOptions } from './host.ts'
+import { wrongStop } from './invariants/rollouts.ts'
 import type { SimNetwork } from './network.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
@@ -91,6 +92,10 @@ export class World {
 
   add(): Host {
     const host = new Host(`n${this.hosts.length}`, this.options)
+    host.engine.onStop = (container) => {
+      const wrong = wrongStop(this, host, container)
+      if (wrong !== null) this.broken.push(`at ${(this.time.now / 1000).toFixed(2)} ${wrong}`)
+    }
     this.hosts.push(host)
     return host
   }

@@ -1,17 +1,21 @@
 /** What must hold in each connected part once it had time to settle, as complaints where it does not. */
 import { isDeepStrictEqual } from 'node:util'
-import { microserviceKey, slotKey } from '../../../../core/state/state.ts'
+import { microserviceKey, slotKey, type State } from '../../../../core/state/state.ts'
 import type { OpId } from '../../../../core/state/records.ts'
 import { mayLead } from '../../../../roles/controller/election.ts'
 import type { Host } from '../host.ts'
 import { edits } from './edits.ts'
+import { isBadAt } from './rollouts.ts'
 import { oneOrder } from './order.ts'
 import type { World } from '../world.ts'
 
 const KINDS = ['links', 'net', 'facts', 'status', 'holds'] as const
 
 /** The cheap ones first; the costly ones only where those hold. */
-export async function complaints(world: World): Promise<string[]> {
+export async function complaints(
+  world: World,
+  more: ((part: Host[]) => string[]) | null
+): Promise<string[]> {
   const parts = world.parts()
   const early = parts.flatMap((part) => [...alive(part), ...leads(part), ...newest(part)])
   if (early.length > 0) return early
@@ -20,7 +24,8 @@ export async function complaints(world: World): Promise<string[]> {
     // Nobody sends it any more what its view may lack.
     if (part.every(({ mesh }) => mesh.me?.state === 'removed')) continue
     late.push(...(await views(part)), ...(await ordered(world, part)), ...oneOrder(part))
-    if (late.length === 0) late.push(...runs(world, part), ...(await edits(world, part)))
+    if (late.length > 0) continue
+    late.push(...runs(world, part), ...(more?.(part) ?? (await edits(world, part))))
   }
   return [...late, ...removed(world, parts)]
 }
@@ -130,14 +135,18 @@ function runs({ network }: World, part: Host[]): string[] {
     const replicas = state.microservices.get(`${application}/${microservice}`)?.spec.replicas ?? 0
     const asked = replicas === 'all' || Number(nth) < replicas
     const placed = state.placements.get(slot)
+    // What ran before serves on beside a revision that cannot.
+    if (placed?.node === host.id) return isBadSlot(state, `${slot}@${placed.revision}`)
     if (!asked || placed === undefined || !ids.has(placed.node)) return asked
+    // Whoever cannot run takes nothing over.
+    if (isBadSlot(state, `${slot}@${placed.revision}`)) return true
     // Nobody relays here: it cannot ask the other whether it may stop.
     return !network.reaches(host.id, placed.node)
   }
   for (const host of part) {
     const here = wanted.get(host.id) ?? []
     const running = host.engine.running()
-    const missing = here.filter((slot) => !running.includes(slot))
+    const missing = here.filter((slot) => !running.includes(slot) && !isBadSlot(state, slot))
     const extra = running.filter((slot) => !here.includes(slot) && !isRetiring(slot, host))
     if (missing.length > 0) found.push(`${host.name} does not run ${list(missing)}, placed there`)
     if (extra.length > 0)
@@ -155,6 +164,13 @@ function runs({ network }: World, part: Host[]): string[] {
     }
   }
   return found
+}
+
+/** Of what cannot run, `app/ms/slot@revision`, nothing need run. */
+function isBadSlot(state: State, slot: string): boolean {
+  const [name = '', revision = ''] = slot.split('@')
+  const record = state.microservices.get(name.slice(0, name.lastIndexOf('/')))
+  return record !== undefined && isBadAt(state, record, revision)
 }
 
 /** Who was removed knows it, and runs nothing, once it can hear of it. */

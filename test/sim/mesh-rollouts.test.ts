@@ -1,0 +1,25 @@
+import test from 'brittle'
+import { sim } from '../soak/sim.ts'
+import { KEPT_ROLLOUTS } from './mesh/seeds.ts'
+
+const SEEDS = 20
+
+test(
+  `simulation - ${SEEDS} meshes roll revisions out through splits, crashes and the loss of leaders`,
+  { timeout: 300_000 },
+  async (t) => {
+    const first = Number(process.env['BRUME_SIM_SEED'] ?? 1)
+    const seeds = [
+      ...KEPT_ROLLOUTS.map(({ seed }) => seed),
+      ...Array.from({ length: SEEDS }, (_, i) => first + i)
+    ]
+    const result = await sim({ seeds, theme: 'rollouts', say: (line) => t.comment(line) })
+    t.comment(JSON.stringify({ ...result, broken: result.broken.length }))
+    t.alike(
+      result.broken,
+      [],
+      'one copy a slot, the last never stopped first, none restarted that belongs, all come to their end'
+    )
+    t.is(result.seeds, seeds.length)
+  }
+)
