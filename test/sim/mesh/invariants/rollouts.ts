@@ -21,13 +21,14 @@ function wrongBy(
 ): string | null {
   const key = slotKey(container)
   const record = recordOf(state, container)
+  const placed = state.placements.get(key)
+  // One on every node: its slots are asked for where they are placed, and nowhere else.
   const isAsked =
     record !== null &&
     !isStopped(record.spec) &&
-    (record.spec.replicas === 'all' || container.slot < record.spec.replicas)
+    (record.spec.replicas === 'all' ? placed !== undefined : container.slot < record.spec.replicas)
   if (!isAsked || host.leaving || host.mesh.me?.state === 'removed') return null
   const what = `${host.name} ends ${key}@${container.revision}`
-  const placed = state.placements.get(key)
   if (placed === undefined) return `${what}, which is placed nowhere`
   if (placed.node === host.id) {
     if (placed.revision === container.revision) {
