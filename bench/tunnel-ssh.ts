@@ -60,7 +60,8 @@ async function must(host: Host, command: string, args: string[]): Promise<void> 
   if (code !== 0) throw new Error(`${command}: ${stderr.trim()}`)
 }
 
-async function listens(host: Host, port: number): Promise<boolean> {
+/** Whether a program of this host takes connections at a port. */
+export async function listens(host: Host, port: number): Promise<boolean> {
   const { stdout } = await host.exec('ss', ['-Hltn', `sport = :${port}`])
   return stdout.trim() !== ''
 }

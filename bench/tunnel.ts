@@ -20,7 +20,7 @@ import { durations, type Durations } from './measure.ts'
 import { spread } from './table.ts'
 import { idleSpec } from './three-nodes.ts'
 import type { Many, Task, Via } from './tunnel-ends.ts'
-import { startSshForward } from './tunnel-ssh.ts'
+import { listens, startSshForward } from './tunnel-ssh.ts'
 
 interface Rate {
   mbitPerS: number
@@ -261,9 +261,11 @@ const command = (task: Task): string[] => [
 /** All programs serve, as those see it that ask them. */
 async function untilServed(pairs: Pair[]): Promise<void> {
   const serves = async ({ client, to }: Pair): Promise<boolean> => {
+    if (!(await listens(to.host, HOST_PORT))) return false
     const target = withQuery('/flows/target', { ref: `${APPLICATION}/${to.name}` })
-    const { replicas } = await client.get<ForwardJson>(target)
-    return replicas.length === 1
+    // Its view may not know it yet.
+    const known = await client.get<ForwardJson>(target).catch(() => null)
+    return known?.replicas.length === 1
   }
   await waitUntil(async () => (await Promise.all(pairs.map(serves))).every(Boolean), 60_000)
 }

@@ -63,7 +63,7 @@ interface Tunnel {
 
 interface Outgoing extends Tunnel {
   session: http2.ClientHttp2Session
-  /** When a better way was last looked for. */
+  /** When a better way was last looked for; Infinity while that goes on. */
   soughtAt: number
 }
 
@@ -167,7 +167,7 @@ export class Tunnels {
     })
     session.once('connect', () => session.setLocalWindowSize(TUNNEL_WINDOW))
     const now = bootNow()
-    const tunnel = { wire, session, flows: 0, since: now, usedAt: now, soughtAt: now }
+    const tunnel = { wire, session, flows: 0, since: now, usedAt: now, soughtAt: -Infinity }
     this.#outgoing.add(tunnel)
     session.on('error', (error) =>
       this.#options.log.debug({ node, error: sentenceOf(error) }, 'a tunnel ended with an error')
@@ -220,19 +220,18 @@ export class Tunnels {
     const { wire } = tunnel
     const { node } = wire
     if (wire.near || tunnel.session.closed || now - tunnel.soughtAt < BETTER_EVERY_MS) return
-    tunnel.soughtAt = now
-    const { kind } = wire.path()
+    tunnel.soughtAt = Infinity
     this.#ways
-      .dial(node, kind === 'relayed' ? 'any' : 'near')
-      .then((other) => {
-        const better = other.near || (kind === 'relayed' && other.path().kind !== 'relayed')
-        if (!better || this.#closed) return void other.duplex.destroy()
+      .dial(node, wire.path().kind === 'relayed' ? 'direct' : 'near')
+      .then((better) => {
+        if (this.#closed) return void better.duplex.destroy()
         this.#retire(tunnel)
-        this.#out.set(node, Promise.resolve(this.#take(other)))
+        this.#out.set(node, Promise.resolve(this.#take(better)))
       })
       .catch((error: unknown) =>
         this.#options.log.debug({ node, error: sentenceOf(error) }, 'no better way for a tunnel')
       )
+      .finally(() => (tunnel.soughtAt = bootNow()))
   }
 
   /** @throws BrumeError what the acceptor threw; any other error: the tunnel is of no use. */
