@@ -123,6 +123,7 @@ export class Tunnels {
     }
   }
 
+  /** Of those to one node that this end opened, the first is what new flows take. */
   report(): TunnelReport[] {
     const now = bootNow()
     const rowOf = (mine: boolean) => (tunnel: Tunnel) => ({
@@ -132,7 +133,8 @@ export class Tunnels {
       flows: tunnel.flows,
       sinceMs: Math.round(now - tunnel.since)
     })
-    return [...[...this.#outgoing].map(rowOf(true)), ...[...this.#incoming].map(rowOf(false))]
+    const outgoing = [...this.#outgoing].reverse()
+    return [...outgoing.map(rowOf(true)), ...[...this.#incoming].map(rowOf(false))]
   }
 
   /** Hangs up on who is no member any more. */
