@@ -202,10 +202,10 @@ export class Tunnels {
   #onTick(): void {
     const now = bootNow()
     for (const tunnel of this.#outgoing) {
-      if (tunnel.flows > 0) {
-        this.#ping(tunnel)
-        this.#seekBetter(tunnel, now)
-      } else if (now - tunnel.usedAt > IDLE_MS) this.#retire(tunnel)
+      const idleMs = tunnel.flows > 0 ? 0 : now - tunnel.usedAt
+      if (idleMs === 0) this.#ping(tunnel)
+      if (idleMs < BETTER_EVERY_MS) this.#seekBetter(tunnel, now)
+      else if (idleMs > IDLE_MS) this.#retire(tunnel)
     }
   }
 
