@@ -6,7 +6,7 @@
  * 1 Gbit/s both ways. No number counts unless the tunnel took the path it is of.
  */
 import { once } from 'node:events'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -221,7 +221,7 @@ async function start(during: During): Promise<Bench> {
   const { nodes } = await createFleet({ teardown }, lab, {
     engines: false,
     on: [5, 0, 1, 2, 3, 4],
-    env: { NODE_OPTIONS: `--import=${LOOP_WATCH}` }
+    env: { NODE_OPTIONS: `--import=${LOOP_WATCH}`, BENCH_DIR: benchDir(lab) }
   })
   const [, two, three, four, five, six] = nodes as [FleetNode, ...FleetNode[]]
   const pairOf = (kind: Kind, from?: FleetNode, to?: FleetNode): Pair => {
@@ -397,7 +397,7 @@ async function manyFlows(bench: Bench, { say }: During): Promise<TunnelResults['
   }
   const { errors, first } = JSON.parse(said.trim().split('\n').at(-1) ?? '') as Many
   if (first !== null) say(`  the first of ${errors} errors: ${first}`)
-  const loops = await Promise.all(pids.map(endLoopWatch))
+  const loops = await Promise.all(pids.map((pid) => endLoopWatch(bench.lab, pid)))
   const eventLoopP99 = round(Math.max(...loops), 1)
   const bytesAFlow = Math.round(Math.max(0, ...grown) / FLOWS)
   say(`  ${errors} errors, ${bytesAFlow} bytes a flow, event loops p99 ${loops.join(' and ')} ms`)
@@ -417,20 +417,22 @@ if (process.argv.includes('daemon')) process.on('SIGUSR2', () => {
     return
   }
   watch.disable()
-  writeFileSync('/tmp/brume-bench-loop-' + process.pid, String(watch.percentile(99) / 1e6 - 5))
+  writeFileSync(process.env.BENCH_DIR + '/loop-' + process.pid, String(watch.percentile(99) / 1e6 - 5))
   watch = null
 })
 `)}`
 
-async function endLoopWatch(pid: number): Promise<number> {
-  const file = `/tmp/brume-bench-loop-${pid}`
+/** Gone with the lab. */
+const benchDir = ({ hosts }: Lab): string => (hosts[0] as Host).dir
+
+async function endLoopWatch(lab: Lab, pid: number): Promise<number> {
+  const file = join(benchDir(lab), `loop-${pid}`)
   process.kill(pid, 'SIGUSR2')
   let text = ''
   await waitUntil(async () => {
     text = await readFile(file, 'utf8').catch(() => '')
     return text !== ''
   })
-  await rm(file)
   return round(Number(text), 1)
 }
 

@@ -101,10 +101,10 @@ function connectionThat(fate: Exclude<Fate, null>): Connection {
 }
 
 async function kindOf(dial: Promise<Wire>): Promise<string> {
-  const { duplex, path } = await dial
+  const wire = await dial
   // It ends with the world.
-  duplex.on('error', nothing)
-  return path().kind
+  wire.duplex.on('error', nothing)
+  return wire.path().kind
 }
 
 async function unreachable(t: Assert, dial: Promise<unknown>): Promise<void> {
