@@ -19,6 +19,7 @@ const BENCHES: Record<string, () => Promise<Bench<object>>> = {
   leader: async () => (await import('./leader.ts')).leader,
   back: async () => (await import('./back.ts')).back,
   rollout: async () => (await import('./rollout.ts')).rollout,
+  tunnel: async () => (await import('./tunnel.ts')).tunnel,
   place: async () => (await import('./place.ts')).place,
   cli: async () => (await import('./cli.ts')).cli
 }

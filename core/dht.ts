@@ -117,9 +117,20 @@ export class MeshDht extends HyperDHT {
     return this.connectAs(key, keyPair, { addresses, relayThrough: null })
   }
 
-  /** To another key of a node than that of its links; seen by nobody before it is open. */
+  /**
+   * To another key of a node than that of its links, seen by nobody before it is open: through the
+   * relay of the route and never punched, or where it has none, punched. Not both: what is under way
+   * through a relay when a connection becomes direct goes to the relay each time it is sent again,
+   * and the other end has hung up on that. The connection stands still then for good.
+   */
   connectAs(key: Buffer, keyPair: KeyPair, { addresses, relayThrough }: Route): Connection {
-    return super.connect(key, { keyPair, relayAddresses: addresses, relayThrough })
+    const unpunched = { fastOpen: false, holepunch: () => false }
+    return super.connect(key, {
+      keyPair,
+      relayAddresses: addresses,
+      relayThrough,
+      ...(relayThrough === null ? {} : unpunched)
+    })
   }
 
   /** Key of the relay at an address, null where none is known there. */

@@ -6,6 +6,9 @@ import { Duplex } from 'node:stream'
 /** Bytes on their way in either direction, before the other side is asked to wait. */
 const BUFFER_BYTES = 1024 * 1024
 
+/** Of one flow on their way to the next stream, before it is asked to wait. */
+const GATHERED_BYTES = 256 * 1024
+
 /** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
 export function plain(connection: Duplex): Duplex {
   const duplex = new Duplex({
@@ -56,13 +59,27 @@ export function join(
     [a, b, 'a'],
     [b, a, 'b']
   ] as const) {
-    from.pipe(to)
+    pour(from, to)
     if (onBytes) from.on('data', (chunk: Buffer) => onBytes(name, chunk.length))
     from.on('error', () => reset(to))
     from.once('close', () => {
       if (!endedWell(from)) reset(to)
     })
   }
+}
+
+/**
+ * As `pipe`, which a flow makes wait at 16 KB: each chunk read would go all the way, alone, before
+ * the next is. What gathers meanwhile goes as one frame and is encrypted as one message.
+ */
+function pour(from: Duplex, to: Duplex): void {
+  from.on('data', (chunk: Buffer) => {
+    if (!to.write(chunk) && to.writableLength >= GATHERED_BYTES) from.pause()
+  })
+  to.on('drain', () => from.resume())
+  from.once('end', () => to.end())
+  // Else the reader of nothing would see `from` end well, though it is reset.
+  for (const over of ['finish', 'close']) to.once(over, () => from.pause())
 }
 
 /**

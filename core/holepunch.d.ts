@@ -410,6 +410,10 @@ declare module 'hyperdht' {
     /** Asked for the peer before the DHT is. */
     relayAddresses?: Address[] | null
     relayThrough?: Buffer | null
+    /** False: no packet is sent to where the peer may be before it says where it is. */
+    fastOpen?: boolean
+    /** Asked before a punch; false: none. */
+    holepunch?(): boolean
   }
   export interface DhtRequest {
     command: number

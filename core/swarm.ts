@@ -320,9 +320,22 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       )
   }
 
-  /** Dials a key of a member that is not that of its links, by the way its links would take. */
-  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection {
-    return this.#dht.connectAs(key, keyPair, this.#routeTo(node))
+  /**
+   * Dials a key of a member that is not that of its links: directly, or through the relay that its
+   * links would take, null where they would take none.
+   */
+  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'direct'): Connection
+  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'relayed'): Connection | null
+  dialData(
+    node: string,
+    key: Buffer,
+    keyPair: KeyPair,
+    way: 'direct' | 'relayed'
+  ): Connection | null {
+    const route = this.#routeTo(node)
+    if (way === 'relayed' && route.relayThrough === null) return null
+    const relayThrough = way === 'direct' ? null : route.relayThrough
+    return this.#dht.connectAs(key, keyPair, { ...route, relayThrough })
   }
 
   /**

@@ -1,10 +1,11 @@
 /**
  * The ways a data connection can take to a member, tried in this order: TCP to an address of this
- * LAN, then UDX, punched or through a relay. Who is at the other end is a member, known by the data
- * key it gossips.
+ * LAN, then UDX, punched, and where that fails or takes long, through a relay. Who is at the other
+ * end is a member, known by the data key it gossips.
  */
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createKeyPair, fromId, hash, toId, type KeyPair } from './crypto.ts'
 import { unreachable } from './channel.ts'
 import { DataPort, type NoiseConnection } from './data-port.ts'
@@ -25,8 +26,10 @@ export interface WideArea {
     allows: (key: Buffer) => boolean,
     onConnection: (connection: Connection) => void
   ): void
-  /** To the data key of a member: punched, or through a relay where that is needed. */
-  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection
+  /** To the data key of a member, punched where that is needed. */
+  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'direct'): Connection
+  /** Through a relay, to be never punched; null where none is known or needed. */
+  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'relayed'): Connection | null
   pathOf(connection: Connection, node: string): Path
 }
 
@@ -45,7 +48,6 @@ export interface WaysOptions {
 export interface Wire {
   node: string
   duplex: Duplex
-  /** It changes when a relayed connection becomes a direct one. */
   path(): Path
   /** Over TCP on a LAN, than which there is no better. */
   near: boolean
@@ -54,6 +56,10 @@ export interface Wire {
 /** A LAN answers in a millisecond, or is not there. */
 const NEAR_MS = 1_000
 const FAR_MS = 12_000
+/** A punch at random ports takes longer; a relay carries on meanwhile. */
+const PUNCH_MS = 40_000
+/** A punch that works at all has mostly worked within it. */
+const HEAD_START_MS = 1_000
 
 export class Ways {
   readonly #options: WaysOptions
@@ -92,8 +98,12 @@ export class Ways {
     return { key: toId(this.#keys.publicKey), port }
   }
 
-  /** @throws BrumeError NODE_UNREACHABLE */
-  async dial(node: string, only: 'near' | 'any' = 'any'): Promise<Wire> {
+  /**
+   * `only` leaves out ways: all but the LAN, or those through relays.
+   *
+   * @throws BrumeError NODE_UNREACHABLE
+   */
+  async dial(node: string, only: 'near' | 'direct' | 'any' = 'any'): Promise<Wire> {
     const { isMember, said, log } = this.#options
     const body = said().get(node)?.body
     const key = body === undefined ? null : fromId(body.key)
@@ -104,7 +114,14 @@ export class Ways {
       if (only === 'near') throw unreachable(node, error)
       log.debug({ node, error: sentenceOf(error) }, 'no data connection on the LAN')
     }
-    return this.#dialFar(node, key)
+    try {
+      const connection = await (only === 'direct'
+        ? opened(this.#options.wide.dialData(node, key, this.#keys, 'direct'), PUNCH_MS)
+        : this.#dialFar(node, key))
+      return this.#farWire(node, connection)
+    } catch (error) {
+      throw unreachable(node, error)
+    }
   }
 
   /** Hangs up on who is no member any more. */
@@ -136,35 +153,22 @@ export class Ways {
       .filter((host) => isOnLan(host, interfaces))
     if (port === null || hosts.length === 0) throw new Error('it has no address on this LAN')
     const signal = AbortSignal.timeout(NEAR_MS)
-    const dials = hosts.map((host) => this.#port.dial({ host, port }, key, signal))
-    try {
-      const first = await Promise.any(dials)
-      for (const dial of dials) {
-        const spare = (other: NoiseConnection): void => {
-          if (other !== first) other.destroy()
-        }
-        dial.then(spare, () => {})
-      }
-      return first
-    } catch (error) {
-      throw error instanceof AggregateError ? (error.errors[0] as Error) : error
-    }
+    return firstOf(hosts.map((host) => this.#port.dial({ host, port }, key, signal)))
   }
 
-  async #dialFar(node: string, key: Buffer): Promise<Wire> {
-    const connection = this.#options.wide.dialData(node, key, this.#keys)
-    const timer = setTimeout(() => connection.destroy(new Error('no answer')), FAR_MS)
-    await new Promise<void>((resolve, reject) => {
-      let failure = new Error('it hung up')
-      const onClose = (): void => reject(unreachable(node, failure))
-      connection.on('error', (error: Error) => (failure = error))
-      connection.once('close', onClose)
-      connection.once('open', () => {
-        connection.off('close', onClose)
-        resolve()
-      })
-    }).finally(() => clearTimeout(timer))
-    return this.#farWire(node, connection)
+  /** Punched, which has a head start, or through a relay: the first that opens is taken. */
+  async #dialFar(node: string, key: Buffer): Promise<Connection> {
+    const { wide, log } = this.#options
+    const direct = wide.dialData(node, key, this.#keys, 'direct')
+    const punched = opened(direct, FAR_MS)
+    const early = Promise.race([punched, sleep(HEAD_START_MS, null, { ref: false })])
+    const first = await early.catch((error: unknown) => {
+      log.debug({ node, error: sentenceOf(error) }, 'no data connection without a relay')
+      return null
+    })
+    const relayed = first === null ? wide.dialData(node, key, this.#keys, 'relayed') : null
+    if (relayed === null) return first ?? punched
+    return firstOf([punched, opened(relayed, FAR_MS)])
   }
 
   #onFar(connection: Connection): void {
@@ -189,4 +193,40 @@ function nearWire(node: string, connection: NoiseConnection): Wire {
   const { remoteAddress = '', remotePort = 0 } = connection.rawStream ?? {}
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
   return { node, duplex: plain(connection), path: () => path, near: true }
+}
+
+/** The first that is there; those that come later are hung up on. @throws why one is not, if none is */
+async function firstOf<C extends { destroy(): unknown }>(dials: Promise<C>[]): Promise<C> {
+  try {
+    const first = await Promise.any(dials)
+    for (const dial of dials) {
+      const spare = (other: C): void => {
+        if (other !== first) other.destroy()
+      }
+      dial.then(spare, () => {})
+    }
+    return first
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors.at(-1) : error
+  }
+}
+
+/** Resolves once it can be written to. Rejects where it ends before, or after `ms`. */
+async function opened(connection: Connection, ms: number): Promise<Connection> {
+  const timer = setTimeout(() => connection.destroy(new Error('no answer')), ms)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      let failure = new Error('it hung up')
+      const onClose = (): void => reject(failure)
+      connection.on('error', (error: Error) => (failure = error))
+      connection.once('close', onClose)
+      connection.once('open', () => {
+        connection.off('close', onClose)
+        resolve()
+      })
+    })
+    return connection
+  } finally {
+    clearTimeout(timer)
+  }
 }

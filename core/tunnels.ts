@@ -63,7 +63,7 @@ interface Tunnel {
 
 interface Outgoing extends Tunnel {
   session: http2.ClientHttp2Session
-  /** When a better way was last looked for. */
+  /** When a better way was last looked for; Infinity while that goes on. */
   soughtAt: number
 }
 
@@ -123,6 +123,7 @@ export class Tunnels {
     }
   }
 
+  /** Of those to one node that this end opened, the first is what new flows take. */
   report(): TunnelReport[] {
     const now = bootNow()
     const rowOf = (mine: boolean) => (tunnel: Tunnel) => ({
@@ -132,7 +133,8 @@ export class Tunnels {
       flows: tunnel.flows,
       sinceMs: Math.round(now - tunnel.since)
     })
-    return [...[...this.#outgoing].map(rowOf(true)), ...[...this.#incoming].map(rowOf(false))]
+    const outgoing = [...this.#outgoing].reverse()
+    return [...outgoing.map(rowOf(true)), ...[...this.#incoming].map(rowOf(false))]
   }
 
   /** Hangs up on who is no member any more. */
@@ -167,7 +169,7 @@ export class Tunnels {
     })
     session.once('connect', () => session.setLocalWindowSize(TUNNEL_WINDOW))
     const now = bootNow()
-    const tunnel = { wire, session, flows: 0, since: now, usedAt: now, soughtAt: now }
+    const tunnel = { wire, session, flows: 0, since: now, usedAt: now, soughtAt: -Infinity }
     this.#outgoing.add(tunnel)
     session.on('error', (error) =>
       this.#options.log.debug({ node, error: sentenceOf(error) }, 'a tunnel ended with an error')
@@ -200,10 +202,10 @@ export class Tunnels {
   #onTick(): void {
     const now = bootNow()
     for (const tunnel of this.#outgoing) {
-      if (tunnel.flows > 0) {
-        this.#ping(tunnel)
-        this.#seekBetter(tunnel, now)
-      } else if (now - tunnel.usedAt > IDLE_MS) this.#retire(tunnel)
+      const idleMs = tunnel.flows > 0 ? 0 : now - tunnel.usedAt
+      if (idleMs === 0) this.#ping(tunnel)
+      if (idleMs < BETTER_EVERY_MS) this.#seekBetter(tunnel, now)
+      else if (idleMs > IDLE_MS) this.#retire(tunnel)
     }
   }
 
@@ -220,19 +222,18 @@ export class Tunnels {
     const { wire } = tunnel
     const { node } = wire
     if (wire.near || tunnel.session.closed || now - tunnel.soughtAt < BETTER_EVERY_MS) return
-    tunnel.soughtAt = now
-    const { kind } = wire.path()
+    tunnel.soughtAt = Infinity
     this.#ways
-      .dial(node, kind === 'relayed' ? 'any' : 'near')
-      .then((other) => {
-        const better = other.near || (kind === 'relayed' && other.path().kind !== 'relayed')
-        if (!better || this.#closed) return void other.duplex.destroy()
+      .dial(node, wire.path().kind === 'relayed' ? 'direct' : 'near')
+      .then((better) => {
+        if (this.#closed) return void better.duplex.destroy()
         this.#retire(tunnel)
-        this.#out.set(node, Promise.resolve(this.#take(other)))
+        this.#out.set(node, Promise.resolve(this.#take(better)))
       })
       .catch((error: unknown) =>
         this.#options.log.debug({ node, error: sentenceOf(error) }, 'no better way for a tunnel')
       )
+      .finally(() => (tunnel.soughtAt = bootNow()))
   }
 
   /** @throws BrumeError what the acceptor threw; any other error: the tunnel is of no use. */

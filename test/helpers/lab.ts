@@ -20,8 +20,10 @@ const NAMESPACES = '/run/netns'
 export interface Host {
   /** `h1`, `h2`, … */
   name: string
-  /** Its address on the switch. */
+  /** Its address on the switch, or on its LAN. */
   ip: string
+  /** What those on the switch see it at: its router's, where it has one. */
+  publicIp: string
   /** Path of its network namespace. */
   namespace: string
   /** A directory of its own for the test's data; gone with the lab. */
@@ -70,6 +72,8 @@ export interface Lab {
   mend(i: number): Promise<void>
   /** So much of what host `i` gets is lost, 0 to 1. */
   lose(i: number, share: number): Promise<void>
+  /** What host `i` sends and gets goes at so many Mbit a second each way; null: as it can. */
+  shape(i: number, mbitPerS: number | null): Promise<void>
   /** May be called twice. */
   stop(): Promise<void>
 }
@@ -108,6 +112,7 @@ export async function createLab(
   const children = new Set<ChildProcess>()
   /** By number of the host. */
   const dockerds = new Map<number, Dockerd>()
+  const shaped = new Set<number>()
   let parts = 0
 
   const switchNamespace = `${prefix}sw`
@@ -144,6 +149,7 @@ export async function createLab(
     return {
       name,
       ip: (places[i] as Place).ip,
+      publicIp: (places[i] as Place).publicIp,
       namespace,
       dir: join(dir, name),
       dockerSocket: join(dir, `${name}-docker`, 'docker.sock'),
@@ -208,15 +214,36 @@ export async function createLab(
       const rule = `-A INPUT -i eth0 -m statistic --mode random --probability ${share} -j DROP`
       if (share > 0) await iptables(at, [rule])
     },
+    async shape(i, mbitPerS) {
+      const { at } = places[i] as Place
+      const ends = [
+        { namespace: prefix + (names[i] as string), device: 'eth0' },
+        { namespace: at, device: `p${i + 1}` }
+      ]
+      for (const { namespace, device } of ends) {
+        const had = shaped.has(i) ? 'replace' : 'add'
+        const rule =
+          mbitPerS === null
+            ? `qdisc del dev ${device} root`
+            : `qdisc ${had} dev ${device} root tbf rate ${mbitPerS}mbit ${BUCKET}`
+        if (mbitPerS !== null || shaped.has(i)) await inside(namespace, 'tc', words(rule))
+      }
+      if (mbitPerS === null) shaped.delete(i)
+      else shaped.add(i)
+    },
     stop: stopOnce
   }
 }
+
+/** Two segments as they leave a host, and what a switch holds back before it drops. */
+const BUCKET = 'burst 128kb latency 10ms'
 
 const PREFIX = 'brl'
 const DIR_PREFIX = 'brume-lab-'
 
 interface Place {
   ip: string
+  publicIp: string
   /** Namespace of the bridge it is plugged into. */
   at: string
   gateway: string | null
@@ -233,12 +260,13 @@ function placesOf(
   const places = lans.flatMap(({ hosts }, i) =>
     Array.from({ length: hosts }, (_, k): Place => {
       const gateway = `192.168.${50 + i}.1`
-      return { ip: `192.168.${50 + i}.${11 + k}`, at: `${prefix}r${i + 1}`, gateway }
+      const publicIp = openAddress(lab, true, 200 + i)
+      return { ip: `192.168.${50 + i}.${11 + k}`, publicIp, at: `${prefix}r${i + 1}`, gateway }
     })
   )
   while (places.length < n) {
     const ip = openAddress(lab, lans.length > 0, places.length)
-    places.push({ ip, at: switchNamespace, gateway: null })
+    places.push({ ip, publicIp: ip, at: switchNamespace, gateway: null })
   }
   return places
 }

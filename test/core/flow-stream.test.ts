@@ -1,0 +1,56 @@
+import { Duplex } from 'node:stream'
+import test from 'brittle'
+import { join } from '../../core/flow-stream.ts'
+import { waitUntil } from '../helpers/wait.ts'
+
+const CHUNK = Buffer.alloc(64 * 1024)
+
+test('flow stream - what is under way is bounded, and a reader that comes back gets it all', async (t) => {
+  let poured = 0
+  const source = new Duplex({
+    read() {
+      poured += CHUNK.length
+      source.push(poured > 4 * 1024 * 1024 ? null : CHUNK)
+    },
+    write: (_chunk, _encoding, done) => done()
+  })
+  let taken = 0
+  let take: (() => void) | null = null
+  const slow = new Duplex({
+    read: () => {},
+    write(chunk: Buffer, _encoding, done) {
+      taken += chunk.length
+      take = done
+    }
+  })
+  join(source, slow)
+  await waitUntil(() => source.isPaused())
+  t.ok(poured <= 512 * 1024, `${poured} bytes while nobody reads`)
+  const reading = setInterval(() => take?.(), 0)
+  t.teardown(() => clearInterval(reading))
+  await waitUntil(() => slow.writableFinished)
+  t.is(taken, 4 * 1024 * 1024)
+})
+
+test('flow stream - chunks that come while the other side is busy go over together', async (t) => {
+  const source = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() })
+  const batches: number[] = []
+  let done: (() => void) | null = null
+  const busy = new Duplex({
+    read: () => {},
+    write(_chunk, _encoding, next) {
+      batches.push(1)
+      done = next
+    },
+    writev(chunks, next) {
+      batches.push(chunks.length)
+      next()
+    }
+  })
+  join(source, busy)
+  for (let i = 0; i < 4; i++) source.push(CHUNK)
+  await waitUntil(() => busy.writableLength === 4 * CHUNK.length)
+  done!()
+  await waitUntil(() => batches.length === 2)
+  t.alike(batches, [1, 3])
+})
