@@ -14,9 +14,9 @@ import type {
   EngineEvent,
   EngineInfo,
   LogLine,
-  Owner,
-  PublishedPort
+  Owner
 } from './engine.ts'
+import { bodyOf, engineContainerOf, LABEL, labelsOf, nameOf } from './docker/container.ts'
 import { demultiplexer } from './docker/demux.ts'
 import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal.ts'
 
@@ -28,18 +28,6 @@ const START_MS = 60_000
 const BEING_MADE_TRIES = 30
 /** What `exec` keeps of a command's output. */
 const OUTPUT_CHARS = 64 * 1024
-
-/** Where a container has the files of its bundle. */
-const FILES_AT = '/app'
-
-const LABEL = {
-  mesh: 'brume.mesh',
-  node: 'brume.node',
-  application: 'brume.application',
-  microservice: 'brume.microservice',
-  slot: 'brume.slot',
-  revision: 'brume.revision'
-} as const
 
 /**
  * `socketPath` defaults to DOCKER_HOST (`unix://…`), else /var/run/docker.sock. Loads dockerode,
@@ -178,7 +166,7 @@ class DockerEngine implements Engine {
         next: 'give `image` in the application file'
       })
     }
-    const body = { _query: { name }, _body: this.bodyOf(spec, spec.image) }
+    const body = { _query: { name }, _body: bodyOf(this.owner, spec, spec.image) }
     try {
       const container = await this.ask(
         `create ${name}`,
@@ -317,55 +305,6 @@ class DockerEngine implements Engine {
   async close(): Promise<void> {
     this.closed.abort()
     this.agent.destroy()
-  }
-
-  private bodyOf(spec: ContainerSpec, image: string): Docker.ContainerCreateOptions {
-    const exposed: Record<string, object> = {}
-    const bindings: Record<string, { HostPort: string }[]> = {}
-    for (const { container, host, protocol } of spec.ports) {
-      const key = `${container}/${protocol}`
-      exposed[key] = {}
-      const bound = (bindings[key] ??= [])
-      bound.push({ HostPort: host === null ? '' : String(host) })
-    }
-    const env = {
-      ...spec.env,
-      BRUME_APPLICATION: spec.application,
-      BRUME_MICROSERVICE: spec.microservice,
-      BRUME_SLOT: String(spec.slot),
-      BRUME_NODE: this.owner.node
-    }
-    return {
-      Image: image,
-      ...(spec.command.length > 0 ? { Cmd: spec.command } : {}),
-      Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
-      Labels: { ...spec.labels, ...labelsOf(this.owner, spec) },
-      ExposedPorts: exposed,
-      ...(spec.filesDir !== null ? { WorkingDir: FILES_AT } : {}),
-      HostConfig: {
-        // The Agent alone restarts.
-        RestartPolicy: { Name: 'no' },
-        LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
-        PortBindings: bindings,
-        // A mount, not a bind: a bind makes a missing source directory instead of refusing.
-        ...(spec.filesDir !== null
-          ? {
-              Mounts: [
-                { Type: 'bind', Source: spec.filesDir, Target: FILES_AT, ReadOnly: true } as const
-              ]
-            }
-          : {}),
-        ...(spec.devices.length > 0 && {
-          Devices: spec.devices.map(({ host, container, permissions }) => ({
-            PathOnHost: host,
-            PathInContainer: container,
-            CgroupPermissions: permissions
-          }))
-        }),
-        ...(spec.memoryBytes !== null ? { Memory: spec.memoryBytes } : {}),
-        ...(spec.cpus !== null ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {})
-      }
-    }
   }
 
   private async adopt(name: string, spec: ContainerSpec, cause: unknown): Promise<string> {
@@ -512,68 +451,6 @@ export function defaultSocket(): string {
   throw new BrumeError('ENGINE_UNREACHABLE', `DOCKER_HOST is ${host}: only unix:// is understood`, {
     next: 'unset DOCKER_HOST, or point it at a socket of this machine'
   })
-}
-
-/** Unique on an engine that several nodes share. */
-function nameOf(owner: Owner, spec: ContainerSpec): string {
-  const { application, microservice, slot, revision } = spec
-  const node = owner.node.slice(0, 6)
-  return `brume-${node}-${application}-${microservice}-${slot}-${revision.slice(0, 6)}`
-}
-
-function labelsOf(owner: Owner, spec: ContainerSpec): Record<string, string> {
-  return {
-    [LABEL.mesh]: owner.mesh,
-    [LABEL.node]: owner.node,
-    [LABEL.application]: spec.application,
-    [LABEL.microservice]: spec.microservice,
-    [LABEL.slot]: String(spec.slot),
-    [LABEL.revision]: spec.revision
-  }
-}
-
-function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContainer {
-  const { Id, Config, Mounts, State, NetworkSettings } = inspected
-  const labels = Config.Labels
-  const startedAt = Date.parse(State.StartedAt)
-  // Docker says 0001-01-01 for never; a start that failed leaves the container `created`.
-  const ran = startedAt > 0
-  const state = State.Running ? 'running' : ran ? 'exited' : 'created'
-  return {
-    id: Id,
-    application: labels[LABEL.application] ?? '',
-    microservice: labels[LABEL.microservice] ?? '',
-    slot: Number(labels[LABEL.slot]),
-    revision: labels[LABEL.revision] ?? '',
-    image: Config.Image,
-    state,
-    startedAt: ran ? startedAt : null,
-    exitCode: state === 'exited' ? State.ExitCode : null,
-    ports: state === 'running' ? portsOf(NetworkSettings.Ports) : [],
-    filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null,
-    address: state === 'running' ? addressOf(NetworkSettings.Networks) : null
-  }
-}
-
-function addressOf(networks: Record<string, { IPAddress: string }>): string | null {
-  const addresses = Object.values(networks).map(({ IPAddress }) => IPAddress)
-  return addresses.find((address) => address !== '') ?? null
-}
-
-/** One entry a port: Docker binds IPv4 and IPv6 apart. */
-function portsOf(bound: Record<string, { HostPort: string }[] | null>): PublishedPort[] {
-  const ports = new Map<string, PublishedPort>()
-  for (const [key, bindings] of Object.entries(bound)) {
-    const [container, protocol] = key.split('/')
-    for (const { HostPort } of bindings ?? []) {
-      ports.set(`${key} ${HostPort}`, {
-        container: Number(container),
-        host: Number(HostPort),
-        protocol: protocol === 'udp' ? 'udp' : 'tcp'
-      })
-    }
-  }
-  return [...ports.values()]
 }
 
 const EVENTS: Record<string, EngineEvent['kind'] | undefined> = {
