@@ -186,6 +186,7 @@ async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<st
         await engine.remove(id)
       })
     )
+    await engine.clear()
     return containers.map(slotKey).sort()
   } finally {
     await engine.close()
@@ -359,6 +360,7 @@ function agentComponents(
     self: mesh.self,
     openEngine,
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
+    resolver: async () => null,
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
     readStatus: () => statusOf(mesh),

@@ -16,8 +16,16 @@ import type {
   LogLine,
   Owner
 } from './engine.ts'
-import { bodyOf, engineContainerOf, LABEL, labelsOf, nameOf } from './docker/container.ts'
+import {
+  bodyOf,
+  engineContainerOf,
+  LABEL,
+  labelsOf,
+  nameOf,
+  ownLabels
+} from './docker/container.ts'
 import { demultiplexer } from './docker/demux.ts'
+import { AppNetworks, isNetworkMissing } from './docker/networks.ts'
 import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal.ts'
 
 /** A plain call that takes longer was sent to a dead or frozen engine. */
@@ -98,8 +106,9 @@ class DockerEngine implements Engine {
   private readonly agent: Agent
   private readonly socketPath: string
   private readonly answerMs: number
-  /** Containers known to carry our labels: verbs on these need no look first. */
-  private readonly ours = new Set<string>()
+  /** Containers known to carry our labels, with their application: verbs on these need no look first. */
+  private readonly ours = new Map<string, string>()
+  private readonly networks: AppNetworks
   private readonly closed = new AbortController()
 
   constructor(owner: Owner, connection: Connection, answerMs: number) {
@@ -108,6 +117,7 @@ class DockerEngine implements Engine {
     this.docker = connection.docker
     this.agent = connection.agent
     this.socketPath = connection.socketPath
+    this.networks = new AppNetworks(owner, this.docker, (...call) => this.ask(...call))
   }
 
   async ping(): Promise<void> {
@@ -166,17 +176,21 @@ class DockerEngine implements Engine {
         next: 'give `image` in the application file'
       })
     }
-    const body = { _query: { name }, _body: bodyOf(this.owner, spec, spec.image) }
+    const { image } = spec
     try {
-      const container = await this.ask(
-        `create ${name}`,
-        (abortSignal) => this.docker.createContainer({ ...body, abortSignal }),
-        { raw: true }
-      )
-      this.ours.add(container.id)
+      const container = await this.networks.using(spec.application, (network) => {
+        const body = { _query: { name }, _body: bodyOf(this.owner, spec, image, network) }
+        return this.ask(
+          `create ${name}`,
+          (abortSignal) => this.docker.createContainer({ ...body, abortSignal }),
+          { raw: true }
+        )
+      })
+      this.ours.set(container.id, spec.application)
       return container.id
     } catch (error) {
       const { status, sentence } = refusalOf(error)
+      if (status !== null && status !== 409) await this.networks.tidy(spec.application)
       if (status === 409) return this.adopt(name, spec, error)
       if (status === 404 && /image/i.test(sentence)) {
         throw new BrumeError('IMAGE_MISSING', `image ${spec.image} is not on this node`, {
@@ -190,9 +204,19 @@ class DockerEngine implements Engine {
 
   async start(id: string): Promise<void> {
     await this.mustBeOurs(id)
-    await this.unless([304], `start container ${short(id)}`, START_MS, (abortSignal) =>
-      this.docker.getContainer(id).start({ abortSignal })
-    )
+    const doing = `start container ${short(id)}`
+    try {
+      await this.ask(doing, (abortSignal) => this.docker.getContainer(id).start({ abortSignal }), {
+        raw: true,
+        ms: START_MS
+      })
+    } catch (error) {
+      if (refusalOf(error).status === 304) return
+      const failure = await brumeErrorOf(error, doing, this.socketPath)
+      // Somebody removed its network: it can start no more, and is made anew.
+      if (isNetworkMissing(error)) await this.remove(id)
+      throw failure
+    }
   }
 
   async stop(id: string, graceMs: number): Promise<void> {
@@ -207,22 +231,33 @@ class DockerEngine implements Engine {
   async remove(id: string): Promise<void> {
     if (!(await this.isOurs(id))) return
     // 409: its removal is under way.
+    const application = this.ours.get(id)
     await this.unless([404, 409], `remove container ${short(id)}`, START_MS, (abortSignal) =>
       this.docker.getContainer(id).remove({ force: true, v: true, abortSignal } as object)
     )
     this.ours.delete(id)
+    if (application !== undefined) await this.networks.tidy(application)
   }
 
   async list(): Promise<EngineContainer[]> {
     const found = await this.ask('list containers', (abortSignal) =>
-      this.docker.listContainers({ all: true, filters: { label: this.ownLabels() }, abortSignal })
+      this.docker.listContainers({
+        all: true,
+        filters: { label: ownLabels(this.owner) },
+        abortSignal
+      })
     )
     // The list has neither exit codes nor start times.
     const inspected = await Promise.all(found.map(({ Id }) => this.inspect(Id)))
     const containers = inspected.filter((each) => each !== null)
     this.ours.clear()
-    for (const { Id } of containers) this.ours.add(Id)
-    return containers.map(engineContainerOf)
+    const listed = containers.map(engineContainerOf)
+    for (const { id, application } of listed) this.ours.set(id, application)
+    return listed
+  }
+
+  async clear(): Promise<void> {
+    await this.networks.clear()
   }
 
   async logs(
@@ -277,7 +312,7 @@ class DockerEngine implements Engine {
       filters: JSON.stringify({
         type: ['container'],
         event: ['start', 'die', 'destroy'],
-        label: this.ownLabels()
+        label: ownLabels(this.owner)
       })
     }
     const response = await this.ask('watch', (abort) => this.openStream('/events?', options, abort))
@@ -318,7 +353,7 @@ class DockerEngine implements Engine {
     const labels = there?.Config.Labels ?? {}
     const same = Object.entries(labelsOf(this.owner, spec)).every(([k, v]) => labels[k] === v)
     if (there && same) {
-      this.ours.add(there.Id)
+      this.ours.set(there.Id, spec.application)
       return there.Id
     }
     throw new BrumeError(
@@ -346,17 +381,13 @@ class DockerEngine implements Engine {
     if (this.ours.has(id)) return true
     const labels = (await this.inspect(id))?.Config.Labels ?? {}
     const ours = labels[LABEL.mesh] === this.owner.mesh && labels[LABEL.node] === this.owner.node
-    if (ours) this.ours.add(id)
+    if (ours) this.ours.set(id, labels[LABEL.application] ?? '')
     return ours
   }
 
   private async mustBeOurs(id: string): Promise<void> {
     if (await this.isOurs(id)) return
     throw new BrumeError('ENGINE_FAILED', `container ${short(id)} is not there (any more)`)
-  }
-
-  private ownLabels(): string[] {
-    return [`${LABEL.mesh}=${this.owner.mesh}`, `${LABEL.node}=${this.owner.node}`]
   }
 
   /** A request whose answer is read as it comes. Its signal ends with the answer's head. */

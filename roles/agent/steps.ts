@@ -16,7 +16,7 @@ interface StepFields {
   /** Files, image, container; and its start, unless another copy has to end first. */
   create: {
     revision: string
-    spec: Omit<ContainerSpec, 'filesDir'>
+    spec: Omit<ContainerSpec, 'filesDir' | 'resolver'>
     files: Bundle | null
     start: boolean
   }
@@ -44,7 +44,7 @@ export type StepOf<K extends StepKind> = {
 } & StepFields[K]
 export type Step = { [K in StepKind]: StepOf<K> }[StepKind]
 
-export interface StepContext extends Pick<AgentComponents, 'filesDir' | 'asksRuns'> {
+export interface StepContext extends Pick<AgentComponents, 'filesDir' | 'resolver' | 'asksRuns'> {
   engine: Engine
   /** Aborts when the step is called off. */
   signal: AbortSignal
@@ -81,7 +81,8 @@ const executors: {
     const { engine, signal, tell } = context
     const filesDir = step.files ? await fetchFiles(step.files, context) : null
     signal.throwIfAborted()
-    const spec = { ...step.spec, filesDir }
+    const resolver = await unlessAborted(context.resolver(), signal)
+    const spec = { ...step.spec, filesDir, resolver }
     const id = await engine.create(spec).catch(async (error: unknown) => {
       if (!isImageMissing(error) || spec.image === null) throw error
       tell('pulling')

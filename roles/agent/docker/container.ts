@@ -14,10 +14,18 @@ export const LABEL = {
   revision: 'brume.revision'
 } as const
 
+/** On each list of ours, so that nobody else's is in it. */
+export const ownLabels = (owner: Owner): string[] => [
+  `${LABEL.mesh}=${owner.mesh}`,
+  `${LABEL.node}=${owner.node}`
+]
+
+/** `network`: the id of the application's own. */
 export function bodyOf(
   owner: Owner,
   spec: ContainerSpec,
-  image: string
+  image: string,
+  network: string
 ): Docker.ContainerCreateOptions {
   const exposed: Record<string, object> = {}
   const bindings: Record<string, { HostPort: string }[]> = {}
@@ -46,6 +54,8 @@ export function bodyOf(
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
       PortBindings: bindings,
+      NetworkMode: network,
+      ...(spec.resolver !== null && { Dns: [spec.resolver] }),
       // A mount, not a bind: a bind makes a missing source directory instead of refusing.
       ...(spec.filesDir !== null
         ? {

@@ -29,6 +29,7 @@ const spec: ContainerSpec = {
   revision: 'c'.repeat(64),
   image: BUSYBOX,
   filesDir: null,
+  resolver: null,
   command: ['sleep', '1000'],
   env: {},
   labels: {},
@@ -149,6 +150,7 @@ test('docker engine - what the container is made of', async (t) => {
       RestartPolicy: { Name: string }
       LogConfig: unknown
       Devices: unknown
+      Dns: string[] | null
     }
     Mounts: { Source: string; Destination: string; RW: boolean }[]
   }
@@ -172,8 +174,74 @@ test('docker engine - what the container is made of', async (t) => {
   t.alike(HostConfig.Devices, [
     { PathOnHost: '/dev/full', PathInContainer: '/dev/scanner', CgroupPermissions: 'rw' }
   ])
+  t.is(HostConfig.Dns, null, 'the machine’s own')
   const [mount] = Mounts
   t.alike([mount?.Source, mount?.Destination, mount?.RW], [filesDir, '/app', false])
+})
+
+test('docker engine - each application has a network of its own, for as long as it has containers', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const mine = { mesh: 'mesh', node: `net-test-${process.pid}` }
+  const engine = await openDocker(mine, { socketPath })
+  t.teardown(async () => {
+    for (const { id } of await engine.list()) await engine.remove(id)
+    await engine.close()
+  })
+  const networks = async (): Promise<string[]> => {
+    const filters = JSON.stringify({ label: [`brume.node=${mine.node}`] })
+    const query = `/networks?filters=${encodeURIComponent(filters)}`
+    const { body } = await dockerApi(socketPath, 'GET', query)
+    return (body as { Labels: Record<string, string> }[])
+      .map(({ Labels }) => Labels['brume.application'] ?? '')
+      .sort()
+  }
+  const resolver = '10.214.128.1'
+  const [one, two, other] = await Promise.all([
+    engine.create({ ...spec, resolver }),
+    engine.create({ ...spec, slot: 1 }),
+    engine.create({ ...spec, application: 'other' })
+  ])
+  t.alike(await networks(), ['app', 'other'], 'made at the same time: no two of one')
+  const { body } = await dockerApi(socketPath, 'GET', `/containers/${one}/json`)
+  t.alike((body as { HostConfig: { Dns: string[] } }).HostConfig.Dns, [resolver])
+  await Promise.all([one, two, other].map((id) => engine.start(id)))
+  const subnets = (await engine.list()).map(({ application, address }) => [
+    application,
+    address?.split('.').slice(0, 3).join('.')
+  ])
+  const of = (name: string): (string | undefined)[] =>
+    subnets.filter(([application]) => application === name).map(([, subnet]) => subnet)
+  t.ok(of('app')[0]?.startsWith('10.214.'), JSON.stringify(subnets))
+  t.is(of('app')[0], of('app')[1])
+  t.not(of('app')[0], of('other')[0])
+
+  await engine.remove(one)
+  await engine.remove(other)
+  t.alike(await networks(), ['app'])
+  await engine.remove(two)
+  t.alike(await networks(), [])
+  await refused(engine.create({ ...spec, image: 'localhost:1/not-there:1' }))
+  t.alike(await networks(), [], 'nor for what cannot be made')
+})
+
+test('docker engine - a container whose network somebody removed is made anew', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const mine = { mesh: 'mesh', node: `gone-test-${process.pid}` }
+  const engine = await openDocker(mine, { socketPath })
+  t.teardown(async () => {
+    for (const { id } of await engine.list()) await engine.remove(id)
+    await engine.close()
+  })
+  const id = await engine.create(spec)
+  const name = 'brume-gone-t-app'
+  t.is((await dockerApi(socketPath, 'DELETE', `/networks/${name}`)).status, 204)
+  t.is((await refused(engine.start(id))).code, 'ENGINE_FAILED')
+  t.alike(await engine.list(), [], 'it could never start')
+  const again = await engine.create(spec)
+  await engine.start(again)
+  t.is((await engine.list())[0]?.state, 'running')
 })
 
 async function refused(promise: Promise<unknown>): Promise<BrumeError> {

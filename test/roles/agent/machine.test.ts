@@ -670,6 +670,7 @@ async function start(
         return engine
       },
       filesDir: async () => '/files',
+      resolver: async () => null,
       asksRuns: async () => false,
       readStatus: () => new Map(),
       publishStatus: (body) => published.push(body),
