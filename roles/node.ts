@@ -12,6 +12,7 @@ import {
   createActor,
   fromCallback,
   setup,
+  waitFor,
   type ActorRefFrom,
   type AnyActorRef,
   type EventObject
@@ -35,14 +36,21 @@ import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
 import { watchDevices } from './agent/devices.ts'
-import type { Engine, EngineInfo, LogLine } from './agent/engine.ts'
+import type { Engine, EngineContainer, EngineInfo, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
 import type { Directory } from './connector/directory.ts'
 import { Flows } from './connector/flows.ts'
 import { dialLocal, flowHead, refusal, type FlowHead, type LocalEnd } from './connector/gate.ts'
-import { connectorMachine, type ConnectorActor } from './connector/machine.ts'
+import {
+  connectorMachine,
+  type ConnectorActor,
+  type ConnectorComponents,
+  type ConnectorContext
+} from './connector/machine.ts'
+import type { LocalPort } from './connector/packet-rules.ts'
+import { forgetNames, openNames, type NameComponents } from './connector/name-service.ts'
 import {
   createController,
   type ControllerComponents,
@@ -67,6 +75,15 @@ export interface NodeComponents {
   stableMs?: number
 }
 
+export interface NamesReport {
+  /** `unasked`: no container was started yet that could ask. */
+  state: 'unasked' | 'opening' | 'serving' | 'off'
+  /** Where containers ask, while they can. */
+  address: string | null
+  /** Why they cannot. */
+  problem: { message: string; next: string | null } | null
+}
+
 export interface RunningNode {
   /** Every actor, its state and since when. */
   actors(): { name: string; state: string; sinceMs: number }[]
@@ -86,6 +103,8 @@ export interface RunningNode {
   directory(): Directory
   /** From this node to replicas anywhere. */
   flows: Flows
+  /** Whether containers of this node reach microservices by name. */
+  names(): NamesReport
   /** Lines of JSON (LogLine) of a container of this node. @throws BrumeError LOGS_NONE */
   logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /** Ends the roles; containers stay. */
@@ -113,24 +132,35 @@ const LAST_LINES_MS = 2_000
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components
   const facts = tellFacts(components)
+  const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
+  const connector = (): ConnectorActor | undefined =>
+    root.system.get('connector') as ConnectorActor | undefined
+  const directoryNow = (): Directory => connector()?.getSnapshot().context.directory ?? new Map()
+  const flows = new Flows(flowsComponents(mesh, agent, directoryNow))
+  const names = nameComponents(components, { agent, flows, directory: directoryNow })
   const machine = createNodeMachine({
-    agent: agentComponents(components, facts.noteEngine),
-    controller: controllerComponents(components, () => agent()),
-    connector: { readWorld: () => ({ ...worldOf(mesh), state: mesh.state }) },
+    agent: agentComponents(components, facts.noteEngine, () => resolverOf(connector())),
+    controller: controllerComponents(components, agent),
+    connector: {
+      readWorld: () => ({ ...worldOf(mesh), state: mesh.state }),
+      openNames: () => openNames(names),
+      random: Math.random,
+      log
+    },
     mesh,
     log
   })
   const states = new Map<string, { state: string; since: number }>()
   const root = createActor(machine, {
     inspect(event) {
-      if (event.type === '@xstate.snapshot') noteState(root, event.actorRef, event.snapshot, states)
+      if (event.type !== '@xstate.snapshot') return
+      noteState(root, event.actorRef, event.snapshot, states)
+      // What an earlier daemon started asks us for names.
+      if (event.actorRef === agent() && hasAddresses(agent())) {
+        connector()?.send({ type: 'names.needed' })
+      }
     }
   })
-  const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
-  const directoryNow = (): Directory =>
-    (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context.directory ??
-    new Map()
-  const flows = new Flows(flowsComponents(mesh, agent, directoryNow))
   answerPeers(mesh, agent)
   answerFlows(mesh, agent)
   root.start()
@@ -156,6 +186,7 @@ export function startNode(components: NodeComponents): RunningNode {
     engine: facts.engine,
     directory: directoryNow,
     flows,
+    names: () => namesReport(connector()),
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine
@@ -166,7 +197,9 @@ export function startNode(components: NodeComponents): RunningNode {
       const open = agent()?.getSnapshot().context.engine
       end()
       await open?.close()
-      return clearEngine(components.openEngine)
+      const ran = await clearEngine(components.openEngine)
+      await forgetNames(components.dir)
+      return ran
     }
   }
 }
@@ -196,7 +229,7 @@ async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<st
 interface Parts {
   agent: AgentComponents
   controller: ControllerComponents
-  connector: { readWorld(): ReturnType<typeof worldOf> & { state: Mesh['state'] } }
+  connector: ConnectorComponents
   mesh: Mesh
   log: Logger
 }
@@ -353,14 +386,15 @@ function prefetch(mesh: Mesh): void {
 
 function agentComponents(
   { mesh, dir, openEngine, log }: NodeComponents,
-  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void
+  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void,
+  resolver: () => Promise<string | null>
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
     self: mesh.self,
     openEngine,
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
-    resolver: async () => null,
+    resolver,
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
     readStatus: () => statusOf(mesh),
@@ -585,6 +619,80 @@ function flowsComponents(
   }
 }
 
+function nameComponents(
+  { mesh, dir, log }: NodeComponents,
+  roles: { agent: () => AgentActor | undefined; flows: Flows; directory: () => Directory }
+): NameComponents {
+  const { agent, flows, directory } = roles
+  return {
+    dir,
+    self: mesh.self,
+    directory,
+    addressOf: (replica) => endsOf(agent(), { to: replica })[0]?.address ?? null,
+    askerAt: (address) => askerAt(agent(), address),
+    open: (target, port, from) => flows.open({ ...target, port, from }),
+    ownPorts: () => ownPorts(mesh),
+    log
+  }
+}
+
+/** What this daemon listens on beyond its own machine. */
+function ownPorts({ gossip, self }: Mesh): LocalPort[] {
+  const data = gossip.get(self, 'tunnel')?.body.port ?? null
+  const dht = new Set(gossip.get(self, 'net')?.body.addresses.map((each) => each.split(':')[1]))
+  return [
+    ...(data === null ? [] : [{ protocol: 'tcp' as const, port: data }]),
+    ...[...dht, MDNS_PORT].map((port) => ({ protocol: 'udp' as const, port: Number(port) }))
+  ]
+}
+const MDNS_PORT = 5353
+
+/** One that was started a moment ago may ask before the Agent has heard of its start. */
+const ASKER_MS = 2_000
+
+async function askerAt(agent: AgentActor | undefined, address: string): Promise<FlowHead['from']> {
+  const find = (): EngineContainer | undefined =>
+    agent?.getSnapshot().context.containers?.find((container) => container.address === address)
+  if (agent === undefined) return null
+  if (find() === undefined) {
+    await waitFor(agent, () => find() !== undefined, { timeout: ASKER_MS }).catch(() => undefined)
+  }
+  const found = find()
+  return found === undefined
+    ? null
+    : { application: found.application, microservice: found.microservice }
+}
+
+/** Names are quick to open, or not to be had. */
+const NAMES_MS = 15_000
+
+/** What a container is told to ask; begins with names where nobody needed them yet. */
+async function resolverOf(connector: ConnectorActor | undefined): Promise<string | null> {
+  if (connector === undefined) return null
+  connector.send({ type: 'names.needed' })
+  const isSettled = (context: ConnectorContext): boolean =>
+    context.names !== null || context.problem?.code === 'NAMES_IMPOSSIBLE'
+  await waitFor(connector, ({ context }) => isSettled(context), { timeout: NAMES_MS }).catch(
+    () => undefined
+  )
+  return connector.getSnapshot().context.names?.address ?? null
+}
+
+const hasAddresses = (agent: AgentActor | undefined): boolean =>
+  agent?.getSnapshot().context.containers?.some(({ address }) => address !== null) ?? false
+
+function namesReport(connector: ConnectorActor | undefined): NamesReport {
+  const snapshot = connector?.getSnapshot()
+  const { names = null, problem = null } = snapshot?.context ?? {}
+  if (names !== null) return { state: 'serving', address: names.address, problem: null }
+  if (problem !== null) {
+    const { message, next } = problem
+    return { state: 'off', address: null, problem: { message, next: next ?? null } }
+  }
+  const state = snapshot?.matches({ names: 'opening' }) === true ? 'opening' : 'unasked'
+  return { state, address: null, problem: null }
+}
+
 /** Flows that come in from other nodes. */
 function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
   mesh.tunnels?.answer(async (from, head, signal) => {
@@ -596,7 +704,7 @@ function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
 }
 
 /** The running copies of a slot on this node, the one that has proved itself longest first. */
-function endsOf(agent: AgentActor | undefined, { to }: FlowHead): LocalEnd[] {
+function endsOf(agent: AgentActor | undefined, { to }: Pick<FlowHead, 'to'>): LocalEnd[] {
   const containers = agent?.getSnapshot().context.containers ?? []
   const running = containers.filter(
     (container) => container.state === 'running' && slotKey(container) === slotKey(to)

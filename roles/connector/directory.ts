@@ -4,6 +4,7 @@
  */
 import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { Port } from '../../core/state/microservices.ts'
+import { allowedBy } from '../../core/state/policies.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 
 /** A replica that serves. */
@@ -21,6 +22,8 @@ export interface Service {
   application: string
   microservice: string
   ports: Pick<Port, 'container' | 'protocol'>[]
+  /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
+  allow: readonly string[]
   /** By slot. */
   replicas: Replica[]
 }
@@ -38,7 +41,8 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
   const services = new Map<string, Service>()
   for (const [key, { application, name, spec }] of state.microservices) {
     const ports = spec.ports.map(({ container, protocol }) => ({ container, protocol }))
-    services.set(key, { application, microservice: name, ports, replicas: [] })
+    const allow = allowedBy(spec)
+    services.set(key, { application, microservice: name, ports, allow, replicas: [] })
   }
   for (const node of alive) {
     for (const container of status.get(node)?.containers ?? []) {

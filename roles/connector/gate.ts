@@ -6,6 +6,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import type { StatusBody } from '../../core/gossip-records.ts'
+import { allowedBy } from '../../core/state/policies.ts'
 import { name } from '../../core/state/names.ts'
 import { integer, literal, nullable, object, type Infer } from '../../core/state/shape.ts'
 import { atLeast, type State } from '../../core/state/state.ts'
@@ -31,7 +32,7 @@ export interface LocalEnd {
 }
 
 export interface GateWorld {
-  state: Pick<State, 'nodes' | 'placements'>
+  state: Pick<State, 'nodes' | 'placements' | 'microservices'>
   /** What each node reports of its containers. */
   status: ReadonlyMap<string, StatusBody>
 }
@@ -49,11 +50,24 @@ export function refusal(from: string, head: FlowHead, world: GateWorld): BrumeEr
   if (!runsOn(from, head.from, world)) {
     return new BrumeError('FORBIDDEN', `${asker} does not run on the node that speaks for it`)
   }
-  if (head.from.application === to.application) return null
+  const spec = world.state.microservices.get(target)?.spec
+  const allow = spec === undefined ? [] : allowedBy(spec)
+  if (mayReach(head.from, { application: to.application, allow })) return null
   return new BrumeError(
     'FORBIDDEN',
-    `${asker} may not reach ${target}: it is of another application`
+    `${asker} may not reach ${target}: it is of another application`,
+    { next: `\`allow: [${asker}]\` at ${target} lets it` }
   )
+}
+
+/** One of the same application, or one that is let in, by the name of its application or its own. */
+export function mayReach(
+  from: NonNullable<FlowHead['from']>,
+  to: { application: string; allow: readonly string[] }
+): boolean {
+  if (from.application === to.application) return true
+  const { application, microservice } = from
+  return to.allow.some((each) => each === application || each === `${application}/${microservice}`)
 }
 
 /** Placed there, or reported from there as on its way out. */

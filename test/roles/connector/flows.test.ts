@@ -64,7 +64,7 @@ function flowsOf(nodes: string[], open: (node: string, head: FlowHead) => Promis
   const replicas = nodes.map((node, slot): Replica => {
     return { application: 'app', microservice: 'web', slot, node, leaving: false }
   })
-  const service = { application: 'app', microservice: 'web', ports: [], replicas }
+  const service = { application: 'app', microservice: 'web', ports: [], allow: [], replicas }
   return new Flows({
     directory: () => new Map([['app/web', service]]),
     vicinity: { self: 'here', zoneOf: () => null, rttMs: () => null },

@@ -10,7 +10,7 @@ import {
   type FlowHead,
   type GateWorld
 } from '../../../roles/connector/gate.ts'
-import { node } from '../../sim/worlds.ts'
+import { microservice, node } from '../../sim/worlds.ts'
 
 const TO = { application: 'app', microservice: 'web', slot: 0 }
 const head = (over: Partial<FlowHead> = {}): FlowHead => ({
@@ -39,7 +39,13 @@ const world: GateWorld = {
       ['n', node('n', { role: 'node' })],
       ['o', node('o', { role: 'operator' })]
     ]),
-    placements: new Map([['app/meter/0', placement]])
+    placements: new Map([
+      ['app/meter/0', placement],
+      ['bills/any/0', { ...placement, application: 'bills', microservice: 'any' }],
+      ['street/meter/0', { ...placement, application: 'street' }],
+      ['street/lamp/0', { ...placement, application: 'street', microservice: 'lamp' }]
+    ]),
+    microservices: new Map([['app/web', microservice('web', { allow: ['bills', 'street/meter'] })]])
   },
   status: new Map()
 }
@@ -53,7 +59,10 @@ test('gate - who may open a flow: people of operators, microservices of the same
     ['n', head({ from: meter }), true],
     // It does not run there: that node cannot speak for it.
     ['o', head({ from: meter }), false],
-    ['n', head({ from: meter, to: { ...TO, application: 'other' } }), false]
+    ['n', head({ from: meter, to: { ...TO, application: 'other' } }), false],
+    ['n', head({ from: { application: 'bills', microservice: 'any' } }), true],
+    ['n', head({ from: { application: 'street', microservice: 'meter' } }), true],
+    ['n', head({ from: { application: 'street', microservice: 'lamp' } }), false]
   ]
   for (const [from, asked, good] of rows) {
     const code = refusal(from, asked, world)?.code ?? null
