@@ -57,7 +57,9 @@ const facts = object({
   cpus: number(0, 1_000_000),
   memoryBytes: number(0, Number.MAX_SAFE_INTEGER),
   /** Of the device files that microservices ask for: whether it has each; missing: it has not looked. */
-  devices: optional(devicesFound)
+  devices: optional(devicesFound),
+  /** Why its containers reach nobody by name; missing: they do, or none was started yet. */
+  names: optional(text(512))
 })
 export type FactsBody = Infer<typeof facts>
 

@@ -69,6 +69,8 @@ export interface NodeComponents {
   dir: string
   /** What runs containers here; null where none is wanted. */
   openEngine: () => Promise<Engine | null>
+  /** Containers reach microservices by name. */
+  names: boolean
   log: Logger
   version: string
   /** How long a node must be alive to confirm the order, where that is not `STABLE_MS`. */
@@ -143,7 +145,7 @@ export function startNode(components: NodeComponents): RunningNode {
     controller: controllerComponents(components, agent),
     connector: {
       readWorld: () => ({ ...worldOf(mesh), state: mesh.state }),
-      openNames: () => openNames(names),
+      openNames: () => (components.names ? openNames(names) : Promise.reject(namesOff())),
       random: Math.random,
       log
     },
@@ -155,6 +157,7 @@ export function startNode(components: NodeComponents): RunningNode {
     inspect(event) {
       if (event.type !== '@xstate.snapshot') return
       noteState(root, event.actorRef, event.snapshot, states)
+      if (event.actorRef === connector()) facts.noteNames(namesReport(connector()))
       // What an earlier daemon started asks us for names.
       if (event.actorRef === agent() && hasAddresses(agent())) {
         connector()?.send({ type: 'names.needed' })
@@ -418,6 +421,7 @@ function agentComponents(
 }
 
 interface Facts {
+  noteNames: (report: NamesReport) => void
   noteEngine: (engine: FactsBody['engine'], info: EngineInfo | null) => void
   /** What was last said of it. */
   engine: () => FactsBody['engine']
@@ -429,6 +433,7 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
   let engine: FactsBody['engine'] | null = null
   let info: EngineInfo | null = null
   let devices: Record<string, boolean> = {}
+  let names: string | null = null
   const tell = (): void => {
     if (engine === null) return
     mesh.gossip.publish('facts', {
@@ -439,7 +444,8 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
       engine,
       cpus: info?.cpus ?? cpus().length,
       memoryBytes: info?.memoryBytes ?? totalmem(),
-      ...(Object.keys(devices).length > 0 && { devices })
+      ...(Object.keys(devices).length > 0 && { devices }),
+      ...(names !== null && { names })
     })
   }
   const watch = watchDevices({
@@ -453,6 +459,14 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
   mesh.on('view', look)
   look()
   return {
+    noteNames({ problem }) {
+      const next = problem?.next ?? null
+      const said =
+        problem === null ? null : next === null ? problem.message : `${problem.message} (${next})`
+      if (said === names) return
+      names = said
+      tell()
+    },
     noteEngine(said, found) {
       engine = said
       info = found
@@ -635,6 +649,11 @@ function nameComponents(
     log
   }
 }
+
+const namesOff = (): BrumeError =>
+  new BrumeError('NAMES_IMPOSSIBLE', 'this node was told to give containers no names', {
+    next: 'it entered its mesh with --no-names'
+  })
 
 /** What this daemon listens on beyond its own machine. */
 function ownPorts({ gossip, self }: Mesh): LocalPort[] {

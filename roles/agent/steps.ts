@@ -81,7 +81,9 @@ const executors: {
     const { engine, signal, tell } = context
     const filesDir = step.files ? await fetchFiles(step.files, context) : null
     signal.throwIfAborted()
-    const resolver = await unlessAborted(context.resolver(), signal)
+    // A process asks its machine.
+    const asks = engine.kind === 'docker'
+    const resolver = asks ? await unlessAborted(context.resolver(), signal) : null
     const spec = { ...step.spec, filesDir, resolver }
     const id = await engine.create(spec).catch(async (error: unknown) => {
       if (!isImageMissing(error) || spec.image === null) throw error
