@@ -42,7 +42,8 @@ import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
 import type { Directory } from './connector/directory.ts'
 import { Flows } from './connector/flows.ts'
-import { dialLocal, flowHead, refusal, type FlowHead, type LocalEnd } from './connector/gate.ts'
+import { flowHead, refusal, type FlowHead } from './connector/gate.ts'
+import { NearEnds } from './connector/near-end.ts'
 import {
   connectorMachine,
   type ConnectorActor,
@@ -138,10 +139,14 @@ export function startNode(components: NodeComponents): RunningNode {
   const connector = (): ConnectorActor | undefined =>
     root.system.get('connector') as ConnectorActor | undefined
   const directoryNow = (): Directory => connector()?.getSnapshot().context.directory ?? new Map()
-  const flows = new Flows(flowsComponents(mesh, agent, directoryNow))
-  const names = nameComponents(components, { agent, flows, directory: directoryNow })
+  const near = new NearEnds(() => runningOn(agent()))
+  const flows = new Flows(flowsComponents(mesh, near, directoryNow))
+  const names = nameComponents(components, { agent, near, flows, directory: directoryNow })
   const machine = createNodeMachine({
-    agent: agentComponents(components, facts.noteEngine, () => resolverOf(connector())),
+    agent: agentComponents(components, facts.noteEngine, {
+      resolver: () => resolverOf(connector()),
+      drained: (ids) => near.drained(ids)
+    }),
     controller: controllerComponents(components, agent),
     connector: {
       readWorld: () => ({ ...worldOf(mesh), state: mesh.state }),
@@ -165,7 +170,7 @@ export function startNode(components: NodeComponents): RunningNode {
     }
   })
   answerPeers(mesh, agent)
-  answerFlows(mesh, agent)
+  answerFlows(mesh, near)
   root.start()
   const containers = () => agent()?.getSnapshot().context.containers ?? null
   const endTidying = keepTidy({ mesh, containers, log })
@@ -390,14 +395,14 @@ function prefetch(mesh: Mesh): void {
 function agentComponents(
   { mesh, dir, openEngine, log }: NodeComponents,
   onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void,
-  resolver: () => Promise<string | null>
+  connector: Pick<AgentComponents, 'resolver' | 'drained'>
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
     self: mesh.self,
     openEngine,
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
-    resolver,
+    ...connector,
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
     readStatus: () => statusOf(mesh),
@@ -615,7 +620,7 @@ function answerPeers(mesh: Mesh, agent: () => AgentActor | undefined): void {
 
 function flowsComponents(
   mesh: Mesh,
-  agent: () => AgentActor | undefined,
+  near: NearEnds,
   directory: () => Directory
 ): ConstructorParameters<typeof Flows>[0] {
   return {
@@ -625,7 +630,7 @@ function flowsComponents(
       zoneOf: (node) => mesh.state.nodes.get(node)?.labels['zone'] ?? null,
       rttMs: (node) => mesh.links.get(node)?.rttMs ?? null
     },
-    local: (head) => dialLocal(endsOf(agent(), head), head, new AbortController().signal),
+    local: (head) => near.dial(head),
     tunnel(node, head) {
       if (mesh.tunnels === null) throw new BrumeError('NO_FLOWS', 'this mesh has no tunnels')
       return mesh.tunnels.open(node, head)
@@ -635,14 +640,19 @@ function flowsComponents(
 
 function nameComponents(
   { mesh, dir, log }: NodeComponents,
-  roles: { agent: () => AgentActor | undefined; flows: Flows; directory: () => Directory }
+  roles: {
+    agent: () => AgentActor | undefined
+    near: NearEnds
+    flows: Flows
+    directory: () => Directory
+  }
 ): NameComponents {
-  const { agent, flows, directory } = roles
+  const { agent, near, flows, directory } = roles
   return {
     dir,
     self: mesh.self,
     directory,
-    addressOf: (replica) => endsOf(agent(), { to: replica })[0]?.address ?? null,
+    addressOf: (replica) => near.of(replica)[0]?.address ?? null,
     askerAt: (address) => askerAt(agent(), address),
     open: (target, port, from) => flows.open({ ...target, port, from }),
     ownPorts: () => ownPorts(mesh),
@@ -713,23 +723,17 @@ function namesReport(connector: ConnectorActor | undefined): NamesReport {
 }
 
 /** Flows that come in from other nodes. */
-function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
+function answerFlows(mesh: Mesh, near: NearEnds): void {
   mesh.tunnels?.answer(async (from, head, signal) => {
     if (!flowHead.check(head)) throw new BrumeError('BAD_FLOW', 'this node knows no such flow')
     const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
     if (refused !== null) throw refused
-    return dialLocal(endsOf(agent(), head), head, signal)
+    return near.dial(head, signal)
   })
 }
 
-/** The running copies of a slot on this node, the one that has proved itself longest first. */
-function endsOf(agent: AgentActor | undefined, { to }: Pick<FlowHead, 'to'>): LocalEnd[] {
-  const containers = agent?.getSnapshot().context.containers ?? []
-  const running = containers.filter(
-    (container) => container.state === 'running' && slotKey(container) === slotKey(to)
-  )
-  return running.sort((a, b) => (a.startedAt ?? 0) - (b.startedAt ?? 0))
-}
+const runningOn = (agent: AgentActor | undefined): EngineContainer[] =>
+  agent?.getSnapshot().context.containers?.filter(({ state }) => state === 'running') ?? []
 
 async function logsOf(
   agent: AgentActor | undefined,

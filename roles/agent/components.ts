@@ -23,6 +23,8 @@ export interface AgentComponents {
   filesDir: (bundle: Bundle, signal: AbortSignal) => Promise<string>
   /** Where containers ask for names, once that answers; null where nobody does. */
   resolver: () => Promise<string | null>
+  /** These containers are to end: resolves once nobody is sent to them and their flows are over. */
+  drained: (ids: readonly string[]) => Promise<void>
   /**
    * Asks `node` whether it runs the slot healthily under that placement. Settles within seconds;
    * rejects where the node cannot be asked, which counts as no.

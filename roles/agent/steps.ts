@@ -44,7 +44,10 @@ export type StepOf<K extends StepKind> = {
 } & StepFields[K]
 export type Step = { [K in StepKind]: StepOf<K> }[StepKind]
 
-export interface StepContext extends Pick<AgentComponents, 'filesDir' | 'resolver' | 'asksRuns'> {
+export interface StepContext extends Pick<
+  AgentComponents,
+  'filesDir' | 'resolver' | 'drained' | 'asksRuns'
+> {
   engine: Engine
   /** Aborts when the step is called off. */
   signal: AbortSignal
@@ -103,7 +106,8 @@ const executors: {
     return { started: step.id }
   },
 
-  async stop(step, { engine }) {
+  async stop(step, { engine, drained }) {
+    await drained(step.ids)
     await Promise.all(
       step.ids.map(async (id) => {
         await engine.stop(id, STOP_GRACE_MS)

@@ -671,6 +671,7 @@ async function start(
       },
       filesDir: async () => '/files',
       resolver: async () => null,
+      drained: async () => undefined,
       asksRuns: async () => false,
       readStatus: () => new Map(),
       publishStatus: (body) => published.push(body),
