@@ -52,12 +52,14 @@ export async function setRules(
   }
 }
 
-/** Takes away what `setRules` made. */
+/** Takes away what `setRules` made. Idempotent. */
 export async function clearRules(block: number): Promise<void> {
-  await call('iptables-restore', ['--noflush', '-w', LOCK_S], rulesText(block, [], []))
+  const chain = chainOf(block)
   for (const { table, rule } of jumps(block)) {
-    await call('iptables', ['-w', LOCK_S, '-t', table, '-D', ...rule])
-    await call('iptables', ['-w', LOCK_S, '-t', table, '-X', chainOf(block)])
+    const saved = await call('iptables-save', ['-t', table])
+    const deletes = saved.includes(` -j ${chain}`) ? [`-D ${rule.join(' ')}`] : []
+    const text = [`*${table}`, `:${chain} - [0:0]`, ...deletes, `-X ${chain}`, 'COMMIT', '']
+    await call('iptables-restore', ['--noflush', '-w', LOCK_S], text.join('\n'))
   }
 }
 
@@ -103,10 +105,10 @@ const jumps = (block: number): { table: string; rule: string[] }[] => [
 ]
 
 /** @throws BrumeError NAMES_IMPOSSIBLE where it can never do so, NAMES_FAILED */
-function call(program: string, args: string[], input?: string): Promise<void> {
+function call(program: string, args: string[], input?: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = execFile(program, args, { timeout: CALL_MS }, (error, _stdout, stderr) => {
-      if (error === null) return resolve()
+    const child = execFile(program, args, { timeout: CALL_MS }, (error, stdout, stderr) => {
+      if (error === null) return resolve(stdout)
       reject(failureOf(program, error, stderr))
     })
     // A program that ends early closes it: what it said tells why.

@@ -1,7 +1,9 @@
 /** Microservices reach each other by name, whichever node they run on. */
 import test from 'brittle'
+import type { StatusJson } from '../../apps/api.ts'
 import { createFleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
+import { waitUntil } from '../helpers/wait.ts'
 import { writeApp } from './apps.ts'
 import { said } from './look.ts'
 
@@ -69,14 +71,13 @@ test(
   async (t) => {
     const { nodes } = await createFleet(t, await createLab(3, t))
     const [one, two] = nodes as [FleetNode, FleetNode]
-    const app = await writeApp(one.host.dir, 'shop', [
+    const shop = (allow: string[]): object[] => [
       { name: 'asker', ...server(), node: 'n1' },
       { name: 'near', ...server(), node: 'n1' },
-      { name: 'far', ...server(), node: 'n2' },
+      { name: 'far', ...server(), node: 'n2', allow },
       { name: 'both', ...server(8080), replicas: 2, maxReplicasPerNode: 1 }
-    ])
-    const deployed = await one.brume('deploy', '-f', app)
-    t.is(deployed.code, 0, said(deployed))
+    ]
+    await deploy(one, 'shop', shop([]))
 
     const near = await ask(one, 'shop/asker', 'near')
     t.is(near.addresses.length, 1)
@@ -102,5 +103,62 @@ test(
       t.is((await ask(one, 'shop/asker', 'nobody.shop.brume')).error, 'ENOTFOUND')
       t.is((await ask(one, 'shop/asker', 'far', 81)).error, 'ECONNREFUSED', 'no such port')
     })
+
+    await t.test(
+      'names - another application is let in by `allow`, and by nothing else',
+      async (t) => {
+        const other = await writeApp(one.host.dir, 'other', [
+          { name: 'asker', ...server(), node: 'n1' }
+        ])
+        t.is((await one.brume('deploy', '-f', other)).code, 0)
+        t.is((await ask(one, 'other/asker', 'near.shop.brume')).error, 'ENOTFOUND')
+        const [address = ''] = near.addresses
+        t.not((await ask(one, 'other/asker', address)).body, near.body, 'nor by its address')
+        const [virtual = ''] = (await ask(one, 'shop/asker', 'far')).addresses
+        t.is((await ask(one, 'other/asker', virtual)).body, null, 'nor by the address of another’s')
+
+        await deploy(one, 'shop', shop(['other/asker']))
+        const asks = (): Promise<Asked> => ask(one, 'other/asker', 'far.shop')
+        await waitUntil(async () => (await asks()).error === null)
+        const far = await asks()
+        t.ok(VIRTUAL.test(far.addresses[0] ?? ''))
+        t.ok(far.body?.startsWith('far/0'), JSON.stringify(far))
+        t.is((await ask(one, 'other/asker', 'asker')).addresses[0]?.split('.')[3], '2', 'its own')
+      }
+    )
+
+    await t.test('names - a container sees no port of brume', async (t) => {
+      const gateway = near.addresses[0]?.replace(/\d+$/, '1') ?? ''
+      for (const address of [gateway, one.host.ip]) {
+        const port = await ask(one, 'shop/asker', address, 49737)
+        t.is(port.error, 'ECONNREFUSED', `data port at ${address}`)
+      }
+    })
+
+    await t.test('names - go on after the daemon was killed and is up again', async (t) => {
+      const before = await ask(one, 'shop/asker', 'far')
+      await one.kill()
+      await one.start()
+      await one.until<StatusJson>(['status'], ({ names }) => names.state === 'serving')
+      const after = await ask(one, 'shop/asker', 'far')
+      t.alike(after.addresses, before.addresses, 'whoever remembers it is right')
+      t.ok(after.body?.startsWith('far/0'), JSON.stringify(after))
+    })
+
+    await t.test('names - who leaves leaves nothing of them', async (t) => {
+      const left = await two.brume('leave', '--purge')
+      t.is(left.code, 0, said(left))
+      const { stdout: rules } = await two.host.exec('iptables-save')
+      t.absent(rules.includes('BRUME'), rules)
+      const { stdout: networks } = await two.host.exec('docker', [
+        ...['-H', `unix://${two.dockerSocket}`, 'network', 'ls', '--format', '{{.Name}}']
+      ])
+      t.absent(networks.includes('brume'), networks)
+    })
   }
 )
+
+async function deploy(on: FleetNode, name: string, microservices: object[]): Promise<void> {
+  const deployed = await on.brume('deploy', '-f', await writeApp(on.host.dir, name, microservices))
+  if (deployed.code !== 0) throw new Error(said(deployed))
+}

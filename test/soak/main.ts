@@ -8,6 +8,7 @@ import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
 import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
+import { names } from './names.ts'
 import { net } from './net.ts'
 import { rollouts } from './rollouts.ts'
 import { sim } from './sim.ts'
@@ -26,6 +27,8 @@ interface Result {
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
+
+  names: ({ times, seed }) => names({ times: times ?? 20, seed, say }),
 
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
