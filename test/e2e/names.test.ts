@@ -1,9 +1,10 @@
 /** Microservices reach each other by name, whichever node they run on. */
 import test from 'brittle'
-import type { StatusJson } from '../../apps/api.ts'
+import type { ReplicaJson, StatusJson } from '../../apps/api.ts'
 import { createFleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
+import { tapped } from '../helpers/wire.ts'
 import { writeApp } from './apps.ts'
 import { said } from './look.ts'
 
@@ -14,7 +15,7 @@ const server = (port = 80): object => ({
     '-e',
     'const { BRUME_MICROSERVICE: m, BRUME_SLOT: s } = process.env;' +
       "process.on('SIGTERM', () => process.exit());" +
-      'require("node:http").createServer((q, r) => r.end(`${m}/${s} to ${q.socket.remoteAddress}`))' +
+      'require("node:http").createServer((q, r) => r.end(`${m}/${s} to ${q.socket.remoteAddress} ${"says-it ".repeat(9000)}`))' +
       `.listen(${port})`
   ],
   ports: [String(port)]
@@ -36,7 +37,7 @@ dns.lookup(name, { all: true, family: 4 }, (failed, found) => {
   if (failed) return end({ error: failed.code })
   http.get({ host: name, port, family: 4, timeout: 5000 }, (r) => {
     let body = ''
-    r.on('data', (d) => (body += d)).on('end', () => end({ body }))
+    r.on('data', (d) => (body += d)).on('end', () => end({ body: body.slice(0, 60) }))
   }).on('error', (e) => end({ error: e.code })).on('timeout', () => end({ error: 'TIMEOUT' }))
 })`
 
@@ -102,6 +103,18 @@ test(
     await t.test('names - what is not there is said at once', async (t) => {
       t.is((await ask(one, 'shop/asker', 'nobody.shop.brume')).error, 'ENOTFOUND')
       t.is((await ask(one, 'shop/asker', 'far', 81)).error, 'ECONNREFUSED', 'no such port')
+    })
+
+    await t.test('names - nothing of it is in clear between nodes', async (t) => {
+      const byName = await tapped(one.host, 'says-it', () => ask(one, 'shop/asker', 'far'))
+      t.ok(byName.bytes > 72_000, `${byName.bytes} bytes`)
+      t.is(byName.found, 0)
+      const [far] = await one.json<ReplicaJson[]>('ps', 'shop/far')
+      const published = far?.ports[0]?.host ?? 0
+      const plain = await tapped(one.host, 'says-it', () =>
+        ask(one, 'shop/asker', two.host.ip, published)
+      )
+      t.ok(plain.found > 0, 'the tap would have seen it')
     })
 
     await t.test(
