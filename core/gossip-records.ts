@@ -87,6 +87,8 @@ const containerStatus = object({
   since: integer(0, 8.64e15),
   image: nullable(text(512)),
   ports: list(object({ container: port, host: port, protocol: literal('tcp', 'udp') }), 128),
+  /** Ports its image says it listens on, beyond those of `ports`. */
+  exposes: optional(list(object({ container: port, protocol: literal('tcp', 'udp') }), 32)),
   reason: nullable(text(65_536)),
   /** It is `starting` and not begun: what it depends on is not up. */
   waits: optional(bool),

@@ -59,6 +59,8 @@ export interface EngineContainer {
   exitCode: number | null
   /** Empty unless it runs. */
   ports: PublishedPort[]
+  /** What its image says it listens on, and what of that is published. */
+  exposes: { container: number; protocol: 'tcp' | 'udp' }[]
   /** Directory of this machine that it has mounted; null where it has none, or a copy. */
   filesDir: string | null
   /** Where this machine reaches every port it listens on; null where published ones are all. */

@@ -420,6 +420,7 @@ class ProcessEngine implements Engine {
       startedAt,
       exitCode,
       ports: running ? ports : [],
+      exposes: [],
       filesDir: null,
       address: null
     }

@@ -21,6 +21,7 @@ export interface Replica {
 export interface Service {
   application: string
   microservice: string
+  /** What it publishes, and what a running image of it says it listens on. */
   ports: Pick<Port, 'container' | 'protocol'>[]
   /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
   allow: readonly string[]
@@ -54,11 +55,21 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
       // What is asked for no more is on its way out.
       if (placed === undefined) continue
       const leaving = placed.node !== node || container.state === 'retiring'
-      services.get(key)?.replicas.push({ application, microservice, slot, node, leaving })
+      const service = services.get(key)
+      service?.replicas.push({ application, microservice, slot, node, leaving })
+      for (const port of container.exposes ?? []) if (service !== undefined) addPort(service, port)
     }
   }
-  for (const { replicas } of services.values()) replicas.sort(bySlot)
+  for (const { ports, replicas } of services.values()) {
+    ports.sort((a, b) => a.container - b.container || (a.protocol < b.protocol ? -1 : 1))
+    replicas.sort(bySlot)
+  }
   return services
+}
+
+function addPort({ ports }: Service, { container, protocol }: Service['ports'][number]): void {
+  const isKnown = ports.some((each) => each.container === container && each.protocol === protocol)
+  if (!isKnown) ports.push({ container, protocol })
 }
 
 /** One that is checked serves once a check said so. */

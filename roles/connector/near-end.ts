@@ -19,6 +19,7 @@ export interface LocalEnd {
   /** Its own, at which all its ports are; null where published ones are all there is. */
   address: string | null
   ports: { container: number; host: number; protocol: 'tcp' | 'udp' }[]
+  exposes: { container: number; protocol: 'tcp' | 'udp' }[]
   /** Wall ms. */
   startedAt: number | null
 }
@@ -90,7 +91,9 @@ export class NearEnds {
     for (const id of this.#leaving) {
       if (!known.some((end) => end.id === id)) this.#leaving.delete(id)
     }
-    const serving = known.filter(({ id, ports }) => ids.includes(id) && ports.length > 0)
+    const serving = known.filter(
+      ({ id, ports, exposes }) => ids.includes(id) && ports.length + exposes.length > 0
+    )
     if (serving.length === 0) return
     for (const { id } of serving) this.#leaving.add(id)
     await sleep(this.#times.leavingMs)

@@ -144,6 +144,7 @@ export class FakeEngine implements Engine {
       slot: container.slot,
       revision: container.revision,
       ports: [],
+      exposes: [],
       filesDir: null,
       address: null
     })

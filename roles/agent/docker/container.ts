@@ -113,6 +113,7 @@ export function engineContainerOf(inspected: Docker.ContainerInspectInfo): Engin
     startedAt: ran ? startedAt : null,
     exitCode: state === 'exited' ? State.ExitCode : null,
     ports: state === 'running' ? portsOf(NetworkSettings.Ports) : [],
+    exposes: Object.keys(Config.ExposedPorts ?? {}).map(exposed),
     filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null,
     address: state === 'running' ? addressOf(NetworkSettings.Networks) : null
   }
@@ -121,6 +122,12 @@ export function engineContainerOf(inspected: Docker.ContainerInspectInfo): Engin
 function addressOf(networks: Record<string, { IPAddress: string }>): string | null {
   const addresses = Object.values(networks).map(({ IPAddress }) => IPAddress)
   return addresses.find((address) => address !== '') ?? null
+}
+
+/** `80/tcp` */
+function exposed(key: string): EngineContainer['exposes'][number] {
+  const [container, protocol] = key.split('/')
+  return { container: Number(container), protocol: protocol === 'udp' ? 'udp' : 'tcp' }
 }
 
 /** One entry a port: Docker binds IPv4 and IPv6 apart. */

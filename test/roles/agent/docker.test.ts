@@ -3,8 +3,9 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import test, { type Assert } from 'brittle'
+import { skeleton, tarOf } from '../../../apps/quickstart/base-image.ts'
 import type { BrumeError } from '../../../core/errors.ts'
-import { openDocker } from '../../../roles/agent/docker.ts'
+import { importImage, openDocker } from '../../../roles/agent/docker.ts'
 import type { ContainerSpec } from '../../../roles/agent/engine.ts'
 import { dockerApi } from '../../helpers/docker-api.ts'
 import { BUSYBOX, NODE, dockerSocket, ensureImages } from '../../helpers/docker.ts'
@@ -223,6 +224,23 @@ test('docker engine - each application has a network of its own, for as long as 
   t.alike(await networks(), [])
   await refused(engine.create({ ...spec, image: 'localhost:1/not-there:1' }))
   t.alike(await networks(), [], 'nor for what cannot be made')
+})
+
+test('docker engine - what an image says it listens on is known, published or not', async (t) => {
+  const socketPath = await dockerSocket()
+  const image = 'local/exposing:1'
+  await importImage(socketPath, tarOf(skeleton), image, ['EXPOSE 5432', 'EXPOSE 53/udp'])
+  const engine = await openDocker(owner, { socketPath })
+  const ports = [{ container: 80, host: null, protocol: 'tcp' as const }]
+  const id = await engine.create({ ...spec, image, ports, slot: 7 })
+  t.teardown(async () => {
+    await engine.remove(id)
+    await engine.close()
+    await dockerApi(socketPath, 'DELETE', `/images/${image}`)
+  })
+  const found = (await engine.list()).find((container) => container.id === id)
+  const text = found?.exposes.map(({ container, protocol }) => `${container}/${protocol}`).sort()
+  t.alike(text, ['53/udp', '5432/tcp', '80/tcp'])
 })
 
 test('docker engine - a container whose network somebody removed is made anew', async (t) => {

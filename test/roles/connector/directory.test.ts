@@ -26,7 +26,10 @@ const STATES = ['starting', 'running', 'restarting', 'stopping', 'retiring', 'fa
 const container = fc.record({
   slot: fc.integer({ min: 0, max: 3 }),
   state: fc.constantFrom(...STATES),
-  healthy: fc.constantFrom(true, false, null)
+  healthy: fc.constantFrom(true, false, null),
+  exposes: fc
+    .subarray([80, 5432, 53])
+    .map((all) => all.map((n) => ({ container: n, protocol: 'tcp' as const })))
 })
 
 const world = fc.record({
@@ -78,6 +81,28 @@ test('directory - a placed replica that runs and is well is never left out', (t)
     })
   )
   t.pass('in no world')
+})
+
+test('directory - the ports it publishes, and those the images of who serves listen on', (t) => {
+  const said = (slot: number, exposes: number[]): Given['on'][number][number] => ({
+    slot,
+    state: 'running',
+    healthy: true,
+    exposes: exposes.map((container) => ({ container, protocol: 'tcp' }))
+  })
+  const of = (alive: string[]): number[] | undefined =>
+    directory(
+      inputOf({
+        checked: false,
+        alive,
+        placed: ['a', 'b', null, null],
+        on: [[said(0, [5432])], [said(1, [5432, 80])], []]
+      })
+    )
+      .get('app/web')
+      ?.ports.map(({ container }) => container)
+  t.alike(of(['a', 'b']), [80, 5432])
+  t.alike(of(['a']), [5432], 'what is not in reach says nothing')
 })
 
 test('directory - the same answer whatever the order of what is known', (t) => {

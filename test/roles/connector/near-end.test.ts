@@ -13,6 +13,7 @@ const end = (id: string, port: number | null, startedAt = 0): LocalEnd => ({
   id,
   address: null,
   ports: port === null ? [] : [{ container: 80, host: port, protocol: 'tcp' }],
+  exposes: [],
   startedAt
 })
 
