@@ -1,6 +1,7 @@
 /**
  * A microservice that calls another by name, so many times a second, each time anew: resolver,
- * connection, request. What came of it is told at its port 80.
+ * connection, request. What came of it is told at its port 80, and how many replicas of a third
+ * answer to their name.
  */
 export interface Calls {
   sent: number
@@ -9,21 +10,20 @@ export interface Calls {
   /** ms since the start of the container. */
   failed: { atMs: number; tookMs: number; why: string }[]
   nowMs: number
-  /** Changes of how many addresses `all.NAME` has. */
+  /** Changes of how many addresses `all.WATCHED` has. */
   answers: { atMs: number; addresses: number }[]
 }
 
-export const caller = (name: string, perSecond: number, replicas: object = {}): object => ({
+export const caller = (name: string, perSecond: number, watched: string): object => ({
   image: 'local/node:20',
-  command: ['node', '-e', SCRIPT, '--', name, String(perSecond)],
+  command: ['node', '-e', SCRIPT, '--', name, String(perSecond), watched],
   env: { UV_THREADPOOL_SIZE: '32' },
-  ports: ['80'],
-  ...replicas
+  ports: ['80']
 })
 
 const SCRIPT = `
 const http = require('node:http'), dns = require('node:dns')
-const [name, perSecond] = process.argv.slice(1)
+const [name, perSecond, watched] = process.argv.slice(1)
 process.on('SIGTERM', () => process.exit())
 const fresh = () => ({ sent: 0, ok: 0, slowestMs: 0, failed: [], answers: [] })
 let calls = fresh()
@@ -47,7 +47,7 @@ function call() {
   setTimeout(() => { request.destroy(); end('no answer') }, 10000).unref()
 }
 function look() {
-  dns.lookup('all.' + name, { all: true, family: 4 }, (e, found) => {
+  dns.lookup('all.' + watched, { all: true, family: 4 }, (e, found) => {
     const addresses = e ? 0 : found.length
     if (calls.answers.at(-1)?.addresses !== addresses) calls.answers.push({ atMs: now(), addresses })
     setTimeout(look, 100)

@@ -28,7 +28,10 @@ interface Result {
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
 
-  names: ({ times, seed }) => names({ times: times ?? 20, seed, say }),
+  names: ({ times, seed }) => {
+    const limits = { outMs: 5_000, backMs: 3_000 }
+    return names({ times: times ?? 20, seed, cutMs: 30_000, limits, say })
+  },
 
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
