@@ -89,14 +89,17 @@ export interface Vicinity {
   rttMs: (node: string) => number | null
   /** Under way from here. */
   flowsTo: (replica: Replica) => number
+  /** It kept the last flow waiting. */
+  isDoubtful: (node: string) => boolean
 }
 
 /** In the order in which they are tried: here, in my zone, over the quickest link, least used. */
 export function nearestFirst(replicas: readonly Replica[], vicinity: Vicinity): Replica[] {
-  const { self, zoneOf, rttMs, flowsTo } = vicinity
+  const { self, zoneOf, rttMs, flowsTo, isDoubtful } = vicinity
   const mine = zoneOf(self)
   const rank = (replica: Replica): number[] => [
     Number(replica.leaving),
+    Number(isDoubtful(replica.node)),
     Number(replica.node !== self),
     Number(mine === null || zoneOf(replica.node) !== mine),
     roughly(rttMs(replica.node) ?? Infinity),

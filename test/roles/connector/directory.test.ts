@@ -124,11 +124,13 @@ test('directory - the same answer whatever the order of what is known', (t) => {
 test('directory - here first, then my zone, then the quicker link, then the less used', (t) => {
   const zones: Record<string, string> = { a: 'left', b: 'left', c: 'right', d: 'right' }
   const rtts: Record<string, number> = { b: 5, c: 1, d: 40 }
+  const doubted = new Set<string>()
   const vicinity = (self: string, used: Record<string, number> = {}): Vicinity => ({
     self,
     zoneOf: (node) => zones[node] ?? null,
     rttMs: (node) => rtts[node] ?? null,
-    flowsTo: ({ node }) => used[node] ?? 0
+    flowsTo: ({ node }) => used[node] ?? 0,
+    isDoubtful: (node) => doubted.has(node)
   })
   const all = ['d', 'c', 'b', 'a'].map((node, slot) => replica(node, slot))
   const order = (of: Vicinity, replicas = all): string =>
@@ -142,6 +144,8 @@ test('directory - here first, then my zone, then the quicker link, then the less
   t.is(order(vicinity('a', { c: 2 })), 'abcd')
   t.is(order(vicinity('a', { b: 2 })), 'acbd')
   t.is(order(vicinity('a'), [replica('a', 0, true), replica('d', 1)]), 'da', 'what leaves is last')
+  doubted.add('b')
+  t.is(order(vicinity('a')), 'acdb', 'who kept a flow waiting is tried last')
 })
 
 const replica = (node: string, slot: number, leaving = false): Replica => ({
