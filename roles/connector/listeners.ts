@@ -44,7 +44,7 @@ export class Listeners {
     for (const one of wanted) {
       if (!ports.has(keyFor(one))) ports.set(keyFor(one), this.#listen(one))
     }
-    return Promise.all(wanted.map((one) => ports.get(keyFor(one)) ?? 0))
+    return Promise.all(wanted.map((one) => ports.get(keyFor(one)) as Promise<number>))
   }
 
   async close(): Promise<void> {
