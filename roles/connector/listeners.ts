@@ -39,7 +39,12 @@ export class Listeners {
       this.#servers.delete(key)
       server.close()
     }
-    return Promise.all(wanted.map((one) => this.#listen(one)))
+    // A microservice can have a port twice.
+    const ports = new Map<string, Promise<number>>()
+    for (const one of wanted) {
+      if (!ports.has(keyFor(one))) ports.set(keyFor(one), this.#listen(one))
+    }
+    return Promise.all(wanted.map((one) => ports.get(keyFor(one)) as Promise<number>))
   }
 
   async close(): Promise<void> {

@@ -67,7 +67,12 @@ const base = setup({
     events: {} as ConnectorEvent
   },
   actors: {
-    openNames: fromPromise<NameService, ConnectorComponents>(({ input }) => input.openNames()),
+    openNames: fromPromise<NameService, ConnectorComponents>(async ({ input, signal }) => {
+      const names = await input.openNames()
+      // Nobody is there to keep them.
+      if (signal.aborted) await names.close()
+      return names
+    }),
     keepNames
   },
   actions: {

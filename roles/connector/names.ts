@@ -86,9 +86,17 @@ export function endsOf(named: Named, service: Service, from: string, here: Here)
   })
   const isHere = (end: End | null): end is End => end !== null
   if (which === 'all') {
-    return native.map((end, i) => end ?? { virtual: { ...target, slot: replicas[i]?.slot ?? 0 } })
+    return onceEach(
+      native.map((end, i) => end ?? { virtual: { ...target, slot: replicas[i]?.slot ?? 0 } })
+    )
   }
   if (which === 'nearest') return [native.find(isHere) ?? { virtual: { ...target, slot: null } }]
-  if (native.every(isHere)) return native
+  if (native.every(isHere)) return onceEach(native)
   return [{ virtual: { ...target, slot: which === 'any' ? null : which } }]
+}
+
+/** A slot can have two copies that are about to end. */
+function onceEach(ends: readonly End[]): End[] {
+  const keyed = ends.map((end) => ['address' in end ? end.address : end.virtual.slot, end] as const)
+  return [...new Map(keyed).values()]
 }

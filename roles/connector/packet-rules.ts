@@ -55,9 +55,11 @@ export async function setRules(
 /** Takes away what `setRules` made. Idempotent. */
 export async function clearRules(block: number): Promise<void> {
   const chain = chainOf(block)
-  for (const { table, rule } of jumps(block)) {
+  for (const { table } of jumps(block)) {
     const saved = await call('iptables-save', ['-t', table])
-    const deletes = saved.includes(` -j ${chain}`) ? [`-D ${rule.join(' ')}`] : []
+    // All: one that is left holds the chain.
+    const jumping = saved.split('\n').filter((line) => line.endsWith(` -j ${chain}`))
+    const deletes = jumping.map((line) => line.replace(/^-A/, '-D'))
     const text = [`*${table}`, `:${chain} - [0:0]`, ...deletes, `-X ${chain}`, 'COMMIT', '']
     await call('iptables-restore', ['--noflush', '-w', LOCK_S], text.join('\n'))
   }

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto'
 import dgram from 'node:dgram'
 import { readFile } from 'node:fs/promises'
 import net from 'node:net'
-import dns, { type Packet, type Question } from 'dns-packet'
+import dns, { type Packet } from 'dns-packet'
 import { sentenceOf } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { listen } from './listeners.ts'
@@ -36,17 +36,22 @@ const UPSTREAM_MS = 2_000
 /** Questions that others are asked at one time; more are told to come again. */
 const MAX_PENDING = 512
 const MAX_CONNECTIONS = 256
-const IDLE_MS = 10_000
+/** For a question over TCP to be whole, and for its answer to be taken. */
+const TURN_MS = 10_000
+const HEADER_BYTES = 12
+const RECORD_BYTES = 16
+const MAX_BYTES = 0xffff
 const RCODE = { failed: 2, nobody: 3, refused: 5 } as const
 
 export async function openResolver(components: ResolverComponents): Promise<Resolver> {
   const { address, log } = components
   const asking = new Asking(components)
   const udp = dgram.createSocket('udp4')
+  let isOpen = true
   udp.on('message', (message, { address: host, port }) => {
     void asking.answer(message, host, 'udp').then((answer) => {
-      // An answer nobody gets is asked for again.
-      if (answer !== null) udp.send(answer, port, host, () => {})
+      // Nobody can be answered at port 0. An answer nobody gets is asked for again.
+      if (answer !== null && isOpen && port !== 0) udp.send(answer, port, host, () => {})
     })
   })
   await new Promise<void>((resolve, reject) => {
@@ -63,6 +68,7 @@ export async function openResolver(components: ResolverComponents): Promise<Reso
   return {
     ports: { udp: udp.address().port, tcp: tcpPort },
     close() {
+      isOpen = false
       udp.close()
       tcp.close()
       asking.close()
@@ -88,43 +94,50 @@ class Asking {
   /** null where it is no question. */
   async answer(message: Buffer, from: string, transport: Transport): Promise<Buffer | null> {
     const asked = decode(message)
-    const question = asked?.questions?.[0]
-    if (asked === null || question === undefined || asked.type !== 'query') return null
+    if (asked === null) return null
+    const { name } = asked
     try {
-      const answer = await this.#it.resolve(question.name, from)
+      const answer = await this.#it.resolve(name, from)
       if (answer === 'refused') return respond(asked, [], RCODE.refused)
       if (answer === 'nobody') return respond(asked, [], RCODE.nobody)
       if (answer === 'elsewhere') return await this.#askElsewhere(message, asked, transport)
-      const found = respond(asked, answer)
-      return transport === 'tcp' || found.length <= sizeOf(asked) ? found : truncated(asked)
+      return respond(asked, answer, 0, transport === 'tcp' ? MAX_BYTES : asked.room)
     } catch (error) {
-      this.#it.log.warn({ name: question.name, error: sentenceOf(error) }, 'a name has no answer')
+      this.#it.log.warn({ name, error: sentenceOf(error) }, 'a name has no answer')
       return respond(asked, [], RCODE.failed)
     }
   }
 
-  /** Two bytes of length before each message, either way. */
   serve(socket: net.Socket): void {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
     socket.on('error', () => {})
-    socket.setTimeout(IDLE_MS, () => socket.destroy())
-    let rest: Buffer = Buffer.alloc(0)
-    socket.on('data', (data) => {
-      rest = Buffer.concat([rest, data])
-      for (;;) {
-        if (rest.length < 2 || rest.length < 2 + rest.readUInt16BE()) return
-        const message = rest.subarray(2, 2 + rest.readUInt16BE())
-        rest = rest.subarray(2 + message.length)
-        void this.answer(message, socket.remoteAddress ?? '', 'tcp').then((answer) => {
-          if (answer === null) socket.destroy()
-          else socket.write(framed(answer))
-        })
-      }
-    })
+    void this.#answerAll(socket).catch(() => socket.destroy())
   }
 
-  async #askElsewhere(message: Buffer, asked: Packet, transport: Transport): Promise<Buffer> {
+  /**
+   * Two bytes of length before each message, either way. One after the other: who takes no answers
+   * is asked for no more questions.
+   */
+  async #answerAll(socket: net.Socket): Promise<void> {
+    const from = socket.remoteAddress ?? ''
+    const timer = setTimeout(() => socket.destroy(), TURN_MS)
+    socket.once('close', () => clearTimeout(timer))
+    let rest: Buffer = Buffer.alloc(0)
+    for await (const data of socket) {
+      rest = Buffer.concat([rest, data as Buffer])
+      while (rest.length >= 2 && rest.length >= 2 + rest.readUInt16BE()) {
+        const message = rest.subarray(2, 2 + rest.readUInt16BE())
+        rest = rest.subarray(2 + message.length)
+        const answer = await this.answer(message, from, 'tcp')
+        if (answer === null) return
+        await new Promise<void>((resolve) => socket.write(framed(answer), () => resolve()))
+        timer.refresh()
+      }
+    }
+  }
+
+  async #askElsewhere(message: Buffer, asked: Asked, transport: Transport): Promise<Buffer> {
     if (this.#pending >= MAX_PENDING) return respond(asked, [], RCODE.failed)
     this.#pending++
     try {
@@ -196,7 +209,34 @@ async function ownServers(): Promise<Server[]> {
   return hosts.filter((host) => net.isIP(host) !== 0).map((host) => ({ host, port: 53 }))
 }
 
-function decode(message: Buffer): Packet | null {
+interface Asked {
+  id: number
+  flags: number
+  name: string
+  /** For addresses. */
+  isForAddresses: boolean
+  /** As it came: a name can have bytes that are no text. */
+  question: Buffer
+  /** Bytes that who asks takes in one packet. */
+  room: number
+}
+
+/** null where it is no question. */
+function decode(message: Buffer): Asked | null {
+  const packet = packetOf(message)
+  const question = packet?.questions?.[0]
+  if (packet === null || question === undefined || packet.type !== 'query') return null
+  return {
+    id: packet.id ?? 0,
+    flags: packet.flags ?? 0,
+    name: question.name,
+    isForAddresses: question.type === 'A' || String(question.type) === 'ANY',
+    question: message.subarray(HEADER_BYTES, endOfQuestion(message)),
+    room: roomOf(packet)
+  }
+}
+
+function packetOf(message: Buffer): Packet | null {
   try {
     return dns.decode(message)
   } catch {
@@ -204,40 +244,65 @@ function decode(message: Buffer): Packet | null {
   }
 }
 
-/** Of what is not about IPv4 addresses there is nothing to say: that is an answer too. */
-function respond(asked: Packet, addresses: string[], rcode = 0): Buffer {
-  const [question] = asked.questions as [Question]
-  const isAsked = question.type === 'A' || String(question.type) === 'ANY'
-  return dns.encode({
-    id: asked.id ?? 0,
-    type: 'response',
-    flags: dns.AUTHORITATIVE_ANSWER | dns.RECURSION_AVAILABLE | recursionOf(asked) | rcode,
-    questions: [question],
-    answers: (isAsked ? addresses : []).map((data) => ({
-      type: 'A',
-      name: question.name,
-      ttl: TTL_S,
-      data
-    }))
-  })
+/** After its name, which ends with an empty label or a pointer, are type and class. */
+function endOfQuestion(message: Buffer): number {
+  let at = HEADER_BYTES
+  for (;;) {
+    const length = message[at] ?? 0
+    if (length === 0) return at + 1 + 4
+    if (length >= 0xc0) return at + 2 + 4
+    at += 1 + length
+  }
 }
 
-const truncated = (asked: Packet): Buffer =>
-  dns.encode({
-    id: asked.id ?? 0,
-    type: 'response',
-    flags: dns.AUTHORITATIVE_ANSWER | dns.TRUNCATED_RESPONSE | recursionOf(asked),
-    questions: asked.questions ?? []
-  })
-
-const recursionOf = (asked: Packet): number => (asked.flags ?? 0) & dns.RECURSION_DESIRED
-
-/** What who asks takes in one packet. */
-function sizeOf(asked: Packet): number {
-  const option = asked.additionals?.find(({ type }) => type === 'OPT')
+function roomOf(packet: Packet): number {
+  const option = packet.additionals?.find(({ type }) => type === 'OPT')
   const size = (option as { udpPayloadSize?: number } | undefined)?.udpPayloadSize ?? 0
   return Math.max(PLAIN_BYTES, Math.min(size, 4096))
 }
+
+/**
+ * Of what is not about IPv4 addresses there is nothing to say: that is an answer too. As many as there
+ * is room for, and a mark where that is not all: not everybody asks again over TCP.
+ */
+function respond(asked: Asked, addresses: string[], rcode = 0, room = PLAIN_BYTES): Buffer {
+  const all = asked.isForAddresses ? addresses : []
+  const told = all.slice(
+    0,
+    Math.floor((room - HEADER_BYTES - asked.question.length) / RECORD_BYTES)
+  )
+  const header = dns.encode({
+    id: asked.id,
+    type: 'response',
+    flags:
+      dns.AUTHORITATIVE_ANSWER |
+      dns.RECURSION_AVAILABLE |
+      (asked.flags & dns.RECURSION_DESIRED) |
+      (told.length < all.length ? dns.TRUNCATED_RESPONSE : 0) |
+      rcode
+  })
+  header.writeUInt16BE(1, 4)
+  header.writeUInt16BE(told.length, 6)
+  return Buffer.concat([header, asked.question, ...told.map(recordOf)])
+}
+
+/** The name of the question, A, IN, a TTL, and four bytes. */
+const recordOf = (address: string): Buffer =>
+  Buffer.from([
+    0xc0,
+    HEADER_BYTES,
+    0,
+    1,
+    0,
+    1,
+    0,
+    0,
+    0,
+    TTL_S,
+    0,
+    4,
+    ...address.split('.').map(Number)
+  ])
 
 function framed(message: Buffer): Buffer {
   const length = Buffer.alloc(2)

@@ -34,8 +34,15 @@ export class VirtualAddresses {
 
   constructor(block: number, saved: SavedAddresses | null) {
     this.#block = block
-    this.#next = saved?.next ?? FIRST
-    this.#places = new Map(Object.entries(saved?.places ?? {}))
+    this.#next = isPlace(saved?.next) ? saved.next : FIRST
+    this.#places = new Map()
+    // It comes from a file: who has no place of the block, or another's, is given one anew.
+    const taken = new Set<number>()
+    for (const [key, place] of Object.entries(saved?.places ?? {})) {
+      if (!isPlace(place) || taken.has(place)) continue
+      taken.add(place)
+      this.#places.set(key, place)
+    }
   }
 
   /** null where it has none. */
@@ -79,6 +86,9 @@ function targetOf(key: string): Target {
   const [application = '', microservice = '', slot] = key.split('/')
   return { application, microservice, slot: slot === undefined ? null : Number(slot) }
 }
+
+const isPlace = (place: unknown): place is number =>
+  Number.isInteger(place) && Number(place) >= FIRST && Number(place) < BLOCK_SIZE
 
 function addressAt(block: number, place: number): string {
   const at = block * BLOCK_SIZE + place
