@@ -76,6 +76,7 @@ export interface StatusJson {
   /** Live links. */
   peers: number
   engine: EngineJson
+  names: NamesJson
   /** View lengths. */
   oplog: { confirmed: number; tentative: number }
   /** Who confirms the order of ops. */
@@ -161,6 +162,15 @@ export interface EngineJson {
   problem: string | null
 }
 
+export interface NamesJson {
+  /** `unasked`: no container was started yet that could ask. */
+  state: 'unasked' | 'opening' | 'serving' | 'off'
+  /** Where containers ask. */
+  address: string | null
+  /** Why they reach no microservice by name, and what helps. */
+  problem: { message: string; next: string | null } | null
+}
+
 export interface InitRequest {
   name: string
   labels: Record<string, string>
@@ -171,6 +181,8 @@ export interface InitRequest {
   peers: string[]
   /** Carry packets of members that cannot reach each other, where this node is open; default true. */
   relay?: boolean
+  /** Containers reach microservices by name; default true. */
+  names?: boolean
   defaultRole: RoleName
 }
 
@@ -204,6 +216,8 @@ export interface NodeJson {
   /** How many ops of it came to nothing, see `brume node dropped`. */
   dropped: number
   availability: AvailabilityJson
+  /** Why its containers reach no microservice by name; null: they do, as far as is known. */
+  names: string | null
 }
 
 export interface AvailabilityJson {

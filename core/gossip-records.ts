@@ -57,7 +57,9 @@ const facts = object({
   cpus: number(0, 1_000_000),
   memoryBytes: number(0, Number.MAX_SAFE_INTEGER),
   /** Of the device files that microservices ask for: whether it has each; missing: it has not looked. */
-  devices: optional(devicesFound)
+  devices: optional(devicesFound),
+  /** Why its containers reach nobody by name; missing: they do, or none was started yet. */
+  names: optional(text(512))
 })
 export type FactsBody = Infer<typeof facts>
 
@@ -85,6 +87,8 @@ const containerStatus = object({
   since: integer(0, 8.64e15),
   image: nullable(text(512)),
   ports: list(object({ container: port, host: port, protocol: literal('tcp', 'udp') }), 128),
+  /** Ports its image says it listens on, beyond those of `ports`. */
+  exposes: optional(list(object({ container: port, protocol: literal('tcp', 'udp') }), 32)),
   reason: nullable(text(65_536)),
   /** It is `starting` and not begun: what it depends on is not up. */
   waits: optional(bool),

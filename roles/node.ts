@@ -12,6 +12,7 @@ import {
   createActor,
   fromCallback,
   setup,
+  waitFor,
   type ActorRefFrom,
   type AnyActorRef,
   type EventObject
@@ -35,14 +36,22 @@ import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
 import { watchDevices } from './agent/devices.ts'
-import type { Engine, EngineInfo, LogLine } from './agent/engine.ts'
+import type { Engine, EngineContainer, EngineInfo, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
 import { openLogs } from './agent/streams.ts'
 import type { Directory } from './connector/directory.ts'
 import { Flows } from './connector/flows.ts'
-import { dialLocal, flowHead, refusal, type FlowHead, type LocalEnd } from './connector/gate.ts'
-import { connectorMachine, type ConnectorActor } from './connector/machine.ts'
+import { flowHead, refusal, type FlowHead } from './connector/gate.ts'
+import { NearEnds } from './connector/near-end.ts'
+import {
+  connectorMachine,
+  type ConnectorActor,
+  type ConnectorComponents,
+  type ConnectorContext
+} from './connector/machine.ts'
+import type { LocalPort } from './connector/packet-rules.ts'
+import { forgetNames, openNames, type NameComponents } from './connector/name-service.ts'
 import {
   createController,
   type ControllerComponents,
@@ -61,10 +70,21 @@ export interface NodeComponents {
   dir: string
   /** What runs containers here; null where none is wanted. */
   openEngine: () => Promise<Engine | null>
+  /** Containers reach microservices by name. */
+  names: boolean
   log: Logger
   version: string
   /** How long a node must be alive to confirm the order, where that is not `STABLE_MS`. */
   stableMs?: number
+}
+
+export interface NamesReport {
+  /** `unasked`: no container was started yet that could ask. */
+  state: 'unasked' | 'opening' | 'serving' | 'off'
+  /** Where containers ask, while they can. */
+  address: string | null
+  /** Why they cannot. */
+  problem: { message: string; next: string | null } | null
 }
 
 export interface RunningNode {
@@ -86,6 +106,8 @@ export interface RunningNode {
   directory(): Directory
   /** From this node to replicas anywhere. */
   flows: Flows
+  /** Whether containers of this node reach microservices by name. */
+  names(): NamesReport
   /** Lines of JSON (LogLine) of a container of this node. @throws BrumeError LOGS_NONE */
   logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /** Ends the roles; containers stay. */
@@ -113,26 +135,42 @@ const LAST_LINES_MS = 2_000
 export function startNode(components: NodeComponents): RunningNode {
   const { mesh, log } = components
   const facts = tellFacts(components)
+  const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
+  const connector = (): ConnectorActor | undefined =>
+    root.system.get('connector') as ConnectorActor | undefined
+  const directoryNow = (): Directory => connector()?.getSnapshot().context.directory ?? new Map()
+  const near = new NearEnds(() => runningOn(agent()))
+  const flows = new Flows(flowsComponents(mesh, near, directoryNow))
+  const names = nameComponents(components, { agent, near, flows, directory: directoryNow })
   const machine = createNodeMachine({
-    agent: agentComponents(components, facts.noteEngine),
-    controller: controllerComponents(components, () => agent()),
-    connector: { readWorld: () => ({ ...worldOf(mesh), state: mesh.state }) },
+    agent: agentComponents(components, facts.noteEngine, {
+      resolver: () => resolverOf(connector()),
+      drained: (ids) => near.drained(ids)
+    }),
+    controller: controllerComponents(components, agent),
+    connector: {
+      readWorld: () => ({ ...worldOf(mesh), state: mesh.state }),
+      openNames: () => (components.names ? openNames(names) : Promise.reject(namesOff())),
+      random: Math.random,
+      log
+    },
     mesh,
     log
   })
   const states = new Map<string, { state: string; since: number }>()
   const root = createActor(machine, {
     inspect(event) {
-      if (event.type === '@xstate.snapshot') noteState(root, event.actorRef, event.snapshot, states)
+      if (event.type !== '@xstate.snapshot') return
+      noteState(root, event.actorRef, event.snapshot, states)
+      if (event.actorRef === connector()) facts.noteNames(namesReport(connector()))
+      // What an earlier daemon started asks us for names.
+      if (event.actorRef === agent() && hasAddresses(agent())) {
+        connector()?.send({ type: 'names.needed' })
+      }
     }
   })
-  const agent = (): AgentActor | undefined => root.system.get('agent') as AgentActor | undefined
-  const directoryNow = (): Directory =>
-    (root.system.get('connector') as ConnectorActor | undefined)?.getSnapshot().context.directory ??
-    new Map()
-  const flows = new Flows(flowsComponents(mesh, agent, directoryNow))
   answerPeers(mesh, agent)
-  answerFlows(mesh, agent)
+  answerFlows(mesh, near)
   root.start()
   const containers = () => agent()?.getSnapshot().context.containers ?? null
   const endTidying = keepTidy({ mesh, containers, log })
@@ -156,6 +194,7 @@ export function startNode(components: NodeComponents): RunningNode {
     engine: facts.engine,
     directory: directoryNow,
     flows,
+    names: () => namesReport(connector()),
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine
@@ -166,7 +205,9 @@ export function startNode(components: NodeComponents): RunningNode {
       const open = agent()?.getSnapshot().context.engine
       end()
       await open?.close()
-      return clearEngine(components.openEngine)
+      const ran = await clearEngine(components.openEngine)
+      await forgetNames(components.dir)
+      return ran
     }
   }
 }
@@ -186,6 +227,7 @@ async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<st
         await engine.remove(id)
       })
     )
+    await engine.clear()
     return containers.map(slotKey).sort()
   } finally {
     await engine.close()
@@ -195,7 +237,7 @@ async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<st
 interface Parts {
   agent: AgentComponents
   controller: ControllerComponents
-  connector: { readWorld(): ReturnType<typeof worldOf> & { state: Mesh['state'] } }
+  connector: ConnectorComponents
   mesh: Mesh
   log: Logger
 }
@@ -352,13 +394,15 @@ function prefetch(mesh: Mesh): void {
 
 function agentComponents(
   { mesh, dir, openEngine, log }: NodeComponents,
-  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void
+  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void,
+  connector: Pick<AgentComponents, 'resolver' | 'drained'>
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
     self: mesh.self,
     openEngine,
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
+    ...connector,
     asksRuns: (node, slot, placement) =>
       mesh.channel.ask<boolean>(node, 'runs', { slot, placement }),
     readStatus: () => statusOf(mesh),
@@ -382,6 +426,7 @@ function agentComponents(
 }
 
 interface Facts {
+  noteNames: (report: NamesReport) => void
   noteEngine: (engine: FactsBody['engine'], info: EngineInfo | null) => void
   /** What was last said of it. */
   engine: () => FactsBody['engine']
@@ -393,6 +438,7 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
   let engine: FactsBody['engine'] | null = null
   let info: EngineInfo | null = null
   let devices: Record<string, boolean> = {}
+  let names: string | null = null
   const tell = (): void => {
     if (engine === null) return
     mesh.gossip.publish('facts', {
@@ -403,7 +449,8 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
       engine,
       cpus: info?.cpus ?? cpus().length,
       memoryBytes: info?.memoryBytes ?? totalmem(),
-      ...(Object.keys(devices).length > 0 && { devices })
+      ...(Object.keys(devices).length > 0 && { devices }),
+      ...(names !== null && { names })
     })
   }
   const watch = watchDevices({
@@ -417,6 +464,14 @@ function tellFacts({ mesh, version }: NodeComponents): Facts {
   mesh.on('view', look)
   look()
   return {
+    noteNames({ problem }) {
+      const next = problem?.next ?? null
+      const said =
+        problem === null ? null : next === null ? problem.message : `${problem.message} (${next})`
+      if (said === names) return
+      names = said
+      tell()
+    },
     noteEngine(said, found) {
       engine = said
       info = found
@@ -565,7 +620,7 @@ function answerPeers(mesh: Mesh, agent: () => AgentActor | undefined): void {
 
 function flowsComponents(
   mesh: Mesh,
-  agent: () => AgentActor | undefined,
+  near: NearEnds,
   directory: () => Directory
 ): ConstructorParameters<typeof Flows>[0] {
   return {
@@ -575,7 +630,7 @@ function flowsComponents(
       zoneOf: (node) => mesh.state.nodes.get(node)?.labels['zone'] ?? null,
       rttMs: (node) => mesh.links.get(node)?.rttMs ?? null
     },
-    local: (head) => dialLocal(endsOf(agent(), head), head, new AbortController().signal),
+    local: (head) => near.dial(head),
     tunnel(node, head) {
       if (mesh.tunnels === null) throw new BrumeError('NO_FLOWS', 'this mesh has no tunnels')
       return mesh.tunnels.open(node, head)
@@ -583,24 +638,102 @@ function flowsComponents(
   }
 }
 
+function nameComponents(
+  { mesh, dir, log }: NodeComponents,
+  roles: {
+    agent: () => AgentActor | undefined
+    near: NearEnds
+    flows: Flows
+    directory: () => Directory
+  }
+): NameComponents {
+  const { agent, near, flows, directory } = roles
+  return {
+    dir,
+    self: mesh.self,
+    directory,
+    addressOf: (replica) => near.of(replica)[0]?.address ?? null,
+    askerAt: (address) => askerAt(agent(), address),
+    open: (target, port, from) => flows.open({ ...target, port, from }),
+    ownPorts: () => ownPorts(mesh),
+    log
+  }
+}
+
+const namesOff = (): BrumeError =>
+  new BrumeError('NAMES_IMPOSSIBLE', 'this node was told to give containers no names', {
+    next: 'it entered its mesh with --no-names'
+  })
+
+/** What this daemon listens on beyond its own machine. */
+function ownPorts({ gossip, self }: Mesh): LocalPort[] {
+  const data = gossip.get(self, 'tunnel')?.body.port ?? null
+  const dht = new Set(gossip.get(self, 'net')?.body.addresses.map((each) => each.split(':')[1]))
+  return [
+    ...(data === null ? [] : [{ protocol: 'tcp' as const, port: data }]),
+    ...[...dht, MDNS_PORT].map((port) => ({ protocol: 'udp' as const, port: Number(port) }))
+  ]
+}
+const MDNS_PORT = 5353
+
+/** One that was started a moment ago may ask before the Agent has heard of its start. */
+const ASKER_MS = 2_000
+
+async function askerAt(agent: AgentActor | undefined, address: string): Promise<FlowHead['from']> {
+  const find = (): EngineContainer | undefined =>
+    agent?.getSnapshot().context.containers?.find((container) => container.address === address)
+  if (agent === undefined) return null
+  if (find() === undefined) {
+    await waitFor(agent, () => find() !== undefined, { timeout: ASKER_MS }).catch(() => undefined)
+  }
+  const found = find()
+  return found === undefined
+    ? null
+    : { application: found.application, microservice: found.microservice }
+}
+
+/** Names are quick to open, or not to be had. */
+const NAMES_MS = 15_000
+
+/** What a container is told to ask; begins with names where nobody needed them yet. */
+async function resolverOf(connector: ConnectorActor | undefined): Promise<string | null> {
+  if (connector === undefined) return null
+  connector.send({ type: 'names.needed' })
+  const isSettled = (context: ConnectorContext): boolean =>
+    context.names !== null || context.problem?.code === 'NAMES_IMPOSSIBLE'
+  await waitFor(connector, ({ context }) => isSettled(context), { timeout: NAMES_MS }).catch(
+    () => undefined
+  )
+  return connector.getSnapshot().context.names?.address ?? null
+}
+
+const hasAddresses = (agent: AgentActor | undefined): boolean =>
+  agent?.getSnapshot().context.containers?.some(({ address }) => address !== null) ?? false
+
+function namesReport(connector: ConnectorActor | undefined): NamesReport {
+  const snapshot = connector?.getSnapshot()
+  const { names = null, problem = null } = snapshot?.context ?? {}
+  if (names !== null) return { state: 'serving', address: names.address, problem: null }
+  if (problem !== null) {
+    const { message, next } = problem
+    return { state: 'off', address: null, problem: { message, next: next ?? null } }
+  }
+  const state = snapshot?.matches({ names: 'opening' }) === true ? 'opening' : 'unasked'
+  return { state, address: null, problem: null }
+}
+
 /** Flows that come in from other nodes. */
-function answerFlows(mesh: Mesh, agent: () => AgentActor | undefined): void {
+function answerFlows(mesh: Mesh, near: NearEnds): void {
   mesh.tunnels?.answer(async (from, head, signal) => {
     if (!flowHead.check(head)) throw new BrumeError('BAD_FLOW', 'this node knows no such flow')
     const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
     if (refused !== null) throw refused
-    return dialLocal(endsOf(agent(), head), head, signal)
+    return near.dial(head, signal)
   })
 }
 
-/** The running copies of a slot on this node, the one that has proved itself longest first. */
-function endsOf(agent: AgentActor | undefined, { to }: FlowHead): LocalEnd[] {
-  const containers = agent?.getSnapshot().context.containers ?? []
-  const running = containers.filter(
-    (container) => container.state === 'running' && slotKey(container) === slotKey(to)
-  )
-  return running.sort((a, b) => (a.startedAt ?? 0) - (b.startedAt ?? 0))
-}
+const runningOn = (agent: AgentActor | undefined): EngineContainer[] =>
+  agent?.getSnapshot().context.containers?.filter(({ state }) => state === 'running') ?? []
 
 async function logsOf(
   agent: AgentActor | undefined,

@@ -48,6 +48,8 @@ const DOORS: Record<string, string[]> = {
   z32: ['core/crypto.ts', 'core/mesh-key.ts'],
   // The floors below log through an interface (core/logger.ts); where lines go is the daemon's affair.
   pino: ['apps/daemon/log.ts'],
+  // What containers ask and are told.
+  'dns-packet': ['roles/connector/resolver.ts'],
   dockerode: ['roles/agent/docker.ts', 'roles/agent/docker/'],
   xstate: [
     'roles/node.ts',

@@ -29,6 +29,7 @@ export function describeMembership(command: Command): void {
       collect
     )
     .option('--no-relay', 'carry no packets for members that cannot reach each other')
+    .option('--no-names', 'give containers no names of microservices, and set no packet rules')
 }
 
 export function parseMembership(options: Options): Membership {
@@ -42,7 +43,8 @@ export function parseMembership(options: Options): Membership {
     engine,
     peers: addresses(options.peer, '--peer'),
     bootstrap: addresses(options.bootstrap, '--bootstrap'),
-    relay: options.relay !== false
+    relay: options.relay !== false,
+    names: options.names !== false
   }
 }
 

@@ -8,6 +8,8 @@ export interface Config {
   engine: EngineChoice
   /** Carry packets of other members where this node is openly reachable. */
   relay: boolean
+  /** Containers reach microservices by name, by rules for this machine's packets. */
+  names: boolean
 }
 
 const ENGINES: EngineChoice[] = ['auto', 'docker', 'process', 'none']
@@ -16,10 +18,10 @@ const ENGINES: EngineChoice[] = ['auto', 'docker', 'process', 'none']
 export async function loadConfig(dir: string): Promise<Config> {
   const path = join(dir, 'config.json')
   const bytes = await readIfThere(path)
-  if (bytes === null) return { engine: 'auto', relay: true }
+  if (bytes === null) return { engine: 'auto', relay: true, names: true }
   try {
-    const { engine, relay = true } = JSON.parse(bytes.toString()) as Partial<Config>
-    if (engine !== undefined && ENGINES.includes(engine)) return { engine, relay }
+    const { engine, relay = true, names = true } = JSON.parse(bytes.toString()) as Partial<Config>
+    if (engine !== undefined && ENGINES.includes(engine)) return { engine, relay, names }
   } catch {
     // Said below, together with an engine nobody knows.
   }

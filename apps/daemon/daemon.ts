@@ -72,13 +72,14 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
   // Awaited only once the socket serves; an error before that is thrown from here as well.
   stopRequested.catch(() => {})
 
-  const begin = (mesh: Mesh, { engine }: Config): Member => {
+  const begin = (mesh: Mesh, { engine, names }: Config): Member => {
     mesh.on('failed', (error) => fail(error))
     const owner = { mesh: meshIdString(mesh.oplog.key), node: mesh.self }
     const node = startNode({
       mesh,
       dir,
       openEngine: () => openEngine(engine, owner, dir),
+      names,
       log,
       version: VERSION,
       ...(stableMs > 0 ? { stableMs } : {})
@@ -103,7 +104,8 @@ export async function openDaemon(dir: string, log: Logger): Promise<RunningDaemo
     entering = true
     try {
       const warning = await checkEngine(request.engine, identity.id, dir)
-      const chosen: Config = { engine: request.engine, relay: request.relay ?? true }
+      const { engine, relay = true, names = true } = request
+      const chosen: Config = { engine, relay, names }
       await saveConfig(dir, chosen)
       components.relay = chosen.relay
       const { mesh } = begin(await open(), chosen)

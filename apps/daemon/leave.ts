@@ -46,6 +46,7 @@ const OF_THE_MESH = [
   'bundles',
   'dht-nodes.json',
   'agent.json',
+  'names.json',
   'process'
 ]
 

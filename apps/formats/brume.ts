@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { LABEL_KEY } from '../../core/state/names.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import { readWish, writeWish } from '../../core/state/wishes.ts'
+import { readAllow } from './allow.ts'
 import { readCommand } from './command.ts'
 import { readDevices } from './devices.ts'
 import { readDependsOn, wrongDependencies } from './depends-on.ts'
@@ -74,6 +75,7 @@ const microservice = z.strictObject({
   node: optionalField(readName, null),
   agent: z.strictObject({ name: field(readName) }).nullish(),
   ports: optionalField((v) => readPorts(v), []),
+  allow: optionalField(readAllow, []),
   devices: optionalField(readDevices, []),
   env: optionalField(readEnv, {}),
   labels: optionalField(readLabels, {}),
@@ -119,6 +121,7 @@ function specOf(m: Read): MicroserviceSpec {
     constraints: m.constraints,
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
+    ...(m.allow.length > 0 && { allow: m.allow }),
     ...(m.devices.length > 0 && { devices: m.devices }),
     ...(Object.keys(m.dependsOn).length > 0 && { dependsOn: m.dependsOn }),
     ...policiesOf(m.update ?? null, m.disconnect ?? null),

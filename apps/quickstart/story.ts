@@ -43,7 +43,8 @@ async function makeMesh(trio: Trio, screen: Screen, options: StoryOptions): Prom
   screen.heading('1  Three nodes make a mesh')
   const enter = async (name: NodeName, verb: string[]): Promise<void> => {
     const args = [...verb, '--name', name]
-    const here = ['--engine', options.engine, '--bootstrap', trio.bootstrap, ...dataOf(trio, name)]
+    const engine = ['--engine', options.engine, '--no-names']
+    const here = [...engine, '--bootstrap', trio.bootstrap, ...dataOf(trio, name)]
     screen.command(args, here)
     const startMs = performance.now()
     const { mesh } = await trio.enter(name, [...args, ...here])

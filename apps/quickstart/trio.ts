@@ -102,6 +102,7 @@ async function removeContainers(kind: EngineKind, owner: Owner, dir: string): Pr
       emptyLooks = containers.length === 0 ? emptyLooks + 1 : 0
       await sleep(LATE_MS)
     }
+    await engine.clear()
   } finally {
     await engine.close()
   }

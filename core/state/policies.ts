@@ -61,6 +61,8 @@ const placing = object({
 /** By the name of another microservice of the application: read by `dependencies.ts`. */
 export const dependsOn = map(name, literal('started', 'healthy'), 32)
 
+const allow = list(text(127, 1), 64)
+
 export const policies = object({
   placing: optional(placing),
   dependsOn: optional(dependsOn),
@@ -68,6 +70,8 @@ export const policies = object({
   disconnect: optional(disconnect),
   /** Of its node; part of the revision. */
   devices: optional(devices),
+  /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
+  allow: optional(allow),
   /** Runs nowhere until it is started again. */
   stopped: optional(bool),
   /** Grows with every restart that was asked for; part of the revision. */
@@ -123,6 +127,9 @@ export function placingOf(spec: Policies): PlacingPolicy {
   placings.set(spec, read)
   return read
 }
+
+export const allowedBy = ({ allow: given }: Policies): readonly string[] =>
+  allow.check(given) ? given : []
 
 export const isStopped = ({ stopped }: Policies): boolean => stopped === true
 

@@ -21,6 +21,10 @@ export interface AgentComponents {
   openEngine: () => Promise<Engine | null>
   /** A directory of this machine with the bundle's files. Waits for peers that hold it. */
   filesDir: (bundle: Bundle, signal: AbortSignal) => Promise<string>
+  /** Where containers ask for names, once that answers; null where nobody does. */
+  resolver: () => Promise<string | null>
+  /** These containers are to end: resolves once nobody is sent to them and their flows are over. */
+  drained: (ids: readonly string[]) => Promise<void>
   /**
    * Asks `node` whether it runs the slot healthily under that placement. Settles within seconds;
    * rejects where the node cannot be asked, which counts as no.

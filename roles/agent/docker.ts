@@ -14,10 +14,18 @@ import type {
   EngineEvent,
   EngineInfo,
   LogLine,
-  Owner,
-  PublishedPort
+  Owner
 } from './engine.ts'
+import {
+  bodyOf,
+  engineContainerOf,
+  LABEL,
+  labelsOf,
+  nameOf,
+  ownLabels
+} from './docker/container.ts'
 import { demultiplexer } from './docker/demux.ts'
+import { AppNetworks, isNetworkMissing } from './docker/networks.ts'
 import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal.ts'
 
 /** A plain call that takes longer was sent to a dead or frozen engine. */
@@ -28,18 +36,6 @@ const START_MS = 60_000
 const BEING_MADE_TRIES = 30
 /** What `exec` keeps of a command's output. */
 const OUTPUT_CHARS = 64 * 1024
-
-/** Where a container has the files of its bundle. */
-const FILES_AT = '/app'
-
-const LABEL = {
-  mesh: 'brume.mesh',
-  node: 'brume.node',
-  application: 'brume.application',
-  microservice: 'brume.microservice',
-  slot: 'brume.slot',
-  revision: 'brume.revision'
-} as const
 
 /**
  * `socketPath` defaults to DOCKER_HOST (`unix://…`), else /var/run/docker.sock. Loads dockerode,
@@ -110,8 +106,9 @@ class DockerEngine implements Engine {
   private readonly agent: Agent
   private readonly socketPath: string
   private readonly answerMs: number
-  /** Containers known to carry our labels: verbs on these need no look first. */
-  private readonly ours = new Set<string>()
+  /** Containers known to carry our labels, with their application: verbs on these need no look first. */
+  private readonly ours = new Map<string, string>()
+  private readonly networks: AppNetworks
   private readonly closed = new AbortController()
 
   constructor(owner: Owner, connection: Connection, answerMs: number) {
@@ -120,6 +117,7 @@ class DockerEngine implements Engine {
     this.docker = connection.docker
     this.agent = connection.agent
     this.socketPath = connection.socketPath
+    this.networks = new AppNetworks(owner, this.docker, (...call) => this.ask(...call))
   }
 
   async ping(): Promise<void> {
@@ -178,17 +176,21 @@ class DockerEngine implements Engine {
         next: 'give `image` in the application file'
       })
     }
-    const body = { _query: { name }, _body: this.bodyOf(spec, spec.image) }
+    const { image } = spec
     try {
-      const container = await this.ask(
-        `create ${name}`,
-        (abortSignal) => this.docker.createContainer({ ...body, abortSignal }),
-        { raw: true }
-      )
-      this.ours.add(container.id)
+      const container = await this.networks.using(spec.application, (network) => {
+        const body = { _query: { name }, _body: bodyOf(this.owner, spec, image, network) }
+        return this.ask(
+          `create ${name}`,
+          (abortSignal) => this.docker.createContainer({ ...body, abortSignal }),
+          { raw: true }
+        )
+      })
+      this.ours.set(container.id, spec.application)
       return container.id
     } catch (error) {
       const { status, sentence } = refusalOf(error)
+      if (status !== null && status !== 409) await this.networks.tidy(spec.application)
       if (status === 409) return this.adopt(name, spec, error)
       if (status === 404 && /image/i.test(sentence)) {
         throw new BrumeError('IMAGE_MISSING', `image ${spec.image} is not on this node`, {
@@ -202,9 +204,19 @@ class DockerEngine implements Engine {
 
   async start(id: string): Promise<void> {
     await this.mustBeOurs(id)
-    await this.unless([304], `start container ${short(id)}`, START_MS, (abortSignal) =>
-      this.docker.getContainer(id).start({ abortSignal })
-    )
+    const doing = `start container ${short(id)}`
+    try {
+      await this.ask(doing, (abortSignal) => this.docker.getContainer(id).start({ abortSignal }), {
+        raw: true,
+        ms: START_MS
+      })
+    } catch (error) {
+      if (refusalOf(error).status === 304) return
+      const failure = await brumeErrorOf(error, doing, this.socketPath)
+      // Somebody removed its network: it can start no more, and is made anew.
+      if (isNetworkMissing(error)) await this.remove(id)
+      throw failure
+    }
   }
 
   async stop(id: string, graceMs: number): Promise<void> {
@@ -219,22 +231,33 @@ class DockerEngine implements Engine {
   async remove(id: string): Promise<void> {
     if (!(await this.isOurs(id))) return
     // 409: its removal is under way.
+    const application = this.ours.get(id)
     await this.unless([404, 409], `remove container ${short(id)}`, START_MS, (abortSignal) =>
       this.docker.getContainer(id).remove({ force: true, v: true, abortSignal } as object)
     )
     this.ours.delete(id)
+    if (application !== undefined) await this.networks.tidy(application)
   }
 
   async list(): Promise<EngineContainer[]> {
     const found = await this.ask('list containers', (abortSignal) =>
-      this.docker.listContainers({ all: true, filters: { label: this.ownLabels() }, abortSignal })
+      this.docker.listContainers({
+        all: true,
+        filters: { label: ownLabels(this.owner) },
+        abortSignal
+      })
     )
     // The list has neither exit codes nor start times.
     const inspected = await Promise.all(found.map(({ Id }) => this.inspect(Id)))
     const containers = inspected.filter((each) => each !== null)
     this.ours.clear()
-    for (const { Id } of containers) this.ours.add(Id)
-    return containers.map(engineContainerOf)
+    const listed = containers.map(engineContainerOf)
+    for (const { id, application } of listed) this.ours.set(id, application)
+    return listed
+  }
+
+  async clear(): Promise<void> {
+    await this.networks.clear()
   }
 
   async logs(
@@ -289,7 +312,7 @@ class DockerEngine implements Engine {
       filters: JSON.stringify({
         type: ['container'],
         event: ['start', 'die', 'destroy'],
-        label: this.ownLabels()
+        label: ownLabels(this.owner)
       })
     }
     const response = await this.ask('watch', (abort) => this.openStream('/events?', options, abort))
@@ -319,55 +342,6 @@ class DockerEngine implements Engine {
     this.agent.destroy()
   }
 
-  private bodyOf(spec: ContainerSpec, image: string): Docker.ContainerCreateOptions {
-    const exposed: Record<string, object> = {}
-    const bindings: Record<string, { HostPort: string }[]> = {}
-    for (const { container, host, protocol } of spec.ports) {
-      const key = `${container}/${protocol}`
-      exposed[key] = {}
-      const bound = (bindings[key] ??= [])
-      bound.push({ HostPort: host === null ? '' : String(host) })
-    }
-    const env = {
-      ...spec.env,
-      BRUME_APPLICATION: spec.application,
-      BRUME_MICROSERVICE: spec.microservice,
-      BRUME_SLOT: String(spec.slot),
-      BRUME_NODE: this.owner.node
-    }
-    return {
-      Image: image,
-      ...(spec.command.length > 0 ? { Cmd: spec.command } : {}),
-      Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
-      Labels: { ...spec.labels, ...labelsOf(this.owner, spec) },
-      ExposedPorts: exposed,
-      ...(spec.filesDir !== null ? { WorkingDir: FILES_AT } : {}),
-      HostConfig: {
-        // The Agent alone restarts.
-        RestartPolicy: { Name: 'no' },
-        LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
-        PortBindings: bindings,
-        // A mount, not a bind: a bind makes a missing source directory instead of refusing.
-        ...(spec.filesDir !== null
-          ? {
-              Mounts: [
-                { Type: 'bind', Source: spec.filesDir, Target: FILES_AT, ReadOnly: true } as const
-              ]
-            }
-          : {}),
-        ...(spec.devices.length > 0 && {
-          Devices: spec.devices.map(({ host, container, permissions }) => ({
-            PathOnHost: host,
-            PathInContainer: container,
-            CgroupPermissions: permissions
-          }))
-        }),
-        ...(spec.memoryBytes !== null ? { Memory: spec.memoryBytes } : {}),
-        ...(spec.cpus !== null ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {})
-      }
-    }
-  }
-
   private async adopt(name: string, spec: ContainerSpec, cause: unknown): Promise<string> {
     // Docker takes the name before it can tell of the container: its first asker may be a daemon
     // that was killed a moment ago.
@@ -379,7 +353,7 @@ class DockerEngine implements Engine {
     const labels = there?.Config.Labels ?? {}
     const same = Object.entries(labelsOf(this.owner, spec)).every(([k, v]) => labels[k] === v)
     if (there && same) {
-      this.ours.add(there.Id)
+      this.ours.set(there.Id, spec.application)
       return there.Id
     }
     throw new BrumeError(
@@ -407,17 +381,13 @@ class DockerEngine implements Engine {
     if (this.ours.has(id)) return true
     const labels = (await this.inspect(id))?.Config.Labels ?? {}
     const ours = labels[LABEL.mesh] === this.owner.mesh && labels[LABEL.node] === this.owner.node
-    if (ours) this.ours.add(id)
+    if (ours) this.ours.set(id, labels[LABEL.application] ?? '')
     return ours
   }
 
   private async mustBeOurs(id: string): Promise<void> {
     if (await this.isOurs(id)) return
     throw new BrumeError('ENGINE_FAILED', `container ${short(id)} is not there (any more)`)
-  }
-
-  private ownLabels(): string[] {
-    return [`${LABEL.mesh}=${this.owner.mesh}`, `${LABEL.node}=${this.owner.node}`]
   }
 
   /** A request whose answer is read as it comes. Its signal ends with the answer's head. */
@@ -512,68 +482,6 @@ export function defaultSocket(): string {
   throw new BrumeError('ENGINE_UNREACHABLE', `DOCKER_HOST is ${host}: only unix:// is understood`, {
     next: 'unset DOCKER_HOST, or point it at a socket of this machine'
   })
-}
-
-/** Unique on an engine that several nodes share. */
-function nameOf(owner: Owner, spec: ContainerSpec): string {
-  const { application, microservice, slot, revision } = spec
-  const node = owner.node.slice(0, 6)
-  return `brume-${node}-${application}-${microservice}-${slot}-${revision.slice(0, 6)}`
-}
-
-function labelsOf(owner: Owner, spec: ContainerSpec): Record<string, string> {
-  return {
-    [LABEL.mesh]: owner.mesh,
-    [LABEL.node]: owner.node,
-    [LABEL.application]: spec.application,
-    [LABEL.microservice]: spec.microservice,
-    [LABEL.slot]: String(spec.slot),
-    [LABEL.revision]: spec.revision
-  }
-}
-
-function engineContainerOf(inspected: Docker.ContainerInspectInfo): EngineContainer {
-  const { Id, Config, Mounts, State, NetworkSettings } = inspected
-  const labels = Config.Labels
-  const startedAt = Date.parse(State.StartedAt)
-  // Docker says 0001-01-01 for never; a start that failed leaves the container `created`.
-  const ran = startedAt > 0
-  const state = State.Running ? 'running' : ran ? 'exited' : 'created'
-  return {
-    id: Id,
-    application: labels[LABEL.application] ?? '',
-    microservice: labels[LABEL.microservice] ?? '',
-    slot: Number(labels[LABEL.slot]),
-    revision: labels[LABEL.revision] ?? '',
-    image: Config.Image,
-    state,
-    startedAt: ran ? startedAt : null,
-    exitCode: state === 'exited' ? State.ExitCode : null,
-    ports: state === 'running' ? portsOf(NetworkSettings.Ports) : [],
-    filesDir: Mounts.find(({ Destination }) => Destination === FILES_AT)?.Source ?? null,
-    address: state === 'running' ? addressOf(NetworkSettings.Networks) : null
-  }
-}
-
-function addressOf(networks: Record<string, { IPAddress: string }>): string | null {
-  const addresses = Object.values(networks).map(({ IPAddress }) => IPAddress)
-  return addresses.find((address) => address !== '') ?? null
-}
-
-/** One entry a port: Docker binds IPv4 and IPv6 apart. */
-function portsOf(bound: Record<string, { HostPort: string }[] | null>): PublishedPort[] {
-  const ports = new Map<string, PublishedPort>()
-  for (const [key, bindings] of Object.entries(bound)) {
-    const [container, protocol] = key.split('/')
-    for (const { HostPort } of bindings ?? []) {
-      ports.set(`${key} ${HostPort}`, {
-        container: Number(container),
-        host: Number(HostPort),
-        protocol: protocol === 'udp' ? 'udp' : 'tcp'
-      })
-    }
-  }
-  return [...ports.values()]
 }
 
 const EVENTS: Record<string, EngineEvent['kind'] | undefined> = {

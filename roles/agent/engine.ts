@@ -32,6 +32,8 @@ export interface ContainerSpec {
   ports: Port[]
   /** A process sees them where they are, whatever their path in a container. */
   devices: readonly Device[]
+  /** Address of the resolver it asks for names; null for the machine's own. A process asks none. */
+  resolver: string | null
   cpus: number | null
   memoryBytes: number | null
 }
@@ -57,6 +59,8 @@ export interface EngineContainer {
   exitCode: number | null
   /** Empty unless it runs. */
   ports: PublishedPort[]
+  /** What its image says it listens on, and what of that is published. */
+  exposes: { container: number; protocol: 'tcp' | 'udp' }[]
   /** Directory of this machine that it has mounted; null where it has none, or a copy. */
   filesDir: string | null
   /** Where this machine reaches every port it listens on; null where published ones are all. */
@@ -98,9 +102,11 @@ export interface Engine {
   start(id: string): Promise<void>
   /** Asks it to end, then ends it after `graceMs`. */
   stop(id: string, graceMs: number): Promise<void>
-  /** Removes it, ending it at once if it runs. */
+  /** Removes it, ending it at once if it runs; the network of its application with the last. */
   remove(id: string): Promise<void>
   list(): Promise<EngineContainer[]>
+  /** Removes what is left of this owner beside containers: the networks of applications. */
+  clear(): Promise<void>
   /** An object-mode stream of LogLine; ends at the log's end, or with the container if `follow`. */
   logs(id: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /**

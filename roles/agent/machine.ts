@@ -172,6 +172,8 @@ const takeStep = fromCallback<
   runStep(step, {
     engine,
     filesDir: (bundle, signal) => components.filesDir(bundle, signal),
+    resolver: () => components.resolver(),
+    drained: (ids) => components.drained(ids),
     asksRuns: (node, key, placement) => components.asksRuns(node, key, placement),
     signal: ending.signal,
     tell: (phase) => sendBack({ type: 'step.told', step, phase })

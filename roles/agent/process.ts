@@ -230,6 +230,9 @@ class ProcessEngine implements Engine {
     return Promise.all((await this.own()).map((record) => this.containerOf(record)))
   }
 
+  /** There are no networks. */
+  async clear(): Promise<void> {}
+
   /** Every line comes as stdout: see `process/log.ts`. */
   async logs(
     id: string,
@@ -417,6 +420,7 @@ class ProcessEngine implements Engine {
       startedAt,
       exitCode,
       ports: running ? ports : [],
+      exposes: [],
       filesDir: null,
       address: null
     }

@@ -52,6 +52,9 @@ export function runsHealthily(world: World, key: string, placement: OpId): boole
   return duty.record.spec.healthcheck === null || healthOf(memory, copy) === true
 }
 
+/** An image that names more is none that is called by name. */
+const MAX_EXPOSES = 32
+
 type Status = Omit<ContainerStatus, 'since'>
 
 function statusOf(key: string, ref: SlotRef, world: World): Status | null {
@@ -159,8 +162,17 @@ function withCopy(
     healthy: healthOf(memory, copy),
     image: copy.image,
     ports: copy.state === 'running' ? copy.ports : [],
+    ...exposedBy(copy),
     restarts: memory.restarts
   }
+}
+
+/** What others reach there beyond what it publishes. */
+function exposedBy({ state, ports, exposes }: EngineContainer): Pick<Status, 'exposes'> {
+  const isPublished = (port: EngineContainer['exposes'][number]): boolean =>
+    ports.some((each) => each.container === port.container && each.protocol === port.protocol)
+  const more = exposes.filter((port) => !isPublished(port)).slice(0, MAX_EXPOSES)
+  return state === 'running' && more.length > 0 ? { exposes: more } : {}
 }
 
 const unhealthy = ({ health }: SlotMemory): string =>

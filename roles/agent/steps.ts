@@ -16,7 +16,7 @@ interface StepFields {
   /** Files, image, container; and its start, unless another copy has to end first. */
   create: {
     revision: string
-    spec: Omit<ContainerSpec, 'filesDir'>
+    spec: Omit<ContainerSpec, 'filesDir' | 'resolver'>
     files: Bundle | null
     start: boolean
   }
@@ -44,7 +44,10 @@ export type StepOf<K extends StepKind> = {
 } & StepFields[K]
 export type Step = { [K in StepKind]: StepOf<K> }[StepKind]
 
-export interface StepContext extends Pick<AgentComponents, 'filesDir' | 'asksRuns'> {
+export interface StepContext extends Pick<
+  AgentComponents,
+  'filesDir' | 'resolver' | 'drained' | 'asksRuns'
+> {
   engine: Engine
   /** Aborts when the step is called off. */
   signal: AbortSignal
@@ -81,7 +84,10 @@ const executors: {
     const { engine, signal, tell } = context
     const filesDir = step.files ? await fetchFiles(step.files, context) : null
     signal.throwIfAborted()
-    const spec = { ...step.spec, filesDir }
+    // A process asks its machine.
+    const asks = engine.kind === 'docker'
+    const resolver = asks ? await unlessAborted(context.resolver(), signal) : null
+    const spec = { ...step.spec, filesDir, resolver }
     const id = await engine.create(spec).catch(async (error: unknown) => {
       if (!isImageMissing(error) || spec.image === null) throw error
       tell('pulling')
@@ -100,7 +106,8 @@ const executors: {
     return { started: step.id }
   },
 
-  async stop(step, { engine }) {
+  async stop(step, { engine, drained }) {
+    await drained(step.ids)
     await Promise.all(
       step.ids.map(async (id) => {
         await engine.stop(id, STOP_GRACE_MS)

@@ -4,6 +4,7 @@
  */
 import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { Port } from '../../core/state/microservices.ts'
+import { allowedBy } from '../../core/state/policies.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 
 /** A replica that serves. */
@@ -20,7 +21,10 @@ export interface Replica {
 export interface Service {
   application: string
   microservice: string
+  /** What it publishes, and what a running image of it says it listens on. */
   ports: Pick<Port, 'container' | 'protocol'>[]
+  /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
+  allow: readonly string[]
   /** By slot. */
   replicas: Replica[]
 }
@@ -38,7 +42,8 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
   const services = new Map<string, Service>()
   for (const [key, { application, name, spec }] of state.microservices) {
     const ports = spec.ports.map(({ container, protocol }) => ({ container, protocol }))
-    services.set(key, { application, microservice: name, ports, replicas: [] })
+    const allow = allowedBy(spec)
+    services.set(key, { application, microservice: name, ports, allow, replicas: [] })
   }
   for (const node of alive) {
     for (const container of status.get(node)?.containers ?? []) {
@@ -50,11 +55,21 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
       // What is asked for no more is on its way out.
       if (placed === undefined) continue
       const leaving = placed.node !== node || container.state === 'retiring'
-      services.get(key)?.replicas.push({ application, microservice, slot, node, leaving })
+      const service = services.get(key)
+      service?.replicas.push({ application, microservice, slot, node, leaving })
+      for (const port of container.exposes ?? []) if (service !== undefined) addPort(service, port)
     }
   }
-  for (const { replicas } of services.values()) replicas.sort(bySlot)
+  for (const { ports, replicas } of services.values()) {
+    ports.sort((a, b) => a.container - b.container || (a.protocol < b.protocol ? -1 : 1))
+    replicas.sort(bySlot)
+  }
   return services
+}
+
+function addPort({ ports }: Service, { container, protocol }: Service['ports'][number]): void {
+  const isKnown = ports.some((each) => each.container === container && each.protocol === protocol)
+  if (!isKnown) ports.push({ container, protocol })
 }
 
 /** One that is checked serves once a check said so. */
@@ -74,14 +89,17 @@ export interface Vicinity {
   rttMs: (node: string) => number | null
   /** Under way from here. */
   flowsTo: (replica: Replica) => number
+  /** It kept the last flow waiting. */
+  isDoubtful: (node: string) => boolean
 }
 
 /** In the order in which they are tried: here, in my zone, over the quickest link, least used. */
 export function nearestFirst(replicas: readonly Replica[], vicinity: Vicinity): Replica[] {
-  const { self, zoneOf, rttMs, flowsTo } = vicinity
+  const { self, zoneOf, rttMs, flowsTo, isDoubtful } = vicinity
   const mine = zoneOf(self)
   const rank = (replica: Replica): number[] => [
     Number(replica.leaving),
+    Number(isDoubtful(replica.node)),
     Number(replica.node !== self),
     Number(mine === null || zoneOf(replica.node) !== mine),
     roughly(rttMs(replica.node) ?? Infinity),

@@ -3,6 +3,8 @@
  * it. Once the first byte went over, a failure is a reset: nothing is sent twice.
  */
 import type { Duplex } from 'node:stream'
+import { unreachable } from '../../core/channel.ts'
+import { bootNow } from '../../core/clock.ts'
 import { BrumeError } from '../../core/errors.ts'
 import { endedWell, join, reset } from '../../core/flow-stream.ts'
 import { slotKey } from '../../core/state/state.ts'
@@ -12,7 +14,7 @@ import type { FlowHead } from './gate.ts'
 export interface FlowsComponents {
   /** Who serves now. */
   directory(): Directory
-  vicinity: Omit<Vicinity, 'flowsTo'>
+  vicinity: Omit<Vicinity, 'flowsTo' | 'isDoubtful'>
   /** A flow to a replica of another node. @throws BrumeError */
   tunnel(node: string, head: FlowHead): Promise<Duplex>
   /** One to a replica of this node. @throws BrumeError */
@@ -45,11 +47,17 @@ export interface FlowFigures {
 
 /** Of replicas that took none; more would keep who asks waiting. */
 const MAX_TRIES = 4
+/** A way that stands answers in a round trip, and a new one to a member in reach is seldom slower. */
+const PATIENCE_MS = 3_000
+/** A node that is gone is out of the directory by then. */
+const DOUBT_MS = 10_000
 
 export class Flows {
   readonly #it: FlowsComponents
   readonly #open = new Map<string, number>()
   readonly #figures = new Map<string, FlowFigures>()
+  /** Nodes that kept a flow waiting, and until when, boot ms, they are tried last. */
+  readonly #doubts = new Map<string, number>()
 
   constructor(components: FlowsComponents) {
     this.#it = components
@@ -72,11 +80,16 @@ export class Flows {
     const figures = this.#figuresOf(key)
     const fit = service.replicas.filter(({ slot }) => (target.slot ?? slot) === slot)
     const flowsTo = (replica: Replica): number => this.#open.get(endOf(replica)) ?? 0
-    const order = nearestFirst(fit, { ...this.#it.vicinity, flowsTo })
+    const isDoubtful = (node: string): boolean => this.#isDoubtful(node)
+    const order = nearestFirst(fit, { ...this.#it.vicinity, flowsTo, isDoubtful })
+    const tried = order.slice(0, MAX_TRIES)
     let failure: unknown = nobodyServes(key, target.slot)
-    for (const [tries, replica] of order.slice(0, MAX_TRIES).entries()) {
+    for (const [tries, replica] of tried.entries()) {
       try {
-        const flow = await this.#to(replica, target)
+        const flow =
+          tries + 1 < tried.length
+            ? await this.#soon(replica, target)
+            : await this.#to(replica, target)
         if (tries > 0) figures.retried++
         this.#count(flow, endOf(replica), figures)
         return (client) => attach(client, flow, figures)
@@ -99,6 +112,32 @@ export class Flows {
     const to = { application, microservice, slot }
     const head: FlowHead = { to, port, protocol: 'tcp', from }
     return node === this.#it.vicinity.self ? this.#it.local(head) : this.#it.tunnel(node, head)
+  }
+
+  /** Where others wait to be tried, one that keeps quiet is doubted and not waited for. */
+  async #soon(replica: Replica, target: FlowTarget): Promise<Duplex> {
+    const opening = this.#to(replica, target)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#doubts.set(replica.node, bootNow() + DOUBT_MS)
+        reject(unreachable(replica.node, new Error('no answer')))
+        opening.then(reset, () => {})
+      }, PATIENCE_MS)
+    })
+    try {
+      return await Promise.race([opening, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #isDoubtful(node: string): boolean {
+    const until = this.#doubts.get(node)
+    if (until === undefined) return false
+    if (until > bootNow()) return true
+    this.#doubts.delete(node)
+    return false
   }
 
   #figuresOf(key: string): FlowFigures {

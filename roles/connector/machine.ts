@@ -1,47 +1,163 @@
 /**
- * The Connector: knows which replicas serve, and where. Flows (`flows.ts`) go by what it last saw.
+ * The Connector: knows which replicas serve, and where, and lets containers reach them by name.
  *
- *   gathering ⇄ settled          news lead to a new directory, at most one a moment
+ *   connector (parallel)
+ *     directory   gathering ⇄ settled             news lead to a new one, at most one a moment
+ *     names       unasked → opening → serving     from the first container that may ask on
+ *                             ↑   ↓      ↓
+ *                            resting ←───┘        where this machine does not let it, or fails
+ *
+ * Flows (`flows.ts`) go by the directory as it was last seen.
  */
-import { assign, setup, type ActorRefFrom } from 'xstate'
+import { assign, enqueueActions, fromCallback, fromPromise, setup, type ActorRefFrom } from 'xstate'
+import { delayMs } from '../../core/backoff.ts'
+import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { directory, type Directory, type DirectoryInput } from './directory.ts'
+import type { NameService } from './name-service.ts'
 
 export interface ConnectorComponents {
   /** The world as it is now. */
   readWorld(): DirectoryInput
+  /** @throws BrumeError NAMES_IMPOSSIBLE, NAMES_FAILED */
+  openNames(): Promise<NameService>
+  random: () => number
+  log: { warn(fields: object, message: string): void }
 }
 
 export type ConnectorEvent =
-  { type: 'view.changed' } | { type: 'gossip.changed' } | { type: 'peers.changed' }
+  | { type: 'view.changed' }
+  | { type: 'gossip.changed' }
+  | { type: 'peers.changed' }
+  | { type: 'names.needed' }
+  | { type: 'names.failed'; error: unknown }
+
+export interface ConnectorContext {
+  components: ConnectorComponents
+  directory: Directory
+  names: NameService | null
+  /** Why there are none, while there are none. */
+  problem: BrumeError | null
+  /** Failures of names in a row. */
+  attempts: number
+}
 
 const GATHER_MS = 200
+const REST = { firstMs: 500, capMs: 60_000 }
+/** Who manages this machine's firewall may have taken our rules away. */
+const LOOK_AGAIN_MS = 60_000
+
+/** Follows the directory, and closes names when it ends. */
+const keepNames = fromCallback<{ type: 'follow' }, NameService>(({ input, sendBack, receive }) => {
+  const update = (again: boolean): void => {
+    input.update(again).catch((error: unknown) => sendBack({ type: 'names.failed', error }))
+  }
+  receive(() => update(false))
+  const timer = setInterval(update, LOOK_AGAIN_MS, true)
+  update(false)
+  return () => {
+    clearInterval(timer)
+    void input.close()
+  }
+})
 
 const base = setup({
   types: {
     input: {} as ConnectorComponents,
-    context: {} as { components: ConnectorComponents; directory: Directory },
+    context: {} as ConnectorContext,
     events: {} as ConnectorEvent
   },
-  actions: {
-    look: assign({ directory: ({ context }) => directory(context.components.readWorld()) })
+  actors: {
+    openNames: fromPromise<NameService, ConnectorComponents>(async ({ input, signal }) => {
+      const names = await input.openNames()
+      // Nobody is there to keep them.
+      if (signal.aborted) await names.close()
+      return names
+    }),
+    keepNames
   },
-  delays: { gather: GATHER_MS }
+  actions: {
+    look: assign({ directory: ({ context }) => directory(context.components.readWorld()) }),
+    tellNames: enqueueActions(({ context, enqueue }) => {
+      if (context.names !== null) enqueue.sendTo('names', { type: 'follow' })
+    }),
+    noteProblem: assign(({ context }, { error }: { error: unknown }) => {
+      const problem = problemOf(error)
+      if (problem.message !== context.problem?.message) {
+        context.components.log.warn({}, sentenceOf(problem))
+      }
+      return { names: null, problem, attempts: context.attempts + 1 }
+    })
+  },
+  delays: {
+    gather: GATHER_MS,
+    proved: LOOK_AGAIN_MS,
+    rest: ({ context }) => delayMs(context.attempts - 1, REST, context.components.random())
+  }
 })
 
 export const connectorMachine = base.createMachine({
   id: 'connector',
-  context: ({ input }) => ({ components: input, directory: new Map() }),
-  initial: 'gathering',
+  type: 'parallel',
+  context: ({ input }) => ({
+    components: input,
+    directory: new Map(),
+    names: null,
+    problem: null,
+    attempts: 0
+  }),
   states: {
-    gathering: { after: { gather: { target: 'settled', actions: 'look' } } },
-    settled: {
-      on: {
-        'view.changed': 'gathering',
-        'gossip.changed': 'gathering',
-        'peers.changed': 'gathering'
+    directory: {
+      initial: 'gathering',
+      states: {
+        gathering: { after: { gather: { target: 'settled', actions: ['look', 'tellNames'] } } },
+        settled: {
+          on: {
+            'view.changed': 'gathering',
+            'gossip.changed': 'gathering',
+            'peers.changed': 'gathering'
+          }
+        }
+      }
+    },
+    names: {
+      initial: 'unasked',
+      states: {
+        unasked: { on: { 'names.needed': 'opening' } },
+        opening: {
+          invoke: {
+            src: 'openNames',
+            input: ({ context }) => context.components,
+            onDone: {
+              target: 'serving',
+              actions: assign({ names: ({ event }) => event.output, problem: null })
+            },
+            onError: {
+              target: 'resting',
+              actions: { type: 'noteProblem', params: ({ event }) => ({ error: event.error }) }
+            }
+          }
+        },
+        serving: {
+          invoke: {
+            src: 'keepNames',
+            id: 'names',
+            input: ({ context }) => context.names as NameService
+          },
+          after: { proved: { actions: assign({ attempts: 0 }) } },
+          on: {
+            'names.failed': {
+              target: 'resting',
+              actions: { type: 'noteProblem', params: ({ event }) => ({ error: event.error }) }
+            }
+          }
+        },
+        resting: { after: { rest: 'opening' } }
       }
     }
   }
 })
+
+const problemOf = (error: unknown): BrumeError =>
+  error instanceof BrumeError ? error : new BrumeError('NAMES_FAILED', sentenceOf(error))
 
 export type ConnectorActor = ActorRefFrom<typeof connectorMachine>

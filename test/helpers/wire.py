@@ -5,6 +5,7 @@ The other way it goes as it is.
 
     wire.py carry LOSS_PERCENT JITTER_MS FROM:TO ...
     wire.py whole INTERFACE      hands out whole frames with checksums, as a real cable needs them
+    wire.py tap INTERFACE TEXT   until stdin ends: bytes that went by, and frames with the text
 """
 
 import ctypes
@@ -90,7 +91,26 @@ def carry(loss, jitter, pairs):
                 counts["dropped"] += 1
 
 
+def tap(interface, text):
+    port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_PROTOCOLS))
+    port.bind((interface, 0))
+    port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+    print("ready", flush=True)
+    size = found = 0
+    while True:
+        readable, _, _ = select.select([port, sys.stdin], [], [])
+        if port in readable:
+            frame = port.recv(LONGEST_FRAME)
+            size += len(frame)
+            found += text.encode() in frame
+        elif sys.stdin in readable:
+            print(size, found, flush=True)
+            return
+
+
 if sys.argv[1] == "whole":
     whole(sys.argv[2])
+elif sys.argv[1] == "tap":
+    tap(sys.argv[2], sys.argv[3])
 else:
     carry(float(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])

@@ -9,7 +9,8 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Lab } from './lab.ts'
+import { createInterface } from 'node:readline'
+import type { Host, Lab } from './lab.ts'
 
 export interface Wire {
   /** Cables again; what the wire did. May be called once. */
@@ -25,6 +26,25 @@ export interface Badness {
 
 const PROGRAM = join(import.meta.dirname, 'wire.py')
 const run = promisify(execFile)
+
+/** What goes over a host's cable while `act` does: bytes, and how many frames have `text` in clear. */
+export async function tapped(
+  host: Host,
+  text: string,
+  act: () => Promise<unknown>
+): Promise<{ bytes: number; found: number }> {
+  const child = host.spawn('python3', [PROGRAM, 'tap', 'eth0', text], {
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
+  if (child.stdin === null || child.stdout === null) throw new Error('a tap has pipes')
+  const lines = createInterface(child.stdout)
+  await once(lines, 'line')
+  await act()
+  child.stdin.end()
+  const [line] = (await once(lines, 'line')) as [string]
+  const [bytes = 0, found = 0] = line.split(' ').map(Number)
+  return { bytes, found }
+}
 
 /** Between every host and the switch, for as long as the lab stands or until `mend`. */
 export async function degrade(lab: Lab, { lossPercent, jitterMs }: Badness): Promise<Wire> {

@@ -119,6 +119,8 @@ export class FakeEngine implements Engine {
     })
   }
 
+  async clear(): Promise<void> {}
+
   async close(): Promise<void> {}
 
   /** Puts a container there as if it had always been. */
@@ -142,6 +144,7 @@ export class FakeEngine implements Engine {
       slot: container.slot,
       revision: container.revision,
       ports: [],
+      exposes: [],
       filesDir: null,
       address: null
     })

@@ -8,6 +8,7 @@ import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
 import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
+import { names } from './names.ts'
 import { net } from './net.ts'
 import { rollouts } from './rollouts.ts'
 import type { ThemeName } from '../sim/mesh/themes.ts'
@@ -27,6 +28,11 @@ interface Result {
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
+
+  names: ({ times, seed }) => {
+    const limits = { outMs: 5_000, backMs: 3_000 }
+    return names({ times: times ?? 20, seed, cutMs: 30_000, limits, say })
+  },
 
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 

@@ -1,4 +1,4 @@
-import type { BundleResult, DeployRequest, DeployResult, ReplicaJson } from '../../api.ts'
+import type { BundleResult, DeployRequest, DeployResult, NodeJson, ReplicaJson } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { readPacked, type Packed } from '../packed.ts'
 import { tellOffline } from '../offline.ts'
@@ -43,7 +43,9 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
       }
       tellOffline(result.offline, context)
       const path = withQuery('/replicas', { ref: result.application })
-      answers.push({ ...result, replicas: await context.client.get<ReplicaJson[]>(path) })
+      const replicas = await context.client.get<ReplicaJson[]>(path)
+      await warnOfNames(replicas, context)
+      answers.push({ ...result, replicas })
     }
     const [only] = answers
     return only && answers.length === 1 ? only : answers
@@ -55,6 +57,15 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
   },
 
   exitCode: (answer) => ([answer].flat().some((a) => a.offline.length > 0) ? 4 : 0)
+}
+
+/** What is one of many may ask for the others; whether it can is known once it was started. */
+async function warnOfNames(replicas: ReplicaJson[], { client, err }: Context): Promise<void> {
+  if (new Set(replicas.map(({ microservice }) => microservice)).size < 2) return
+  const used = new Set(replicas.map(({ node }) => node))
+  for (const { name, names } of await client.get<NodeJson[]>('/nodes')) {
+    if (names !== null && used.has(name)) err.write(`warning: ${name}: ${names}\n`)
+  }
 }
 
 /** @throws BrumeError USAGE where one revision cannot be meant. */

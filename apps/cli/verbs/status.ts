@@ -20,6 +20,7 @@ export const status: Verb<null, StatusJson> = {
         ['role', s.role],
         ['peers', String(s.peers)],
         ['engine', engine(s.engine)],
+        ...names(s.names),
         ['oplog', `${confirmed} confirmed, ${tentative} tentative${refused}`],
         ['confirmed by', s.indexers.map(indexer).join(', ')],
         ...waits(s),
@@ -69,6 +70,15 @@ function waits({ stalled, fork, format, conflicts }: StatusJson): [string, strin
     lines.push(['format', `${format.active}; ${format.known} is there: brume upgrade`])
   }
   return lines
+}
+
+function names({ state, address, problem }: StatusJson['names']): [string, string][] {
+  if (problem !== null) {
+    const next = problem.next === null ? '' : ` (${problem.next})`
+    return [['names', `off: ${problem.message}${next}`]]
+  }
+  if (state === 'unasked') return []
+  return [['names', state === 'opening' ? 'opening' : `containers ask ${address ?? ''}`]]
 }
 
 function engine({ kind, version, problem }: StatusJson['engine']): string {

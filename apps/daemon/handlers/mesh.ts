@@ -53,6 +53,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     mesh: mesh.membership.paper.mesh,
     peers: mesh.links.ids.length,
     engine: node.engine(),
+    names: node.names(),
     oplog: mesh.oplog.lengths(),
     ...confirmation(mesh),
     fork: { epoch: fork.epoch, ahead: mesh.follower.ahead() !== null },

@@ -119,7 +119,8 @@ function nodeJson(mesh: Mesh): (record: NodeRecord) => NodeJson {
       lastHeardMs: record.id === mesh.self ? 0 : (heard.get(record.id) ?? null),
       controller: record.controller,
       availability: record.availability ?? { mode: 'active', reason: '', deadlineMs: null },
-      dropped: mesh.state.dropped.get(record.id) ?? 0
+      dropped: mesh.state.dropped.get(record.id) ?? 0,
+      names: facts?.names ?? null
     }
   }
 }

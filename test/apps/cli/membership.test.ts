@@ -38,6 +38,7 @@ test('init - what is typed is what is sent', async (t) => {
     peers: ['h:1'],
     bootstrap: ['b:2', 'c:3'],
     relay: true,
+    names: true,
     defaultRole: 'node'
   })
   t.is(ran.code, 0)

@@ -159,6 +159,24 @@ test('brume - devices: as docker writes them, or as a map', (t) => {
   t.is(why('devices: /dev/a'), `${at}: expected a list of devices, got "/dev/a"`)
 })
 
+test('brume - allow: an application, or a list of them and of microservices', (t) => {
+  const read = (...lines: string[]) =>
+    parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.allow
+  t.alike(read('allow: billing'), ['billing'])
+  t.alike(read('allow: street/meter'), ['street/meter'])
+  t.alike(read('allow: [billing, street/meter, "0"]'), ['billing', 'street/meter', '0'])
+  t.alike(read('allow:', '  - a', '  - b/c'), ['a', 'b/c'])
+  for (const none of [[], ['allow: []'], ['allow:']]) t.is(read(...none), undefined)
+  const why = (line: string) => refusedLines(ours('image: x', line))[0]
+  const at = 'app.yaml:8: spec.microservices[0].allow'
+  for (const bad of ['Billing', 'a/b/c', '/', 'a/', '/a', '', '*', 'a b', 'a.b', '-a']) {
+    t.is(why(`allow: [ok, "${bad}"]`), `${at}[1]: expected APP or APP/MICROSERVICE, got "${bad}"`)
+  }
+  t.is(why('allow: 5'), `${at}[0]: expected APP or APP/MICROSERVICE, got 5`)
+  t.is(why('allow: [[a]]'), `${at}[0]: expected APP or APP/MICROSERVICE, got a list`)
+  t.is(why('allow: { a: b }'), `${at}[0]: expected APP or APP/MICROSERVICE, got a map`)
+})
+
 test('brume - dependsOn: a name, names, with a condition, and as compose has it', (t) => {
   const on = (...lines: string[]) =>
     parseApplication(chain(...lines), 'a.yaml').microservices[0]?.spec.dependsOn
@@ -263,7 +281,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, devices, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, devices, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],
@@ -359,6 +377,8 @@ test('brume - at its limit each value is taken, over it refused by its own reade
     ],
     ['devices', `devices: [/dev/${x(155)}]`, `devices: [/dev/${x(156)}]`],
     ['devices', `devices: ["/dev/a:/${x(159)}"]`, `devices: ["/dev/a:/${x(160)}"]`],
+    ['allow', `allow: ${listOf(64, (i) => `a${i}`)}`, `allow: ${listOf(65, (i) => `a${i}`)}`],
+    ['allow', `allow: [${x(63)}/${x(63)}]`, `allow: [${x(63)}/${x(64)}]`],
     ['ports', 'ports: [1, 65535]', 'ports: [65536]'],
     ['command', `command: ${listOf(256, () => 'w')}`, `command: ${listOf(257, () => 'w')}`],
     ['command', `command: [${x(4096)}]`, `command: [${x(4097)}]`],

@@ -81,6 +81,15 @@ const mine = fc.record({
       { maxLength: 2 }
     )
   ),
+  allow: maybe(
+    fc.oneof(
+      word,
+      fc.array(
+        fc.tuple(word, word).map((parts) => parts.join('/')),
+        { maxLength: 3 }
+      )
+    )
+  ),
   dependsOn: maybe(
     fc.oneof(
       fc.array(word, { maxLength: 2 }),

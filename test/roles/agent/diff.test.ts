@@ -190,6 +190,7 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
     startedAt: 1,
     exitCode: null,
     ports: [],
+    exposes: [],
     filesDir: null,
     address: null
   }
@@ -214,7 +215,15 @@ test('diff - the minute counts: a wait ends exactly when it is due', (t) => {
 function copy(revision: string, state: EngineContainer['state']): EngineContainer {
   return {
     ...{ id: revision, application: 'demo', microservice: 'web', slot: 0, revision, state },
-    ...{ image: null, startedAt: 1, exitCode: null, ports: [], filesDir: null, address: null }
+    ...{
+      image: null,
+      startedAt: 1,
+      exitCode: null,
+      ports: [],
+      filesDir: null,
+      exposes: [],
+      address: null
+    }
   }
 }
 
@@ -283,7 +292,14 @@ function take(step: Step, w: World): World {
       const id = `${step.slot}@${step.revision}`
       const state = step.start ? 'running' : 'created'
       const made = { ...step.ref, id, revision: step.revision, image: null, state } as const
-      const rest = { startedAt: 1, exitCode: null, ports: [], filesDir: null, address: null }
+      const rest = {
+        startedAt: 1,
+        exitCode: null,
+        ports: [],
+        filesDir: null,
+        exposes: [],
+        address: null
+      }
       containers = [...containers, { ...made, ...rest }]
       if (step.start) started = id
       break

@@ -3,8 +3,9 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import test, { type Assert } from 'brittle'
+import { skeleton, tarOf } from '../../../apps/quickstart/base-image.ts'
 import type { BrumeError } from '../../../core/errors.ts'
-import { openDocker } from '../../../roles/agent/docker.ts'
+import { importImage, openDocker } from '../../../roles/agent/docker.ts'
 import type { ContainerSpec } from '../../../roles/agent/engine.ts'
 import { dockerApi } from '../../helpers/docker-api.ts'
 import { BUSYBOX, NODE, dockerSocket, ensureImages } from '../../helpers/docker.ts'
@@ -29,6 +30,7 @@ const spec: ContainerSpec = {
   revision: 'c'.repeat(64),
   image: BUSYBOX,
   filesDir: null,
+  resolver: null,
   command: ['sleep', '1000'],
   env: {},
   labels: {},
@@ -149,6 +151,7 @@ test('docker engine - what the container is made of', async (t) => {
       RestartPolicy: { Name: string }
       LogConfig: unknown
       Devices: unknown
+      Dns: string[] | null
     }
     Mounts: { Source: string; Destination: string; RW: boolean }[]
   }
@@ -172,8 +175,91 @@ test('docker engine - what the container is made of', async (t) => {
   t.alike(HostConfig.Devices, [
     { PathOnHost: '/dev/full', PathInContainer: '/dev/scanner', CgroupPermissions: 'rw' }
   ])
+  t.is(HostConfig.Dns, null, 'the machine’s own')
   const [mount] = Mounts
   t.alike([mount?.Source, mount?.Destination, mount?.RW], [filesDir, '/app', false])
+})
+
+test('docker engine - each application has a network of its own, for as long as it has containers', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const mine = { mesh: 'mesh', node: `net-test-${process.pid}` }
+  const engine = await openDocker(mine, { socketPath })
+  t.teardown(async () => {
+    for (const { id } of await engine.list()) await engine.remove(id)
+    await engine.close()
+  })
+  const networks = async (): Promise<string[]> => {
+    const filters = JSON.stringify({ label: [`brume.node=${mine.node}`] })
+    const query = `/networks?filters=${encodeURIComponent(filters)}`
+    const { body } = await dockerApi(socketPath, 'GET', query)
+    return (body as { Labels: Record<string, string> }[])
+      .map(({ Labels }) => Labels['brume.application'] ?? '')
+      .sort()
+  }
+  const resolver = '10.214.128.1'
+  const [one, two, other] = await Promise.all([
+    engine.create({ ...spec, resolver }),
+    engine.create({ ...spec, slot: 1 }),
+    engine.create({ ...spec, application: 'other' })
+  ])
+  t.alike(await networks(), ['app', 'other'], 'made at the same time: no two of one')
+  const { body } = await dockerApi(socketPath, 'GET', `/containers/${one}/json`)
+  t.alike((body as { HostConfig: { Dns: string[] } }).HostConfig.Dns, [resolver])
+  await Promise.all([one, two, other].map((id) => engine.start(id)))
+  const subnets = (await engine.list()).map(({ application, address }) => [
+    application,
+    address?.split('.').slice(0, 3).join('.')
+  ])
+  const of = (name: string): (string | undefined)[] =>
+    subnets.filter(([application]) => application === name).map(([, subnet]) => subnet)
+  t.ok(of('app')[0]?.startsWith('10.214.'), JSON.stringify(subnets))
+  t.is(of('app')[0], of('app')[1])
+  t.not(of('app')[0], of('other')[0])
+
+  await engine.remove(one)
+  await engine.remove(other)
+  t.alike(await networks(), ['app'])
+  await engine.remove(two)
+  t.alike(await networks(), [])
+  await refused(engine.create({ ...spec, image: 'localhost:1/not-there:1' }))
+  t.alike(await networks(), [], 'nor for what cannot be made')
+})
+
+test('docker engine - what an image says it listens on is known, published or not', async (t) => {
+  const socketPath = await dockerSocket()
+  const image = 'local/exposing:1'
+  await importImage(socketPath, tarOf(skeleton), image, ['EXPOSE 5432', 'EXPOSE 53/udp'])
+  const engine = await openDocker(owner, { socketPath })
+  const ports = [{ container: 80, host: null, protocol: 'tcp' as const }]
+  const id = await engine.create({ ...spec, image, ports, slot: 7 })
+  t.teardown(async () => {
+    await engine.remove(id)
+    await engine.close()
+    await dockerApi(socketPath, 'DELETE', `/images/${image}`)
+  })
+  const found = (await engine.list()).find((container) => container.id === id)
+  const text = found?.exposes.map(({ container, protocol }) => `${container}/${protocol}`).sort()
+  t.alike(text, ['53/udp', '5432/tcp', '80/tcp'])
+})
+
+test('docker engine - a container whose network somebody removed is made anew', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const mine = { mesh: 'mesh', node: `gone-test-${process.pid}` }
+  const engine = await openDocker(mine, { socketPath })
+  t.teardown(async () => {
+    for (const { id } of await engine.list()) await engine.remove(id)
+    await engine.close()
+  })
+  const id = await engine.create(spec)
+  const name = 'brume-gone-t-app'
+  t.is((await dockerApi(socketPath, 'DELETE', `/networks/${name}`)).status, 204)
+  t.is((await refused(engine.start(id))).code, 'ENGINE_FAILED')
+  t.alike(await engine.list(), [], 'it could never start')
+  const again = await engine.create(spec)
+  await engine.start(again)
+  t.is((await engine.list())[0]?.state, 'running')
 })
 
 async function refused(promise: Promise<unknown>): Promise<BrumeError> {

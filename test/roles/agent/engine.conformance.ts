@@ -396,6 +396,7 @@ async function worldOf(t: Assert, subject: Subject): Promise<World> {
     revision: 'a'.repeat(64),
     image: subject.image,
     filesDir: null,
+    resolver: null,
     command: [],
     env: {},
     labels: { tier: 'test', 'brume.node': 'a lie' },

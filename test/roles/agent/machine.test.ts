@@ -670,6 +670,8 @@ async function start(
         return engine
       },
       filesDir: async () => '/files',
+      resolver: async () => null,
+      drained: async () => undefined,
       asksRuns: async () => false,
       readStatus: () => new Map(),
       publishStatus: (body) => published.push(body),

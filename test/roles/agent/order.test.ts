@@ -227,7 +227,7 @@ function container(
   return {
     ...{ id: `${microservice} ${revision}`, application: 'demo', microservice, slot: 0, revision },
     ...{ state, image: null, startedAt: 1, exitCode: state === 'exited' ? 0 : null },
-    ...{ ports: [], filesDir: null, address: null }
+    ...{ ports: [], filesDir: null, exposes: [], address: null }
   }
 }
 

@@ -159,6 +159,7 @@ const spec: ContainerSpec = {
   revision: 'c'.repeat(64),
   image: null,
   filesDir: null,
+  resolver: null,
   command: ['sleep', '1000'],
   env: {},
   labels: {},

@@ -80,6 +80,7 @@ const containers: fc.Arbitrary<EngineContainer[]> = fc
       startedAt: state === 'created' ? null : 1,
       exitCode: state === 'exited' ? exitCode : null,
       ports: [],
+      exposes: [],
       filesDir: null,
       address: null
     }))

@@ -26,7 +26,10 @@ const STATES = ['starting', 'running', 'restarting', 'stopping', 'retiring', 'fa
 const container = fc.record({
   slot: fc.integer({ min: 0, max: 3 }),
   state: fc.constantFrom(...STATES),
-  healthy: fc.constantFrom(true, false, null)
+  healthy: fc.constantFrom(true, false, null),
+  exposes: fc
+    .subarray([80, 5432, 53])
+    .map((all) => all.map((n) => ({ container: n, protocol: 'tcp' as const })))
 })
 
 const world = fc.record({
@@ -80,6 +83,28 @@ test('directory - a placed replica that runs and is well is never left out', (t)
   t.pass('in no world')
 })
 
+test('directory - the ports it publishes, and those the images of who serves listen on', (t) => {
+  const said = (slot: number, exposes: number[]): Given['on'][number][number] => ({
+    slot,
+    state: 'running',
+    healthy: true,
+    exposes: exposes.map((container) => ({ container, protocol: 'tcp' }))
+  })
+  const of = (alive: string[]): number[] | undefined =>
+    directory(
+      inputOf({
+        checked: false,
+        alive,
+        placed: ['a', 'b', null, null],
+        on: [[said(0, [5432])], [said(1, [5432, 80])], []]
+      })
+    )
+      .get('app/web')
+      ?.ports.map(({ container }) => container)
+  t.alike(of(['a', 'b']), [80, 5432])
+  t.alike(of(['a']), [5432], 'what is not in reach says nothing')
+})
+
 test('directory - the same answer whatever the order of what is known', (t) => {
   fc.assert(
     fc.property(world, (given) => {
@@ -99,11 +124,13 @@ test('directory - the same answer whatever the order of what is known', (t) => {
 test('directory - here first, then my zone, then the quicker link, then the less used', (t) => {
   const zones: Record<string, string> = { a: 'left', b: 'left', c: 'right', d: 'right' }
   const rtts: Record<string, number> = { b: 5, c: 1, d: 40 }
+  const doubted = new Set<string>()
   const vicinity = (self: string, used: Record<string, number> = {}): Vicinity => ({
     self,
     zoneOf: (node) => zones[node] ?? null,
     rttMs: (node) => rtts[node] ?? null,
-    flowsTo: ({ node }) => used[node] ?? 0
+    flowsTo: ({ node }) => used[node] ?? 0,
+    isDoubtful: (node) => doubted.has(node)
   })
   const all = ['d', 'c', 'b', 'a'].map((node, slot) => replica(node, slot))
   const order = (of: Vicinity, replicas = all): string =>
@@ -117,6 +144,8 @@ test('directory - here first, then my zone, then the quicker link, then the less
   t.is(order(vicinity('a', { c: 2 })), 'abcd')
   t.is(order(vicinity('a', { b: 2 })), 'acbd')
   t.is(order(vicinity('a'), [replica('a', 0, true), replica('d', 1)]), 'da', 'what leaves is last')
+  doubted.add('b')
+  t.is(order(vicinity('a')), 'acdb', 'who kept a flow waiting is tried last')
 })
 
 const replica = (node: string, slot: number, leaving = false): Replica => ({

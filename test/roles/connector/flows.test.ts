@@ -60,11 +60,27 @@ test('flows - where none takes it, the reason of the last; who may not is not tr
   await refused(t, none.open({ ...target, microservice: 'nothing' }), 'UNKNOWN_SERVICE')
 })
 
+test('flows - a node that keeps quiet is passed over, then tried last; what it says later is ended', async (t) => {
+  const asked: string[] = []
+  let late: (flow: Duplex) => void = () => undefined
+  const flows = flowsOf(['far', 'there'], async (node) => {
+    asked.push(node)
+    return node === 'far' ? new Promise((resolve) => (late = resolve)) : echo()
+  })
+  await flows.open(target)
+  t.alike(asked, ['far', 'there'])
+  const flow = echo()
+  late(flow)
+  await waitUntil(() => flow.destroyed)
+  await flows.open(target)
+  t.alike(asked, ['far', 'there', 'there'])
+})
+
 function flowsOf(nodes: string[], open: (node: string, head: FlowHead) => Promise<Duplex>): Flows {
   const replicas = nodes.map((node, slot): Replica => {
     return { application: 'app', microservice: 'web', slot, node, leaving: false }
   })
-  const service = { application: 'app', microservice: 'web', ports: [], replicas }
+  const service = { application: 'app', microservice: 'web', ports: [], allow: [], replicas }
   return new Flows({
     directory: () => new Map([['app/web', service]]),
     vicinity: { self: 'here', zoneOf: () => null, rttMs: () => null },

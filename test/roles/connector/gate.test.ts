@@ -1,16 +1,7 @@
-import { once } from 'node:events'
-import net from 'node:net'
-import test, { type Assert } from 'brittle'
-import type { BrumeError } from '../../../core/errors.ts'
+import test from 'brittle'
 import type { PlacementRecord } from '../../../core/state/state.ts'
-import {
-  dialLocal,
-  flowHead,
-  refusal,
-  type FlowHead,
-  type GateWorld
-} from '../../../roles/connector/gate.ts'
-import { node } from '../../sim/worlds.ts'
+import { flowHead, refusal, type FlowHead, type GateWorld } from '../../../roles/connector/gate.ts'
+import { microservice, node } from '../../sim/worlds.ts'
 
 const TO = { application: 'app', microservice: 'web', slot: 0 }
 const head = (over: Partial<FlowHead> = {}): FlowHead => ({
@@ -39,7 +30,13 @@ const world: GateWorld = {
       ['n', node('n', { role: 'node' })],
       ['o', node('o', { role: 'operator' })]
     ]),
-    placements: new Map([['app/meter/0', placement]])
+    placements: new Map([
+      ['app/meter/0', placement],
+      ['bills/any/0', { ...placement, application: 'bills', microservice: 'any' }],
+      ['street/meter/0', { ...placement, application: 'street' }],
+      ['street/lamp/0', { ...placement, application: 'street', microservice: 'lamp' }]
+    ]),
+    microservices: new Map([['app/web', microservice('web', { allow: ['bills', 'street/meter'] })]])
   },
   status: new Map()
 }
@@ -53,7 +50,10 @@ test('gate - who may open a flow: people of operators, microservices of the same
     ['n', head({ from: meter }), true],
     // It does not run there: that node cannot speak for it.
     ['o', head({ from: meter }), false],
-    ['n', head({ from: meter, to: { ...TO, application: 'other' } }), false]
+    ['n', head({ from: meter, to: { ...TO, application: 'other' } }), false],
+    ['n', head({ from: { application: 'bills', microservice: 'any' } }), true],
+    ['n', head({ from: { application: 'street', microservice: 'meter' } }), true],
+    ['n', head({ from: { application: 'street', microservice: 'lamp' } }), false]
   ]
   for (const [from, asked, good] of rows) {
     const code = refusal(from, asked, world)?.code ?? null
@@ -73,36 +73,3 @@ test('gate - what is no head of a flow is none', (t) => {
     t.absent(flowHead.check(bad))
   }
 })
-
-test('gate - the address first, then a published port; a copy that does not listen is passed over', async (t) => {
-  const port = await listening(t)
-  const signal = new AbortController().signal
-  const published = { container: 80, host: port, protocol: 'tcp' as const }
-  const socket = await dialLocal(
-    [
-      { address: null, ports: [] },
-      { address: '127.0.0.1', ports: [published] }
-    ],
-    head(),
-    signal
-  )
-  t.is((await once(socket, 'data')).toString(), 'here')
-  socket.destroy()
-  await refused(t, dialLocal([], head(), signal), 'REPLICA_NOT_HERE')
-  await refused(t, dialLocal([{ address: null, ports: [] }], head(), signal), 'PORT_CLOSED')
-})
-
-async function listening(t: Assert): Promise<number> {
-  const server = net.createServer((socket) => socket.end('here'))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => server.close())
-  return (server.address() as net.AddressInfo).port
-}
-
-async function refused(t: Assert, dial: Promise<unknown>, code: string): Promise<void> {
-  const error = await dial.then(
-    () => null,
-    (reason: unknown) => reason as BrumeError
-  )
-  t.is(error?.code, code, error?.message)
-}

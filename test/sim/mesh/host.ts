@@ -251,7 +251,7 @@ export class Host {
         mesh.on('view', () => this.#noteView(mesh.state))
         mesh.on('failed', (error) => this.#options.onFailed(this, error))
         const openEngine = (): Promise<MoodyEngine> => Promise.resolve(this.engine)
-        const about = { version: '0.1.0', stableMs }
+        const about = { version: '0.1.0', stableMs, names: false }
         const roles = startNode({ mesh, dir, openEngine, log: log(life), ...about })
         let end = (): void => {}
         const gone = new Promise<void>((resolve) => (end = resolve))

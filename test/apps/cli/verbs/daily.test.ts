@@ -31,6 +31,7 @@ test('nodes - who, how they are, and when they were heard', async (t) => {
     lastHeardMs: 0,
     controller: true,
     dropped: 0,
+    names: null,
     ...fields
   })
   const dir = await fakeDaemon(t, {
@@ -77,6 +78,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     mesh: 'mmmm',
     peers: 2,
     engine: { kind: 'docker', version: null, problem: 'the socket does not answer' },
+    names: { state: 'unasked', address: null, problem: null },
     oplog: { confirmed: 4, tentative: 6 },
     leader: 'pi-2',
     term: 3,

@@ -17,7 +17,8 @@ const NODE: NodeJson = {
   version: '0.1.0',
   lastHeardMs: 0,
   controller: false,
-  dropped: 0
+  dropped: 0,
+  names: null
 }
 
 const INVITE: InviteJson = {

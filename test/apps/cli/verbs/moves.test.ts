@@ -5,7 +5,14 @@ import { cli, fakeDaemon, replica } from '../fake-daemon.ts'
 
 const node = (fields: Partial<NodeJson> = {}): NodeJson => ({
   ...{ name: 'pi-1', id: 'y'.repeat(52), role: 'admin', labels: {}, engine: 'docker' },
-  ...{ state: 'alive', version: '0.2.0', lastHeardMs: 0, controller: true, dropped: 0 },
+  ...{
+    state: 'alive',
+    version: '0.2.0',
+    lastHeardMs: 0,
+    controller: true,
+    dropped: 0,
+    names: null
+  },
   availability: { mode: 'active', reason: '', deadlineMs: null },
   ...fields
 })
