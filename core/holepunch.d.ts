@@ -114,6 +114,15 @@ declare module 'hypercore/lib/remote-bitfield.js' {
   }
 }
 
+declare module 'hypercore/lib/merkle-tree.js' {
+  /** The state of a core's session. */
+  export type MerkleSession = object
+  export const MerkleTree: {
+    /** Whether a proof can be made for a peer that has `length` blocks. */
+    upgradeable(session: MerkleSession, length: number): Promise<boolean>
+  }
+}
+
 declare module 'hypercore-storage' {
   export default class CorestoreStorage {
     /** Bytes. */
@@ -318,6 +327,14 @@ declare module 'autobase/lib/system.js' {
     }
     db: { createHistoryStream?: () => Iterable<never> }
     fork: (this: SystemView, ...given: unknown[]) => Promise<number>
+  }
+}
+
+declare module 'autobase/lib/apply-state.js' {
+  export default class ApplyState {
+    readonly store: { flush?: () => Promise<void> }
+    readonly localCheckpoint: object | null
+    _flush: (this: ApplyState, localNodes: object[] | null) => Promise<void>
   }
 }
 
