@@ -60,6 +60,8 @@ declare module 'hypercore' {
     readonly key: Buffer
     readonly discoveryKey: Buffer
     readonly length: number
+    /** Another one whenever it was cut back. */
+    readonly fork: number
     readonly signedLength: number
     /** Blocks from the first on without a gap. */
     readonly contiguousLength: number

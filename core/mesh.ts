@@ -124,6 +124,8 @@ export class Mesh extends EventEmitter<{
   #reviewed = ''
   #run: Run = { last: 'ended', era: '' }
   #state: State = emptyState()
+  /** As the oplog gave it, once all has followed it. */
+  #readState: State | null = null
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
@@ -745,6 +747,7 @@ export class Mesh extends EventEmitter<{
       const overdue = this.#strangers.overdue(this.links.all, this.#state.nodes, bootNow())
       for (const { connection } of overdue) connection.destroy()
     }
+    this.#enforce()
     this.#checkAlive()
     this.#tellNewLinks()
     this.#lookAround()
@@ -776,11 +779,13 @@ export class Mesh extends EventEmitter<{
     const upTo = this.#asked
     try {
       const state = await this.oplog.read()
+      if (state === this.#readState) return
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
       this.#enforce()
       this.#reviewGossip()
       this.follower.look()
+      this.#readState = state
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return

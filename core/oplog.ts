@@ -121,6 +121,9 @@ export class Oplog extends EventEmitter<{
   #behind: { indexedLength: number; since: number } | null = null
   readonly #tracker = new ViewTracker()
   #wasRead = false
+  /** What was read last, and of which view. */
+  #shown: { state: State; whole: State } | null = null
+  #readAt = ''
 
   constructor(options: OplogOptions) {
     super()
@@ -299,7 +302,7 @@ export class Oplog extends EventEmitter<{
     return ids
   }
 
-  /** The view of one moment, but for what is read on demand. */
+  /** The view of one moment, but for what is read on demand; the same object where nothing changed. */
   async read(): Promise<State> {
     await this.#moving
     return this.#while(this.#readView())
@@ -495,7 +498,10 @@ export class Oplog extends EventEmitter<{
     }
     base.on(
       'update',
-      whileCurrent(() => this.emit('update'))
+      // Most of what comes are acknowledgements, which change nothing in the view.
+      whileCurrent(() => {
+        if (base.interrupted !== null || this.#mark() !== this.#readAt) this.emit('update')
+      })
     )
     base.view.core.on(
       'truncate',
@@ -604,7 +610,23 @@ export class Oplog extends EventEmitter<{
     this.emit('order')
   }
 
+  /** Another one where a read would show something else. */
+  #mark(): string {
+    const { view, system } = this.#base
+    const indexers = this.#confirming().map((key) => key.toString('hex'))
+    return `${view.core.fork}/${view.core.length}/${system === null}/${indexers.join()}`
+  }
+
+  /** Keys of the writers that confirm the order, or will. */
+  #confirming(): Buffer[] {
+    const { system } = this.#base
+    return system === null
+      ? []
+      : [...system.indexers.map(({ key }) => key), ...system.pendingIndexers]
+  }
+
   #readView(): Promise<State> {
+    const mark = this.#mark()
     return this.#during(async (view) => {
       const state = await this.#tracker.read(view)
       if (!this.#wasRead) {
@@ -613,14 +635,25 @@ export class Oplog extends EventEmitter<{
       }
       this.#format = state.format
       for (const id of state.nodes.keys()) this.#writerOf(id)
-      const { system } = this.#base
-      if (system !== null) {
-        const all = [...system.indexers.map(({ key }) => key), ...system.pendingIndexers]
-        const writers = new Set(all.map((key) => key.toString('hex')))
-        this.#indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
+      if (this.#base.system !== null) {
+        const writers = new Set(this.#confirming().map((key) => key.toString('hex')))
+        const indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
+        if (indexers.join() !== this.#indexers.join()) this.#indexers = indexers
       }
-      return { ...state, indexers: this.#indexers, fork: this.#fork }
+      this.#readAt = mark
+      return this.#show(state)
     })
+  }
+
+  #show(state: State): State {
+    const [indexers, fork] = [this.#indexers, this.#fork]
+    const shown = this.#shown
+    if (shown?.state === state && shown.whole.indexers === indexers && shown.whole.fork === fork) {
+      return shown.whole
+    }
+    const whole = { ...state, indexers, fork }
+    this.#shown = { state, whole }
+    return whole
   }
 
   async #during<T>(act: (view: View) => Promise<T>): Promise<T> {
