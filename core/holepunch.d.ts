@@ -303,6 +303,12 @@ declare module 'autobase' {
       findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
     }
     _moveTo(): Promise<void>
+    // And of these: `core/pace.ts`.
+    _ackInterval: number
+    /** null of who is no writer yet. */
+    readonly _ackTimer: { interval: number } | null
+    _advance(): Promise<void>
+    _onremotewriterchangeBound: () => void
   }
 }
 

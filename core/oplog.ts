@@ -21,6 +21,7 @@ import { BrumeError, sentenceOf } from './errors.ts'
 import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
 import './fewer-reads.ts'
+import { ACK_MS, paceAcks, restBetweenLooks } from './pace.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
 import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
@@ -475,7 +476,7 @@ export class Oplog extends EventEmitter<{
     const { store, key, encryptionKey, keyPair } = this.#options
     const base = new Autobase<View>(store.session(), key, {
       valueEncoding: 'binary',
-      ackInterval: 1000,
+      ackInterval: ACK_MS,
       bigBatches: false,
       encryptionKey,
       keyPair,
@@ -490,6 +491,7 @@ export class Oplog extends EventEmitter<{
       close: (view) => view.close()
     })
     void mend(base as never)
+    restBetweenLooks(base as never)
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
@@ -634,6 +636,7 @@ export class Oplog extends EventEmitter<{
         this.#holdWhole()
       }
       this.#format = state.format
+      paceAcks(this.#base as never, [...state.nodes.values()].filter(isMember).length)
       for (const id of state.nodes.keys()) this.#writerOf(id)
       if (this.#base.system !== null) {
         const writers = new Set(this.#confirming().map((key) => key.toString('hex')))
@@ -801,6 +804,8 @@ async function downloadAll(core: Hypercore, length: number): Promise<void> {
     }
   }
 }
+
+const isMember = ({ state }: NodeRecord): boolean => state === 'member'
 
 const opId = (writer: Buffer, length: number): OpId => `${toId(writer)}.${length}`
 
