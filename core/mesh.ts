@@ -126,6 +126,8 @@ export class Mesh extends EventEmitter<{
   #state: State = emptyState()
   /** As the oplog gave it, once all has followed it. */
   #readState: State | null = null
+  /** The oplog says nothing of what it believes to be read: the next tick tries again. */
+  #readFailed = false
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
@@ -747,6 +749,7 @@ export class Mesh extends EventEmitter<{
       const overdue = this.#strangers.overdue(this.links.all, this.#state.nodes, bootNow())
       for (const { connection } of overdue) connection.destroy()
     }
+    if (this.#readFailed) void this.#read()
     this.#enforce()
     this.#checkAlive()
     this.#tellNewLinks()
@@ -779,6 +782,7 @@ export class Mesh extends EventEmitter<{
     const upTo = this.#asked
     try {
       const state = await this.oplog.read()
+      this.#readFailed = false
       if (state === this.#readState) return
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
@@ -789,6 +793,7 @@ export class Mesh extends EventEmitter<{
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
+      this.#readFailed = true
       this.#components.log.error({ error: sentenceOf(error) }, 'the view could not be read')
     } finally {
       this.#answered = upTo
