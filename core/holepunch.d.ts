@@ -60,6 +60,8 @@ declare module 'hypercore' {
     readonly key: Buffer
     readonly discoveryKey: Buffer
     readonly length: number
+    /** Another one whenever it was cut back. */
+    readonly fork: number
     readonly signedLength: number
     /** Blocks from the first on without a gap. */
     readonly contiguousLength: number
@@ -111,6 +113,15 @@ declare module 'hypercore/lib/remote-bitfield.js' {
     insert(start: number, bits: Uint32Array): boolean
     findFirst(value: boolean, position: number): number
     findLast(value: boolean, position: number): number
+  }
+}
+
+declare module 'hypercore/lib/merkle-tree.js' {
+  /** The state of a core's session. */
+  export type MerkleSession = object
+  export const MerkleTree: {
+    /** Whether a proof can be made for a peer that has `length` blocks. */
+    upgradeable(session: MerkleSession, length: number): Promise<boolean>
   }
 }
 
@@ -292,6 +303,12 @@ declare module 'autobase' {
       findViewByKey(key: Buffer, ...rest: unknown[]): Promise<unknown>
     }
     _moveTo(): Promise<void>
+    // And of these: `core/pace.ts`.
+    _ackInterval: number
+    /** null of who is no writer yet. */
+    readonly _ackTimer: { interval: number } | null
+    _advance(): Promise<void>
+    _onremotewriterchangeBound: () => void
   }
 }
 
@@ -318,6 +335,14 @@ declare module 'autobase/lib/system.js' {
     }
     db: { createHistoryStream?: () => Iterable<never> }
     fork: (this: SystemView, ...given: unknown[]) => Promise<number>
+  }
+}
+
+declare module 'autobase/lib/apply-state.js' {
+  export default class ApplyState {
+    readonly store: { flush?: () => Promise<void> }
+    readonly localCheckpoint: object | null
+    _flush: (this: ApplyState, localNodes: object[] | null) => Promise<void>
   }
 }
 

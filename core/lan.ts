@@ -39,6 +39,8 @@ const SCAN_MS = 5_000
 const ANSWER_EVERY_MS = 1_000
 /** Who is missed for longer is asked for as rarely as when all are there. */
 const SEARCH_FOR_MS = 120_000
+/** Of the time between two questions: so much after one, another's is as good as one's own. */
+const ENOUGH = 0.75
 const TTL_S = 120
 const MAX_SEEN = 256
 
@@ -49,6 +51,7 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
   readonly #session = randomBytes(4).toString('hex')
   readonly #sockets = new Map<string, Promise<MulticastDNS | null>>()
   readonly #answeredAt = new Map<string, number>()
+  readonly #asked = new Asked()
   /** Interfaces on which an answer waits for its turn. */
   readonly #late = new Set<string>()
   readonly #seen = new Set<string>()
@@ -122,6 +125,7 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
     socket.on('error', failed)
     socket.on('query', ({ questions }) => {
       if (questions.some(({ name, type }) => name === this.#name && type === 'TXT')) {
+        this.#asked.note(host, performance.now())
         this.#answer(host, socket)
       }
     })
@@ -148,15 +152,16 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
   #askLater(): void {
     if (this.#asks !== null) clearTimeout(this.#asks)
     const often = this.#searching && performance.now() - this.#searchingSince < SEARCH_FOR_MS
-    const ms = jittered(often ? SEARCHING_MS : QUIET_MS)
+    const every = often ? SEARCHING_MS : QUIET_MS
     this.#asks = setTimeout(() => {
-      for (const socket of this.#sockets.values()) {
+      for (const [host, socket] of this.#sockets) {
+        if (!this.#asked.isDue(host, every, performance.now())) continue
         void socket.then((open) => {
           if (open !== null) this.#ask(open)
         })
       }
       this.#askLater()
-    }, ms)
+    }, jittered(every))
     this.#asks.unref()
   }
 
@@ -195,6 +200,23 @@ export class Lan extends EventEmitter<{ found: [LanFind]; change: [] }> {
     const [oldest] = this.#seen
     if (this.#seen.size > MAX_SEEN && oldest !== undefined) this.#seen.delete(oldest)
     this.emit('found', { id: said.id, host, port: said.port, isNew })
+  }
+}
+
+/**
+ * Answers are heard by all: where somebody asked, nobody else needs to. Of fifty nodes that each asked
+ * once a minute, each would get 25 answers a second.
+ */
+export class Asked {
+  readonly #at = new Map<string, number>()
+
+  /** A question was heard on an interface, anybody's. */
+  note(host: string, now: number): void {
+    this.#at.set(host, now)
+  }
+
+  isDue(host: string, everyMs: number, now: number): boolean {
+    return now - (this.#at.get(host) ?? -Infinity) >= everyMs * ENOUGH
   }
 }
 

@@ -124,6 +124,10 @@ export class Mesh extends EventEmitter<{
   #reviewed = ''
   #run: Run = { last: 'ended', era: '' }
   #state: State = emptyState()
+  /** As the oplog gave it, once all has followed it. */
+  #readState: State | null = null
+  /** The oplog says nothing of what it believes to be read: the next tick tries again. */
+  #readFailed = false
   #refusal: Refusal | null = null
   #reading: Promise<void> | null = null
   /** Reads asked for, and those of them that are answered. */
@@ -745,6 +749,8 @@ export class Mesh extends EventEmitter<{
       const overdue = this.#strangers.overdue(this.links.all, this.#state.nodes, bootNow())
       for (const { connection } of overdue) connection.destroy()
     }
+    if (this.#readFailed) void this.#read()
+    this.#enforce()
     this.#checkAlive()
     this.#tellNewLinks()
     this.#lookAround()
@@ -776,14 +782,18 @@ export class Mesh extends EventEmitter<{
     const upTo = this.#asked
     try {
       const state = await this.oplog.read()
+      this.#readFailed = false
+      if (state === this.#readState) return
       this.#state = this.#outside ? withoutWork(state, this.self) : state
       await this.keyRing.onView(this.#state)
       this.#enforce()
       this.#reviewGossip()
       this.follower.look()
+      this.#readState = state
       this.emit('view', this.#state)
     } catch (error) {
       if (this.#closing) return
+      this.#readFailed = true
       this.#components.log.error({ error: sentenceOf(error) }, 'the view could not be read')
     } finally {
       this.#answered = upTo

@@ -20,6 +20,8 @@ import { syncBeforeTelling } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
+import './fewer-reads.ts'
+import { ACK_MS, paceAcks, restBetweenLooks } from './pace.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
 import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
@@ -120,6 +122,9 @@ export class Oplog extends EventEmitter<{
   #behind: { indexedLength: number; since: number } | null = null
   readonly #tracker = new ViewTracker()
   #wasRead = false
+  /** What was read last, and of which view. */
+  #shown: { state: State; whole: State } | null = null
+  #readAt = ''
 
   constructor(options: OplogOptions) {
     super()
@@ -298,7 +303,7 @@ export class Oplog extends EventEmitter<{
     return ids
   }
 
-  /** The view of one moment, but for what is read on demand. */
+  /** The view of one moment, but for what is read on demand; the same object where nothing changed. */
   async read(): Promise<State> {
     await this.#moving
     return this.#while(this.#readView())
@@ -471,7 +476,7 @@ export class Oplog extends EventEmitter<{
     const { store, key, encryptionKey, keyPair } = this.#options
     const base = new Autobase<View>(store.session(), key, {
       valueEncoding: 'binary',
-      ackInterval: 1000,
+      ackInterval: ACK_MS,
       bigBatches: false,
       encryptionKey,
       keyPair,
@@ -486,6 +491,7 @@ export class Oplog extends EventEmitter<{
       close: (view) => view.close()
     })
     void mend(base as never)
+    restBetweenLooks(base as never)
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
@@ -494,7 +500,10 @@ export class Oplog extends EventEmitter<{
     }
     base.on(
       'update',
-      whileCurrent(() => this.emit('update'))
+      // Most of what comes are acknowledgements, which change nothing in the view.
+      whileCurrent(() => {
+        if (base.interrupted !== null || this.#mark() !== this.#readAt) this.emit('update')
+      })
     )
     base.view.core.on(
       'truncate',
@@ -603,7 +612,23 @@ export class Oplog extends EventEmitter<{
     this.emit('order')
   }
 
+  /** Another one where a read would show something else. */
+  #mark(): string {
+    const { view, system } = this.#base
+    const indexers = this.#confirming().map((key) => key.toString('hex'))
+    return `${view.core.fork}/${view.core.length}/${system === null}/${indexers.join()}`
+  }
+
+  /** Keys of the writers that confirm the order, or will. */
+  #confirming(): Buffer[] {
+    const { system } = this.#base
+    return system === null
+      ? []
+      : [...system.indexers.map(({ key }) => key), ...system.pendingIndexers]
+  }
+
   #readView(): Promise<State> {
+    const mark = this.#mark()
     return this.#during(async (view) => {
       const state = await this.#tracker.read(view)
       if (!this.#wasRead) {
@@ -611,15 +636,27 @@ export class Oplog extends EventEmitter<{
         this.#holdWhole()
       }
       this.#format = state.format
+      paceAcks(this.#base as never, [...state.nodes.values()].filter(isMember).length)
       for (const id of state.nodes.keys()) this.#writerOf(id)
-      const { system } = this.#base
-      if (system !== null) {
-        const all = [...system.indexers.map(({ key }) => key), ...system.pendingIndexers]
-        const writers = new Set(all.map((key) => key.toString('hex')))
-        this.#indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
+      if (this.#base.system !== null) {
+        const writers = new Set(this.#confirming().map((key) => key.toString('hex')))
+        const indexers = [...state.nodes.keys()].filter((id) => writers.has(this.#writerOf(id)))
+        if (indexers.join() !== this.#indexers.join()) this.#indexers = indexers
       }
-      return { ...state, indexers: this.#indexers, fork: this.#fork }
+      this.#readAt = mark
+      return this.#show(state)
     })
+  }
+
+  #show(state: State): State {
+    const [indexers, fork] = [this.#indexers, this.#fork]
+    const shown = this.#shown
+    if (shown?.state === state && shown.whole.indexers === indexers && shown.whole.fork === fork) {
+      return shown.whole
+    }
+    const whole = { ...state, indexers, fork }
+    this.#shown = { state, whole }
+    return whole
   }
 
   async #during<T>(act: (view: View) => Promise<T>): Promise<T> {
@@ -767,6 +804,8 @@ async function downloadAll(core: Hypercore, length: number): Promise<void> {
     }
   }
 }
+
+const isMember = ({ state }: NodeRecord): boolean => state === 'member'
 
 const opId = (writer: Buffer, length: number): OpId => `${toId(writer)}.${length}`
 

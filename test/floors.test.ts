@@ -17,8 +17,9 @@ const DOORS: Record<string, string[]> = {
   'multicast-dns': ['core/lan.ts'],
   'blind-relay': ['core/relay.ts'],
   '@hyperswarm/secret-stream': ['core/data-port.ts'],
-  // The second file holds what we do to parts of it that are no public API, in one place.
-  autobase: ['core/oplog.ts', 'core/system-core.ts'],
+  // The others hold what we do to parts of it that are no public API: its system core, what it reads
+  // and writes in vain, how often it works.
+  autobase: ['core/oplog.ts', 'core/system-core.ts', 'core/fewer-reads.ts', 'core/pace.ts'],
   // Owned by the oplog, so that links outlive a base that is opened anew.
   'protomux-wakeup': ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
@@ -32,7 +33,8 @@ const DOORS: Record<string, string[]> = {
     'core/bundles.ts',
     'core/writer-key.ts',
     'core/preload.ts',
-    'core/short-bitfields.ts'
+    'core/short-bitfields.ts',
+    'core/fewer-reads.ts'
   ],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.

@@ -8,7 +8,8 @@ import { loadIdentity } from '../../core/identity.ts'
 import { silent } from '../../core/logger.ts'
 import { loadMembership } from '../../core/membership.ts'
 import { MAX_OP_BYTES } from '../../core/state/index.ts'
-import { createMesh, untilMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
+import { createMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
+import { waitUntil } from '../helpers/wait.ts'
 
 const at = Date.now()
 
@@ -42,8 +43,8 @@ test('hostile ops - what a writer may not write, or nobody could, is refused, to
 
   // The hostile daemon applied nothing of it: what it says of its own ops is its affair.
   for (const node of [a, c]) {
-    await untilMesh(node, (mesh) => mesh.oplog.refused.size === blocks.length, 40_000)
     const { mesh } = node
+    await waitUntil(() => mesh.oplog.refused.size === blocks.length, 40_000)
     t.is(mesh.state.applications.size, 0)
     t.is(mesh.state.nodes.get(hostile.mesh.self)?.role, 'node')
     t.alike(mesh.state.nodes.get(hostile.mesh.self)?.labels, {})

@@ -1,7 +1,7 @@
 import test from 'brittle'
 import fc from 'fast-check'
 import { createKeyPair, hash, toId } from '../../core/crypto.ts'
-import { decodeTxt, isOnLan, lanAddresses, lanName } from '../../core/lan.ts'
+import { Asked, decodeTxt, isOnLan, lanAddresses, lanName } from '../../core/lan.ts'
 
 const id = toId(createKeyPair(hash('test', Buffer.from('lan'))).publicKey)
 const said = (...fields: string[]): Buffer[] => fields.map((field) => Buffer.from(field))
@@ -63,4 +63,19 @@ test('lan - an address is on my LAN if it is private and in a subnet of mine', (
     t.absent(isOnLan(bad, interfaces), bad)
   }
   t.ok(isOnLan('127.0.0.1', { lo: [ipv4('127.0.0.1', '255.0.0.0')] }))
+})
+
+test('lan - of many that ask at their intervals few have to, on each interface', (t) => {
+  const nodes = Array.from({ length: 50 }, () => new Asked())
+  let questions = 0
+  for (let second = 0; second < 600; second++) {
+    const now = second * 1_000
+    // Each at a moment of its own of every minute.
+    const asks = nodes.find((node, i) => second % 60 === i && node.isDue('10.0.0.1', 60_000, now))
+    if (asks === undefined) continue
+    questions++
+    for (const node of nodes) node.note('10.0.0.1', now)
+  }
+  t.ok(questions >= 10 && questions <= 14, `${questions} questions in ten minutes`)
+  t.ok(nodes[0]?.isDue('10.0.0.2', 60_000, 600_000), 'nobody asked on the other interface')
 })

@@ -161,7 +161,10 @@ test('dropped - ops of a node that was removed are listed when they turn up', LO
   await untilMesh(a, (m) => m.links.get(id) !== null)
   await c.stop()
   await a.mesh.append(a.mesh.removal(id, true))
-  await untilMesh(a, (m) => m.oplog.lengths().tentative === m.oplog.lengths().confirmed, 30_000)
+  await waitUntil(() => {
+    const { tentative, confirmed } = a.mesh.oplog.lengths()
+    return tentative === confirmed
+  }, 30_000)
   await a.stop()
   await b.restart()
   await c.restart()

@@ -82,6 +82,21 @@ test('mesh - what was appended is in the state once append resolves, whatever co
   t.alike(missing, [])
 })
 
+test('mesh - a change of the view that could not be followed is followed later, though nothing else changes', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [{ mesh }] = nodes as [(typeof nodes)[0]]
+  const onView = mesh.keyRing.onView.bind(mesh.keyRing)
+  let full = true
+  mesh.keyRing.onView = (state) =>
+    full ? Promise.reject(new Error('the disk is full')) : onView(state)
+  let views = 0
+  mesh.on('view', () => views++)
+  await mesh.append([{ type: 'application.set', name: 'shop', over: null, at: 0 }])
+  t.is(views, 0)
+  full = false
+  await waitUntil(() => views === 1)
+})
+
 test('gossip - a body of another shape is refused and told once, others are unharmed', async (t) => {
   const told: object[] = []
   const log = { ...silent, warn: (fields: object) => void told.push(fields) }

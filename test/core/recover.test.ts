@@ -25,7 +25,7 @@ test(
     const stuck = a.mesh.oplog.lengths()
     const startedAt = performance.now()
     await a.mesh.recover()
-    await untilMesh(a, ({ oplog }) => oplog.lengths().confirmed > stuck.tentative)
+    await waitUntil(() => a.mesh.oplog.lengths().confirmed > stuck.tentative)
     t.comment(`confirmed again after ${Math.round(performance.now() - startedAt)} ms`)
     await waitUntil(() => d.mesh.oplog.fork.epoch === 1)
     await application(d, 'after')

@@ -1,0 +1,40 @@
+/**
+ * What Hypercore and Autobase ask the disk for, and write, more often than they need to. Each question
+ * goes through a thread and back, which costs more than the answer, and in a mesh of many nodes most of
+ * an op's cost was such questions. In all of this process; imported for its effect. Parts that are no
+ * public API of the packages, whose versions are pinned.
+ */
+import ApplyState from 'autobase/lib/apply-state.js'
+import { MerkleTree, type MerkleSession } from 'hypercore/lib/merkle-tree.js'
+
+/**
+ * When a core grows, each of its peers asks whether one that has what it had before can go on from
+ * there: mostly the same question ten times in a row. It is asked once for all who ask before anything
+ * else happens; later the answer may be another.
+ */
+const upgradeable = MerkleTree.upgradeable.bind(MerkleTree)
+let asked = new Map<MerkleSession, Map<number, Promise<boolean>>>()
+MerkleTree.upgradeable = (session, length) => {
+  if (asked.size === 0) queueMicrotask(() => (asked = new Map()))
+  const answers = asked.get(session) ?? new Map<number, Promise<boolean>>()
+  asked.set(session, answers)
+  const answer = answers.get(length) ?? upgradeable(session, length)
+  answers.set(length, answer)
+  return answer
+}
+
+/**
+ * A writer's base writes everything to its store twice: once so that it can read what it appended back,
+ * then the rest. Where it appended nothing the second time is enough.
+ */
+const { _flush: flush } = ApplyState.prototype
+ApplyState.prototype._flush = function (localNodes) {
+  const { store } = this
+  if (localNodes === null && this.localCheckpoint !== null) {
+    store.flush = () => {
+      delete store.flush
+      return Promise.resolve()
+    }
+  }
+  return flush.call(this, localNodes)
+}

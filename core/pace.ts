@@ -1,0 +1,67 @@
+/**
+ * How often a base works. Every entry of the oplog costs every node of the mesh some work, and the
+ * machine that does it may be a small one, or run many nodes. Uses parts of Autobase that are no public
+ * API; its version is pinned.
+ */
+import type Autobase from 'autobase'
+
+type Base = Autobase<never>
+
+/** An indexer acknowledges what it saw after so long, in a mesh of up to `ACK_MEMBERS`. */
+export const ACK_MS = 1_000
+/** A mesh of twice as many acknowledges half as often: what each costs it stays the same. */
+const ACK_MEMBERS = 16
+/** The longest rest after one look at what came. */
+const MAX_REST_MS = 100
+
+/** Confirming an op takes about four times as long; only a change of indexers waits for that. */
+export const ackMs = (members: number): number =>
+  Math.round(ACK_MS * Math.max(1, members / ACK_MEMBERS))
+
+export function paceAcks(base: Base, members: number): void {
+  const ms = ackMs(members)
+  base._ackInterval = ms
+  if (base._ackTimer !== null) base._ackTimer.interval = ms
+}
+
+/**
+ * What comes of others is looked at after a rest as long as the last look took, all that came meanwhile
+ * in one: at once on an idle machine, seldom on one that cannot keep up. Own ops do not wait.
+ */
+export function restBetweenLooks(base: Base): void {
+  const advance = base._advance.bind(base)
+  const look = base._onremotewriterchangeBound
+  let running = 0
+  let due = false
+  let timer: NodeJS.Timeout | null = null
+  let restUntil = 0
+
+  const lookRested = (): void => {
+    due = false
+    if (timer !== null) return
+    const ms = restUntil - performance.now()
+    if (ms <= 0) return look()
+    timer = setTimeout(() => {
+      timer = null
+      look()
+    }, ms)
+    timer.unref()
+  }
+
+  base._onremotewriterchangeBound = () => {
+    if (running > 0) due = true
+    else lookRested()
+  }
+  base._advance = async () => {
+    const begun = performance.now()
+    running++
+    try {
+      await advance()
+    } finally {
+      running--
+      const now = performance.now()
+      restUntil = now + Math.min(now - begun, MAX_REST_MS)
+      if (due) lookRested()
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import test from 'brittle'
+import ApplyState from 'autobase/lib/apply-state.js'
+import { MerkleTree } from 'hypercore/lib/merkle-tree.js'
+import '../../core/fewer-reads.ts'
+
+test('fewer reads - what all peers of a core ask at one moment is read once, and anew later', async (t) => {
+  let reads = 0
+  let isThere = true
+  const session = {
+    storage: {
+      read() {
+        reads++
+        return { getTreeNode: () => Promise.resolve(isThere ? {} : null), tryFlush() {} }
+      }
+    }
+  }
+  const ask = (length: number): Promise<boolean> => MerkleTree.upgradeable(session, length)
+  t.alike(await Promise.all([ask(4), ask(4), ask(4), ask(8)]), [true, true, true, true])
+  t.is(reads, 2, 'one for each length')
+  isThere = false
+  t.is(await ask(4), false)
+})
+
+test('fewer reads - a writer that appended nothing writes to its store once, else twice', async (t) => {
+  let writes = 0
+  class Store {
+    flush(): Promise<void> {
+      writes++
+      return Promise.resolve()
+    }
+  }
+  const done = (): Promise<void> => Promise.resolve()
+  const applied = {
+    store: new Store(),
+    localCheckpoint: { update: done },
+    localState: { setBootRecord() {}, flush: done },
+    systemView: { indexedLength: 0 },
+    base: { recoveries: 0 },
+    pendingViews: null,
+    _appendLocalNodes: done
+  } as unknown as ApplyState
+  const flush = async (localNodes: object[] | null): Promise<number> => {
+    writes = 0
+    await ApplyState.prototype._flush.call(applied, localNodes)
+    return writes
+  }
+  t.is(await flush(null), 1)
+  t.is(await flush([{}]), 2)
+  t.is(await flush(null), 1)
+})
