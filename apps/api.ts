@@ -77,6 +77,8 @@ export interface StatusJson {
   peers: number
   engine: EngineJson
   names: NamesJson
+  /** From this node since its daemon started, one a microservice that was called. */
+  flows: FlowsJson[]
   /** View lengths. */
   oplog: { confirmed: number; tentative: number }
   /** Who confirms the order of ops. */
@@ -169,6 +171,24 @@ export interface NamesJson {
   address: string | null
   /** Why they reach no microservice by name, and what helps. */
   problem: { message: string; next: string | null } | null
+}
+
+export interface FlowsJson {
+  application: string
+  microservice: string
+  /** Under way. */
+  open: number
+  opened: number
+  /** No replica took it. */
+  refused: number
+  /** Taken by another replica than the first that was tried. */
+  retried: number
+  /** Ended otherwise than by both of its ends. */
+  resets: number
+  bytesSent: number
+  bytesReceived: number
+  /** Of those opened, how many began on which path. */
+  paths: { local: number; lan: number; direct: number; relayed: number }
 }
 
 export interface InitRequest {

@@ -631,6 +631,11 @@ function flowsComponents(
       rttMs: (node) => mesh.links.get(node)?.rttMs ?? null
     },
     local: (head) => near.dial(head),
+    pathTo(node) {
+      if (node === mesh.self) return 'local'
+      const tunnel = mesh.tunnels?.report().find((each) => each.mine && each.node === node)
+      return tunnel?.path.kind ?? 'direct'
+    },
     tunnel(node, head) {
       if (mesh.tunnels === null) throw new BrumeError('NO_FLOWS', 'this mesh has no tunnels')
       return mesh.tunnels.open(node, head)

@@ -19,6 +19,8 @@ export interface FlowsComponents {
   tunnel(node: string, head: FlowHead): Promise<Duplex>
   /** One to a replica of this node. @throws BrumeError */
   local(head: FlowHead): Promise<Duplex>
+  /** How new flows to a node go now. */
+  pathTo(node: string): FlowPath
 }
 
 /** What a flow is asked for. */
@@ -32,6 +34,8 @@ export interface FlowTarget {
   from: FlowHead['from']
 }
 
+export type FlowPath = 'local' | 'lan' | 'direct' | 'relayed'
+
 /** Of one service, from this node, since its daemon started. */
 export interface FlowFigures {
   open: number
@@ -43,6 +47,8 @@ export interface FlowFigures {
   resets: number
   bytesSent: number
   bytesReceived: number
+  /** Of those opened, how many began on which path. */
+  paths: Record<FlowPath, number>
 }
 
 /** Of replicas that took none; more would keep who asks waiting. */
@@ -92,6 +98,7 @@ export class Flows {
             : await this.#to(replica, target)
         if (tries > 0) figures.retried++
         this.#count(flow, endOf(replica), figures)
+        figures.paths[this.#it.pathTo(replica.node)]++
         return (client) => attach(client, flow, figures)
       } catch (error) {
         failure = error
@@ -144,7 +151,8 @@ export class Flows {
     const known = this.#figures.get(key)
     if (known !== undefined) return known
     const fresh = { open: 0, opened: 0, refused: 0, retried: 0, resets: 0 }
-    const figures = { ...fresh, bytesSent: 0, bytesReceived: 0 }
+    const paths = { local: 0, lan: 0, direct: 0, relayed: 0 }
+    const figures = { ...fresh, bytesSent: 0, bytesReceived: 0, paths }
     this.#figures.set(key, figures)
     return figures
   }

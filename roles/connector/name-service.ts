@@ -229,8 +229,9 @@ async function load(dir: string): Promise<SavedAddresses | null> {
   const bytes = await readIfThere(join(dir, FILE))
   if (bytes === null) return null
   try {
-    const { block, next, places } = JSON.parse(bytes.toString()) as Partial<SavedAddresses>
-    if (block === undefined || next === undefined || places === undefined) return null
+    const { block = -1, next, places } = JSON.parse(bytes.toString()) as Partial<SavedAddresses>
+    if (next === undefined || places === undefined) return null
+    if (!Number.isInteger(block) || block < 0 || block >= BLOCKS) return null
     return { block, next, places }
   } catch {
     return null

@@ -1,7 +1,15 @@
 import { diskProblem } from '../../../core/disk.ts'
 import type { Mesh } from '../../../core/mesh.ts'
 import { quorumOf } from '../../../core/state/recover.ts'
-import type { InitRequest, JoinRequest, LeaveRequest, StatusJson, StopResult } from '../../api.ts'
+import type { RunningNode } from '../../../roles/node.ts'
+import type {
+  FlowsJson,
+  InitRequest,
+  JoinRequest,
+  LeaveRequest,
+  StatusJson,
+  StopResult
+} from '../../api.ts'
 import { VERSION } from '../../version.ts'
 import type { Daemon } from '../daemon.ts'
 import { conflictCount } from './conflicts.ts'
@@ -54,6 +62,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     peers: mesh.links.ids.length,
     engine: node.engine(),
     names: node.names(),
+    flows: flowsJson(node),
     oplog: mesh.oplog.lengths(),
     ...confirmation(mesh),
     fork: { epoch: fork.epoch, ahead: mesh.follower.ahead() !== null },
@@ -77,6 +86,12 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     asksForOwnEnd: mesh.oplog.held
   }
 }
+
+const flowsJson = ({ flows }: RunningNode): FlowsJson[] =>
+  [...flows.figures()].map(([key, figures]) => {
+    const [application = '', microservice = ''] = key.split('/')
+    return { application, microservice, ...figures }
+  })
 
 function confirmation(mesh: Mesh): Pick<StatusJson, 'indexers' | 'quorum' | 'stalled'> {
   const alive = mesh.alive()

@@ -37,7 +37,8 @@ test('flows - the nearest replica takes it, the next where that does not, and wh
     retried: 1,
     resets: 0,
     bytesSent: 5,
-    bytesReceived: 5
+    bytesReceived: 5,
+    paths: { local: 0, lan: 1, direct: 0, relayed: 0 }
   })
 })
 
@@ -85,7 +86,8 @@ function flowsOf(nodes: string[], open: (node: string, head: FlowHead) => Promis
     directory: () => new Map([['app/web', service]]),
     vicinity: { self: 'here', zoneOf: () => null, rttMs: () => null },
     tunnel: open,
-    local: (head) => open('here', head)
+    local: (head) => open('here', head),
+    pathTo: (node) => (node === 'here' ? 'local' : 'lan')
   })
 }
 

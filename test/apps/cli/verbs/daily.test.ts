@@ -79,6 +79,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     peers: 2,
     engine: { kind: 'docker', version: null, problem: 'the socket does not answer' },
     names: { state: 'unasked', address: null, problem: null },
+    flows: [],
     oplog: { confirmed: 4, tentative: 6 },
     leader: 'pi-2',
     term: 3,
