@@ -22,6 +22,7 @@
  *   POST   /invites            InviteRequest          InviteMade
  *   DELETE /invites/:invite                           InviteJson
  *   GET    /net                                       NetJson[]              (a row a member)
+ *   GET    /net/service?ref=REF                       ServiceNetJson
  *   POST   /bundles            (application/x-tar)    BundleResult
  *   GET    /backup                                    lines of BackupLine (application/x-ndjson)
  *   POST   /applications       DeployRequest          DeployResult
@@ -418,6 +419,31 @@ export interface NetJson {
   /** The data connection that flows take, with its relay and how many are under way; null: none. */
   tunnel: { path: 'lan' | 'direct' | 'relayed'; via: string | null; flows: number } | null
   /** One sentence. */
+  why: string
+}
+
+/** A microservice, as this node and its containers reach it. */
+export interface ServiceNetJson {
+  application: string
+  microservice: string
+  /** What it is called in any container that may reach it. */
+  name: string
+  ports: { container: number; protocol: 'tcp' | 'udp' }[]
+  /** Who serves, in the order in which a flow from this node tries them. */
+  replicas: ServiceReplicaJson[]
+}
+
+export interface ServiceReplicaJson {
+  slot: number
+  /** Name of its node. */
+  node: string
+  /** Of the tunnel that flows take; where none is open, of the link. */
+  path: 'self' | 'lan' | 'direct' | 'relayed' | 'down'
+  via: string | null
+  rttMs: number | null
+  /** Under way from this node. */
+  flows: number
+  /** What its place in the order comes from: one sentence. */
   why: string
 }
 

@@ -209,7 +209,7 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     load: async () => (await import('./verbs/node.ts')).nodeDropped
   },
   net: {
-    summary: 'show the way to each member, and why it is that',
+    summary: 'show the way to each member, or where calls of a microservice go, and why',
     load: async () => (await import('./verbs/net.ts')).net
   },
   status: {

@@ -89,3 +89,21 @@ function unknown(state: State, text: string): BrumeError {
     next: names.length === 0 ? 'brume deploy -f FILE' : 'brume apps'
   })
 }
+
+/** Of one microservice, or of the only one of an application. @throws BrumeError as `resolve`, and BAD_REFERENCE for a whole application of many. */
+export function serviceOf(state: State, text: string): RefJson & { microservice: string } {
+  const ref = resolve(state, text)
+  if (ref.microservice !== null) return { ...ref, microservice: ref.microservice }
+  const names = [...state.microservices.values()]
+    .filter(({ application }) => application === ref.application)
+    .map(({ name }) => name)
+  const [only, ...others] = names
+  if (only !== undefined && others.length === 0) return { ...ref, microservice: only }
+  throw new BrumeError(
+    'BAD_REFERENCE',
+    `"${text}" is an application of ${names.length} microservices`,
+    {
+      next: `say which, e.g. ${ref.application}/${only ?? 'NAME'}`
+    }
+  )
+}

@@ -111,6 +111,23 @@ export function nearestFirst(replicas: readonly Replica[], vicinity: Vicinity): 
   return ranked.map(({ replica }) => replica)
 }
 
+/** What its place among the others comes from, in words. */
+export function placeOf(replica: Replica, vicinity: Vicinity): string {
+  const { self, zoneOf, rttMs, flowsTo, isDoubtful } = vicinity
+  const { node, leaving } = replica
+  if (leaving) return 'about to end: only where nobody else serves'
+  if (isDoubtful(node)) return 'kept a flow waiting a moment ago: tried last'
+  if (node === self) return 'runs here'
+  const zone = zoneOf(self)
+  const rtt = rttMs(node)
+  const flows = flowsTo(replica)
+  return [
+    ...(zone !== null && zoneOf(node) === zone ? [`in zone ${zone} as well`] : []),
+    rtt === null ? 'no link tells how far' : `${rtt} ms away`,
+    ...(flows > 0 ? [`${flows} under way`] : [])
+  ].join(', ')
+}
+
 /** Steps of a factor of two from a millisecond on: links that differ by less share the work. */
 const roughly = (ms: number): number => Math.max(0, Math.ceil(Math.log2(ms)))
 

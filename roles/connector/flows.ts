@@ -8,7 +8,14 @@ import { bootNow } from '../../core/clock.ts'
 import { BrumeError } from '../../core/errors.ts'
 import { endedWell, join, reset } from '../../core/flow-stream.ts'
 import { slotKey } from '../../core/state/state.ts'
-import { nearestFirst, type Directory, type Replica, type Vicinity } from './directory.ts'
+import {
+  nearestFirst,
+  placeOf,
+  type Directory,
+  type Replica,
+  type Service,
+  type Vicinity
+} from './directory.ts'
 import type { FlowHead } from './gate.ts'
 
 export interface FlowsComponents {
@@ -85,10 +92,7 @@ export class Flows {
     }
     const figures = this.#figuresOf(key)
     const fit = service.replicas.filter(({ slot }) => (target.slot ?? slot) === slot)
-    const flowsTo = (replica: Replica): number => this.#open.get(endOf(replica)) ?? 0
-    const isDoubtful = (node: string): boolean => this.#isDoubtful(node)
-    const order = nearestFirst(fit, { ...this.#it.vicinity, flowsTo, isDoubtful })
-    const tried = order.slice(0, MAX_TRIES)
+    const tried = nearestFirst(fit, this.#vicinity()).slice(0, MAX_TRIES)
     let failure: unknown = nobodyServes(key, target.slot)
     for (const [tries, replica] of tried.entries()) {
       try {
@@ -107,6 +111,24 @@ export class Flows {
     }
     figures.refused++
     throw failure
+  }
+
+  /** Its replicas in the order in which they are tried, each with what its place comes from. */
+  order(service: Service): { replica: Replica; flows: number; why: string }[] {
+    const vicinity = this.#vicinity()
+    return nearestFirst(service.replicas, vicinity).map((replica) => ({
+      replica,
+      flows: vicinity.flowsTo(replica),
+      why: placeOf(replica, vicinity)
+    }))
+  }
+
+  #vicinity(): Vicinity {
+    return {
+      ...this.#it.vicinity,
+      flowsTo: (replica) => this.#open.get(endOf(replica)) ?? 0,
+      isDoubtful: (node) => this.#isDoubtful(node)
+    }
   }
 
   /** By APP/MICROSERVICE. */

@@ -1,6 +1,6 @@
 /** Microservices reach each other by name, whichever node they run on. */
 import test from 'brittle'
-import type { ReplicaJson, StatusJson } from '../../apps/api.ts'
+import type { ReplicaJson, ServiceNetJson, StatusJson } from '../../apps/api.ts'
 import { createFleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
@@ -96,6 +96,13 @@ test(
     const both = await ask(one, 'shop/asker', 'both', 8080)
     t.ok(VIRTUAL.test(both.addresses[0] ?? ''), 'one of them is elsewhere')
     t.ok(both.body?.startsWith('both/'), JSON.stringify(both))
+    const { name, ports, replicas } = await one.json<ServiceNetJson>('net', 'shop/both')
+    t.is(name, 'both.shop.brume')
+    t.alike(ports, [{ container: 8080, protocol: 'tcp' }])
+    t.alike(
+      replicas.map(({ node, path }) => `${node} ${path}`),
+      ['n1 self', 'n2 lan']
+    )
     const all = await ask(one, 'shop/asker', 'all.both', 8080)
     t.is(all.addresses.length, 2)
     t.is(all.addresses.filter((address) => VIRTUAL.test(address)).length, 1)

@@ -1,28 +1,30 @@
-import type { NetJson } from '../../api.ts'
-import { age, table, type Column } from '../print.ts'
-import type { Verb } from '../verb.ts'
+import type { NetJson, ServiceNetJson, ServiceReplicaJson } from '../../api.ts'
+import { withQuery } from '../../client.ts'
+import { age, oneLine, table, type Column } from '../print.ts'
+import type { Context, Verb } from '../verb.ts'
 
-export const net: Verb<null, NetJson[]> = {
-  describe() {},
+export const net: Verb<string | null, NetJson[] | ServiceNetJson> = {
+  describe(command) {
+    command.argument('[ref]', 'APP/MICROSERVICE: where calls of it go from this node')
+  },
 
-  parse: () => null,
+  parse: ([ref]) => ref ?? null,
 
-  request: (_, { client }) => client.get('/net'),
+  request: (ref, { client }) =>
+    client.get(ref === null ? '/net' : withQuery('/net/service', { ref })),
 
-  print(all, { out }) {
-    out.write(table(all, COLUMNS, out))
+  print(answer, context) {
+    if (Array.isArray(answer)) context.out.write(table(answer, MEMBERS, context.out))
+    else printService(answer, context)
   }
 }
 
-const COLUMNS: Column<NetJson>[] = [
-  { title: 'PEER', cell: ({ name }) => name },
-  { title: 'PATH', cell: pathOf, color: ({ path }) => COLORS[path] },
-  { title: 'RTT', cell: ({ rttMs }) => (rttMs === null ? '' : `${rttMs} ms`) },
-  { title: 'NAT', cell: ({ nat }) => nat },
-  { title: 'SINCE', cell: ({ sinceMs }) => (sinceMs === null ? '' : age(sinceMs)) },
-  { title: 'TUNNEL', cell: tunnelOf },
-  { title: 'WHY', cell: ({ why }) => why }
-]
+function printService({ name, ports, replicas }: ServiceNetJson, { out }: Context): void {
+  const at = ports.map(({ container, protocol }) => `${container}/${protocol}`).join(', ')
+  out.write(`${name}  ${at === '' ? 'no ports' : at}\n`)
+  if (replicas.length === 0) out.write('no replica is up and healthy on a node in reach\n')
+  else out.write(`\n${table(replicas, REPLICAS, out)}`)
+}
 
 const COLORS: Record<NetJson['path'], number | null> = {
   self: null,
@@ -30,6 +32,29 @@ const COLORS: Record<NetJson['path'], number | null> = {
   direct: 32,
   relayed: 33,
   down: 31
+}
+
+const MEMBERS: Column<NetJson>[] = [
+  { title: 'PEER', cell: ({ name }) => name },
+  { title: 'PATH', cell: pathOf, color: ({ path }) => COLORS[path] },
+  { title: 'RTT', cell: rttOf },
+  { title: 'NAT', cell: ({ nat }) => nat },
+  { title: 'SINCE', cell: ({ sinceMs }) => (sinceMs === null ? '' : age(sinceMs)) },
+  { title: 'TUNNEL', cell: tunnelOf },
+  { title: 'WHY', cell: ({ why }) => why }
+]
+
+const REPLICAS: Column<ServiceReplicaJson>[] = [
+  { title: 'SLOT', cell: ({ slot }) => String(slot) },
+  { title: 'NODE', cell: ({ node }) => node },
+  { title: 'PATH', cell: pathOf, color: ({ path }) => COLORS[path] },
+  { title: 'RTT', cell: rttOf },
+  { title: 'FLOWS', cell: ({ flows }) => String(flows) },
+  { title: 'WHY', cell: ({ why }) => oneLine(why) }
+]
+
+function rttOf({ rttMs }: { rttMs: number | null }): string {
+  return rttMs === null ? '' : `${rttMs} ms`
 }
 
 function tunnelOf({ tunnel }: NetJson): string {

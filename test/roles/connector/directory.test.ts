@@ -5,6 +5,7 @@ import { slotKey, type PlacementRecord } from '../../../core/state/state.ts'
 import {
   directory,
   nearestFirst,
+  placeOf,
   type DirectoryInput,
   type Replica,
   type Vicinity
@@ -146,6 +147,15 @@ test('directory - here first, then my zone, then the quicker link, then the less
   t.is(order(vicinity('a'), [replica('a', 0, true), replica('d', 1)]), 'da', 'what leaves is last')
   doubted.add('b')
   t.is(order(vicinity('a')), 'acdb', 'who kept a flow waiting is tried last')
+
+  const said = (node: string, leaving = false): string =>
+    placeOf(replica(node, 0, leaving), vicinity('a', { d: 2 }))
+  t.is(said('a'), 'runs here')
+  t.is(said('d'), '40 ms away, 2 under way')
+  t.ok(said('b').includes('waiting'))
+  t.ok(said('d', true).includes('about to end'))
+  t.is(placeOf(replica('a', 0), vicinity('b')), 'no link tells how far')
+  t.is(placeOf(replica('d', 0), vicinity('c')), 'in zone right as well, 40 ms away')
 })
 
 const replica = (node: string, slot: number, leaving = false): Replica => ({

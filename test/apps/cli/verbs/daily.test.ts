@@ -1,7 +1,13 @@
 /** Verbs that ask one thing and print it: `topic` is the verb. */
 import { once } from 'node:events'
 import test from 'brittle'
-import type { NetJson, NodeJson, ReplicaJson, StatusJson } from '../../../../apps/api.ts'
+import type {
+  NetJson,
+  NodeJson,
+  ReplicaJson,
+  ServiceNetJson,
+  StatusJson
+} from '../../../../apps/api.ts'
 import { cli, fakeDaemon, replica, watched } from '../fake-daemon.ts'
 
 test('ps - asks for the reference as it was typed', async (t) => {
@@ -272,6 +278,41 @@ test('rm - what does not go away in time is named; exit code 3', async (t) => {
     ),
     ran.err
   )
+})
+
+test('net REF - where calls of a microservice go, and why', async (t) => {
+  const replica = { slot: 0, path: 'self' as const, via: null, rttMs: null, flows: 2 }
+  const answer: ServiceNetJson = {
+    application: 'shop',
+    microservice: 'web',
+    name: 'web.shop.brume',
+    ports: [{ container: 80, protocol: 'tcp' }],
+    replicas: [
+      { ...replica, node: 'barn', why: 'runs here' },
+      {
+        ...replica,
+        slot: 1,
+        node: 'attic',
+        path: 'relayed',
+        via: 'hill',
+        rttMs: 9,
+        why: '9 ms away'
+      }
+    ]
+  }
+  const dir = await fakeDaemon(t, {
+    'GET /net/service': ({ query }) =>
+      query.get('ref') === 'web' ? answer : { ...answer, ports: [], replicas: [] }
+  })
+  t.is(
+    (await cli(['net', 'web', '--data', dir])).out,
+    'web.shop.brume  80/tcp\n\n' +
+      'SLOT   NODE    PATH              RTT    FLOWS   WHY\n' +
+      '0      barn    self              -      2       runs here\n' +
+      '1      attic   relayed by hill   9 ms   2       9 ms away\n'
+  )
+  const none = await cli(['net', 'shop/other', '--data', dir])
+  t.is(none.out, 'web.shop.brume  no ports\nno replica is up and healthy on a node in reach\n')
 })
 
 test('net - the way to each member, and why', async (t) => {
