@@ -6,7 +6,7 @@
  *
  * A role that throws is started again with backoff while the others go on.
  */
-import { addAbortSignal, Transform, type Readable } from 'node:stream'
+import { addAbortSignal, Transform, type Duplex, type Readable } from 'node:stream'
 import {
   assign,
   createActor,
@@ -630,7 +630,7 @@ function flowsComponents(
       zoneOf: (node) => mesh.state.nodes.get(node)?.labels['zone'] ?? null,
       rttMs: (node) => mesh.links.get(node)?.rttMs ?? null
     },
-    local: (head) => near.dial(head),
+    local: (head) => letIn(mesh, near, mesh.self, head),
     pathTo(node) {
       if (node === mesh.self) return 'local'
       const tunnel = mesh.tunnels?.report().find((each) => each.mine && each.node === node)
@@ -727,13 +727,24 @@ function namesReport(connector: ConnectorActor | undefined): NamesReport {
   return { state, address: null, problem: null }
 }
 
+/** Whoever it comes from, this node too, is judged by the same rule. @throws BrumeError */
+async function letIn(
+  mesh: Mesh,
+  near: NearEnds,
+  from: string,
+  head: FlowHead,
+  signal?: AbortSignal
+): Promise<Duplex> {
+  const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
+  if (refused !== null) throw refused
+  return near.dial(head, signal)
+}
+
 /** Flows that come in from other nodes. */
 function answerFlows(mesh: Mesh, near: NearEnds): void {
   mesh.tunnels?.answer(async (from, head, signal) => {
     if (!flowHead.check(head)) throw new BrumeError('BAD_FLOW', 'this node knows no such flow')
-    const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
-    if (refused !== null) throw refused
-    return near.dial(head, signal)
+    return letIn(mesh, near, from, head, signal)
   })
 }
 

@@ -17,6 +17,8 @@ export interface ReplicaWorld {
   status: ReadonlyMap<string, StatusBody>
   /** Why slots wait, by slot key. */
   waiting: ReadonlyMap<string, string>
+  /** Why the engine of a node cannot be used now; null where it can. */
+  engineProblem: (node: string) => string | null
 }
 
 /** A line for every wanted slot, and for every copy that is not gone yet; by name and slot. */
@@ -97,8 +99,13 @@ function situation(
       reason: why() ?? `${node} ${age}`
     }
   }
-  if (found === null) return { ...nothing, node, state: 'starting', reason: why() }
-  return { node, ...reportOf(found), reason: found.reason ?? why() }
+  if (found === null) {
+    const reason = world.engineProblem(placement.node) ?? why()
+    return { ...nothing, node, state: 'starting', reason }
+  }
+  const isUp = found.state === 'running'
+  const problem = isUp ? null : world.engineProblem(placement.node)
+  return { node, ...reportOf(found), reason: found.reason ?? problem ?? why() }
 }
 
 /** Copies on alive nodes that are placed elsewhere, or nowhere. */

@@ -17,6 +17,7 @@ export function replicaWorld({ mesh, node }: Pick<Member, 'mesh' | 'node'>): Rep
     alive,
     silentMs: mesh.silent(alive),
     status,
+    engineProblem: (node) => mesh.gossip.get(node, 'facts')?.body.engine.problem ?? null,
     /** A placement of everything, as the leader makes it: only where somebody waits. */
     get waiting() {
       return (waiting ??= new Map(node.explain().map((slot) => [slotKey(slot), slot.reason])))

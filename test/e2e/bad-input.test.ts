@@ -50,7 +50,7 @@ test(
       return { dir, brume: (...more) => run(program, [...args, ...more], cliEnv(env)) }
     }
     const enter = (name: string, engine: string): string[] => [
-      ...['--name', name, '--engine', engine, '--bootstrap', dht.address]
+      ...['--name', name, '--engine', engine, '--bootstrap', dht.address, '--no-names']
     ]
 
     const node = nodeAt('node')

@@ -60,6 +60,8 @@ export async function startDaemons(
         name: node.name,
         labels: {},
         engine,
+        // They are in no namespace of their own: this machine's packet rules stay as they are.
+        names: false,
         bootstrap: [dht.address],
         peers: []
       }
