@@ -671,6 +671,7 @@ async function start(
       },
       filesDir: async () => '/files',
       resolver: async () => null,
+      serviceEnv: async () => ({}),
       drained: async () => undefined,
       asksRuns: async () => false,
       readStatus: () => new Map(),
