@@ -36,6 +36,7 @@ import { arch, cpus, platform, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AgentComponents } from './agent/components.ts'
 import { watchDevices } from './agent/devices.ts'
+import type { SlotRef } from './agent/duty.ts'
 import type { Engine, EngineContainer, EngineInfo, LogLine } from './agent/engine.ts'
 import { agentMachine, agentRuns, type AgentActor } from './agent/machine.ts'
 import type { SavedMemory } from './agent/memory.ts'
@@ -43,6 +44,7 @@ import { openLogs } from './agent/streams.ts'
 import type { Directory } from './connector/directory.ts'
 import { Flows } from './connector/flows.ts'
 import { flowHead, refusal, type FlowHead } from './connector/gate.ts'
+import { Loopback } from './connector/loopback.ts'
 import { NearEnds } from './connector/near-end.ts'
 import {
   connectorMachine,
@@ -142,9 +144,18 @@ export function startNode(components: NodeComponents): RunningNode {
   const near = new NearEnds(() => runningOn(agent()))
   const flows = new Flows(flowsComponents(mesh, near, directoryNow))
   const names = nameComponents(components, { agent, near, flows, directory: directoryNow })
+  const loopback = new Loopback({
+    dir: components.dir,
+    microservices: () => mesh.state.microservices,
+    askers: () => processesOf(agent()),
+    open: names.open,
+    log
+  })
+  const followLoopback = throttle(() => loopback.follow(), VIEW_MS)
   const machine = createNodeMachine({
     agent: agentComponents(components, facts.noteEngine, {
       resolver: () => resolverOf(connector()),
+      serviceEnv: (ref) => loopback.envFor(ref),
       drained: (ids) => near.drained(ids)
     }),
     controller: controllerComponents(components, agent),
@@ -163,10 +174,10 @@ export function startNode(components: NodeComponents): RunningNode {
       if (event.type !== '@xstate.snapshot') return
       noteState(root, event.actorRef, event.snapshot, states)
       if (event.actorRef === connector()) facts.noteNames(namesReport(connector()))
+      if (event.actorRef !== agent()) return
+      followLoopback()
       // What an earlier daemon started asks us for names.
-      if (event.actorRef === agent() && hasAddresses(agent())) {
-        connector()?.send({ type: 'names.needed' })
-      }
+      if (hasAddresses(agent())) connector()?.send({ type: 'names.needed' })
     }
   })
   answerPeers(mesh, agent)
@@ -174,10 +185,12 @@ export function startNode(components: NodeComponents): RunningNode {
   root.start()
   const containers = () => agent()?.getSnapshot().context.containers ?? null
   const endTidying = keepTidy({ mesh, containers, log })
-  const end = (): void => {
+  const end = async (): Promise<void> => {
     root.stop()
     endTidying()
     facts.end()
+    followLoopback.end()
+    await loopback.close()
   }
   return {
     actors: () =>
@@ -198,12 +211,12 @@ export function startNode(components: NodeComponents): RunningNode {
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine
-      end()
+      await end()
       await open?.close()
     },
     async clear() {
       const open = agent()?.getSnapshot().context.engine
-      end()
+      await end()
       await open?.close()
       const ran = await clearEngine(components.openEngine)
       await forgetNames(components.dir)
@@ -395,7 +408,7 @@ function prefetch(mesh: Mesh): void {
 function agentComponents(
   { mesh, dir, openEngine, log }: NodeComponents,
   onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void,
-  connector: Pick<AgentComponents, 'resolver' | 'drained'>
+  connector: Pick<AgentComponents, 'resolver' | 'serviceEnv' | 'drained'>
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
@@ -714,6 +727,14 @@ async function resolverOf(connector: ConnectorActor | undefined): Promise<string
 
 const hasAddresses = (agent: AgentActor | undefined): boolean =>
   agent?.getSnapshot().context.containers?.some(({ address }) => address !== null) ?? false
+
+/** What has a process here, or is to have one; null while nobody knows. */
+function processesOf(agent: AgentActor | undefined): SlotRef[] | null {
+  const context = agent?.getSnapshot().context
+  if (!context?.engine || !context.containers) return null
+  if (context.engine.kind !== 'process') return []
+  return [...context.memory.slots.values(), ...context.containers]
+}
 
 function namesReport(connector: ConnectorActor | undefined): NamesReport {
   const snapshot = connector?.getSnapshot()

@@ -47,6 +47,7 @@ const OF_THE_MESH = [
   'dht-nodes.json',
   'agent.json',
   'names.json',
+  'loopback.json',
   'process'
 ]
 

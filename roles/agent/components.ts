@@ -2,6 +2,7 @@
 import type { FactsBody, StatusBody } from '../../core/gossip-records.ts'
 import type { Bundle } from '../../core/state/microservices.ts'
 import type { OpId } from '../../core/state/records.ts'
+import type { SlotRef } from './duty.ts'
 import type { Engine, EngineInfo } from './engine.ts'
 import type { SavedMemory } from './memory.ts'
 
@@ -23,6 +24,8 @@ export interface AgentComponents {
   filesDir: (bundle: Bundle, signal: AbortSignal) => Promise<string>
   /** Where containers ask for names, once that answers; null where nobody does. */
   resolver: () => Promise<string | null>
+  /** What a process of it is told of what it may reach: variables. It is reached there from then on. */
+  serviceEnv: (ref: SlotRef) => Promise<Record<string, string>>
   /** These containers are to end: resolves once nobody is sent to them and their flows are over. */
   drained: (ids: readonly string[]) => Promise<void>
   /**

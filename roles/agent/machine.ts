@@ -173,6 +173,7 @@ const takeStep = fromCallback<
     engine,
     filesDir: (bundle, signal) => components.filesDir(bundle, signal),
     resolver: () => components.resolver(),
+    serviceEnv: (ref) => components.serviceEnv(ref),
     drained: (ids) => components.drained(ids),
     asksRuns: (node, key, placement) => components.asksRuns(node, key, placement),
     signal: ending.signal,

@@ -46,7 +46,7 @@ export type Step = { [K in StepKind]: StepOf<K> }[StepKind]
 
 export interface StepContext extends Pick<
   AgentComponents,
-  'filesDir' | 'resolver' | 'drained' | 'asksRuns'
+  'filesDir' | 'resolver' | 'serviceEnv' | 'drained' | 'asksRuns'
 > {
   engine: Engine
   /** Aborts when the step is called off. */
@@ -84,10 +84,7 @@ const executors: {
     const { engine, signal, tell } = context
     const filesDir = step.files ? await fetchFiles(step.files, context) : null
     signal.throwIfAborted()
-    // A process asks its machine.
-    const asks = engine.kind === 'docker'
-    const resolver = asks ? await unlessAborted(context.resolver(), signal) : null
-    const spec = { ...step.spec, filesDir, resolver }
+    const spec = { ...step.spec, filesDir, ...(await waysOut(step, context)) }
     const id = await engine.create(spec).catch(async (error: unknown) => {
       if (!isImageMissing(error) || spec.image === null) throw error
       tell('pulling')
@@ -129,6 +126,16 @@ const executors: {
   async cancel() {
     throw new Error('cancel is the machine’s to do: it has the steps in flight')
   }
+}
+
+/** How it reaches other microservices: a container asks for names, a process asks its machine. */
+async function waysOut(
+  { ref, spec: { env } }: StepOf<'create'>,
+  { engine, signal, resolver, serviceEnv }: StepContext
+): Promise<Pick<ContainerSpec, 'resolver' | 'env'>> {
+  if (engine.kind === 'docker') return { resolver: await unlessAborted(resolver(), signal), env }
+  const services = await unlessAborted(serviceEnv(ref), signal)
+  return { resolver: null, env: { ...services, ...env } }
 }
 
 /** What comes up though nobody waits for it any more is ended at once: it was never relied on. */

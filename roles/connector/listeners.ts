@@ -1,4 +1,4 @@
-/** Listens for what virtual addresses stand for, and leads whoever connects into a flow. */
+/** Listens in place of microservices, and leads whoever connects into a flow. */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { sentenceOf } from '../../core/errors.ts'
@@ -10,6 +10,10 @@ import type { FlowHead } from './gate.ts'
 export interface Wanted {
   target: Target
   port: number
+  /** Whom it is for, where nobody else is told of it; else who connects is known by its address. */
+  from?: NonNullable<FlowHead['from']>
+  /** Where to listen; on any free port where it does not matter. */
+  at?: number
 }
 
 export interface ListenersComponents {
@@ -32,27 +36,36 @@ export class Listeners {
   }
 
   /** For exactly these; flows of others go on. Gives the port of each. */
-  async set(wanted: readonly Wanted[]): Promise<number[]> {
+  set(wanted: readonly Wanted[]): Promise<number[]> {
+    this.keep(wanted)
+    // A microservice can have a port twice.
+    const ports = new Map<string, Promise<number>>()
+    for (const one of wanted) {
+      if (!ports.has(keyFor(one))) ports.set(keyFor(one), this.add(one))
+    }
+    return Promise.all(wanted.map((one) => ports.get(keyFor(one)) as Promise<number>))
+  }
+
+  /** Listens no more for others than these. */
+  keep(wanted: readonly Wanted[]): void {
     const keys = new Set(wanted.map(keyFor))
     for (const [key, { server }] of this.#servers) {
       if (keys.has(key)) continue
       this.#servers.delete(key)
       server.close()
     }
-    // A microservice can have a port twice.
-    const ports = new Map<string, Promise<number>>()
-    for (const one of wanted) {
-      if (!ports.has(keyFor(one))) ports.set(keyFor(one), this.#listen(one))
-    }
-    return Promise.all(wanted.map((one) => ports.get(keyFor(one)) as Promise<number>))
   }
 
-  async close(): Promise<void> {
-    await this.set([])
+  close(): void {
+    this.keep([])
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  async #listen(wanted: Wanted): Promise<number> {
+  /**
+   * Gives the port it listens on for this one from now on; where it does so already, that is `at` no
+   * matter. @throws as `net` does, EADDRINUSE among it
+   */
+  async add(wanted: Wanted): Promise<number> {
     const known = this.#servers.get(keyFor(wanted))
     if (known !== undefined) return known.port
     const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
@@ -62,15 +75,15 @@ export class Listeners {
       socket.on('error', () => {})
       void this.#lead(socket, wanted)
     })
-    const port = await listen(server, this.#it.address)
+    const port = await listen(server, this.#it.address, wanted.at)
     this.#servers.set(keyFor(wanted), { server, port })
     return port
   }
 
-  async #lead(socket: net.Socket, { target, port }: Wanted): Promise<void> {
+  async #lead(socket: net.Socket, { target, port, from: known }: Wanted): Promise<void> {
     const { askerAt, open, log } = this.#it
     try {
-      const from = await askerAt(socket.remoteAddress ?? '')
+      const from = known ?? (await askerAt(socket.remoteAddress ?? ''))
       if (from === null) return void socket.resetAndDestroy()
       const attach = await open(target, port, from)
       attach(socket)
@@ -81,9 +94,10 @@ export class Listeners {
   }
 }
 
-const keyFor = ({ target, port }: Wanted): string => `${keyOf(target)}:${port}`
+const keyFor = ({ target, port, from }: Wanted): string =>
+  `${from?.application ?? ''}/${from?.microservice ?? ''} ${keyOf(target)}:${port}`
 
-/** On a free port. */
+/** On a free port, unless another is wanted. */
 export function listen(server: net.Server, address: string, wanted = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)

@@ -117,7 +117,7 @@ class Names {
 
   async close(): Promise<void> {
     this.#resolver?.close()
-    await this.#listeners.close()
+    this.#listeners.close()
   }
 
   async #resolve(name: string, from: string): Promise<Answer> {

@@ -12,7 +12,7 @@ import type {
 type Verb = 'create' | 'start' | 'stop' | 'remove' | 'list' | 'pull' | 'exec'
 
 export class FakeEngine implements Engine {
-  readonly kind = 'docker'
+  readonly kind: Engine['kind']
   readonly containers = new Map<string, EngineContainer>()
   readonly specs = new Map<string, ContainerSpec>()
   readonly images = new Set<string>(['local/node:20'])
@@ -32,13 +32,14 @@ export class FakeEngine implements Engine {
   #ids = 0
   #busy = 0
 
-  constructor(wallNow: () => number = () => 0) {
+  constructor(wallNow: () => number = () => 0, kind: Engine['kind'] = 'docker') {
     this.#wallNow = wallNow
+    this.kind = kind
   }
 
   async info(): Promise<EngineInfo> {
     this.#check()
-    return { kind: 'docker', version: '1', arch: 'amd64', cpus: 2, memoryBytes: 1e9 }
+    return { kind: this.kind, version: '1', arch: 'amd64', cpus: 2, memoryBytes: 1e9 }
   }
 
   async hasImage(image: string): Promise<boolean> {

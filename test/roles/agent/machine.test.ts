@@ -20,6 +20,32 @@ test('agent - a placed slot is made and started with one call each', async (t) =
   t.is(status?.healthy, null)
 })
 
+test('agent - a process is told where microservices are, in variables that its own go over; a container is not', async (t) => {
+  const env = { BRUME_SERVICE_DB: 'mine', A: '1' }
+  const state = view({ web: { ...A, env } }, { 'web/0': A })
+  const told = {
+    BRUME_SERVICE_DB: '127.0.0.1:20000',
+    BRUME_SERVICE_DB_PORT_5432: '127.0.0.1:20000'
+  }
+  const askers: string[] = []
+  const serviceEnv: AgentComponents['serviceEnv'] = async ({ application, microservice }) => {
+    askers.push(`${application}/${microservice}`)
+    return told
+  }
+  const process = new FakeEngine(undefined, 'process')
+  await start(t, state, { engine: process, serviceEnv })
+  t.alike(
+    [...process.specs.values()].map((spec) => spec.env),
+    [{ ...told, ...env }]
+  )
+  t.alike(askers, ['demo/web'])
+  const { engine } = await start(t, state, { serviceEnv })
+  t.alike(
+    [...engine.specs.values()].map((spec) => spec.env),
+    [env]
+  )
+})
+
 test('agent - what runs already is adopted and not touched', async (t) => {
   const engine = new FakeEngine()
   engine.put({ ...slot('web', 0, 'a'), id: 'old', state: 'running', startedAt: 1 })
@@ -671,6 +697,7 @@ async function start(
       },
       filesDir: async () => '/files',
       resolver: async () => null,
+      serviceEnv: async () => ({}),
       drained: async () => undefined,
       asksRuns: async () => false,
       readStatus: () => new Map(),

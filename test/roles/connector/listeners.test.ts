@@ -114,7 +114,7 @@ test('listeners - what is wanted no more is closed, its flows go on; what stays 
   connect(again)
   await nth(flows, 1)
   const ended = errorOf(client)
-  await listeners.close()
+  listeners.close()
   await ended
   for (const port of [again, slot]) t.is(await errorOf(connect(port)), 'ECONNREFUSED')
 })
@@ -142,7 +142,7 @@ test('listeners - closed while somebody is waited for, who asked is gone when th
   const [port = 0] = await listeners.set([WEB])
   const ended = errorOf(connect(port))
   await waitUntil(() => asked === 1)
-  await listeners.close()
+  listeners.close()
   await ended
   take()
   await waitUntil(() => joined.length === 1)
