@@ -50,7 +50,7 @@ test(
   LONG,
   async (t) => {
     const mesh = await createMesh(2, t)
-    const [a] = mesh.nodes as [MeshNode, MeshNode]
+    const [a, b] = mesh.nodes as [MeshNode, MeshNode]
     const field = await invite(a.mesh, { role: 'node', labels: { zone: 'yard' } })
     const pi = await mesh.join('pi', { key: field.text })
     const record = nodeOf(a.mesh, pi.mesh.self)
@@ -59,11 +59,14 @@ test(
     t.alike(record?.labels, { zone: 'yard' })
     await t.exception(() => pi.mesh.keyRing.show(), /at least admin may show the mesh key/)
 
+    // Who has not heard that an invite is used or revoked lets in whoever brings it.
+    await untilState(b, (state) => state.invites.get(field.publicKey)?.used.length === 1)
     t.is(await codeOf(mesh.join('late', { key: field.text })), 'INVITE_USED')
     const short = await invite(a.mesh, { expiresInMs: 1 })
     t.is(await codeOf(mesh.join('late', { key: short.text })), 'INVITE_EXPIRED')
     const revoked = await invite(a.mesh)
     await a.mesh.append([{ type: 'invite.rm', publicKey: revoked.publicKey, at: Date.now() }])
+    await untilState(b, (state) => state.invites.get(revoked.publicKey)?.revoked === true)
     t.is(await codeOf(mesh.join('late', { key: revoked.text })), 'INVITE_REVOKED')
     const free = await invite(a.mesh)
     t.is(await codeOf(mesh.join('pi', { key: free.text })), 'NAME_TAKEN')
