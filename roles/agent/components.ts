@@ -1,4 +1,4 @@
-/** What the Agent needs from the rest of the daemon. Implemented by `roles/node.ts` and in tests. */
+/** What the Agent needs from the rest of the daemon. Implemented in `roles/node/` and in tests. */
 import type { FactsBody, StatusBody } from '../../core/gossip-records.ts'
 import type { Bundle } from '../../core/state/microservices.ts'
 import type { OpId } from '../../core/state/records.ts'

@@ -26,7 +26,7 @@ import { chooseIndexers, type IndexerChange, type IndexersInput } from './indexe
 import { place, type PlaceInput, type Plan, type SlotReason } from './place.ts'
 import { seeSlots, type SlotSight } from './rollout.ts'
 
-/** What the Controller needs from the rest of the daemon. Implemented by `roles/node.ts` and in tests. */
+/** What the Controller needs from the rest of the daemon. Implemented in `roles/node/` and in tests. */
 export interface ControllerComponents {
   /** The world as it is now. Every call may give another one; nothing it gave is changed later. */
   readWorld(): ControllerWorld
