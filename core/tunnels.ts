@@ -31,7 +31,7 @@ export interface TunnelReport {
 }
 
 /** Unread bytes of one flow at its receiving end; one that stands still holds up no other. */
-const FLOW_WINDOW = 1024 * 1024
+const FLOW_WINDOW = 4 * 1024 * 1024
 const TUNNEL_WINDOW = 64 * FLOW_WINDOW
 const FRAME_BYTES = 256 * 1024
 const MAX_FLOWS = 4_096
