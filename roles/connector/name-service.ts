@@ -109,7 +109,9 @@ class Names {
   async update(again: boolean): Promise<void> {
     if (again) this.#rules = ''
     const directory = this.#it.directory()
-    for (const target of this.#addresses.targets()) {
+    // Before the first look all would seem gone, and each get another address than it had.
+    const known = directory.size === 0 ? [] : this.#addresses.targets()
+    for (const target of known) {
       if (!directory.has(serviceKey(target))) this.#addresses.take(target)
     }
     await this.#settle()
