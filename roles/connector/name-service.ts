@@ -12,7 +12,14 @@ import type { Directory, Replica, Service } from './directory.ts'
 import { mayReach } from './gate.ts'
 import { listen, Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
 import { endsOf, readName, type Target } from './names.ts'
-import { clearRules, ownRange, setRules, type LocalPort, type Redirect } from './packet-rules.ts'
+import {
+  clearRules,
+  leaveRange,
+  ownRange,
+  setRules,
+  type LocalPort,
+  type Redirect
+} from './packet-rules.ts'
 import { openResolver, type Answer, type Resolver } from './resolver.ts'
 import { blockAddress, BLOCKS, keyOf, VirtualAddresses, type SavedAddresses } from './virtual.ts'
 
@@ -68,7 +75,9 @@ export async function openNames(components: NameComponents): Promise<NameService
 /** Takes away what names left on this machine; what is in use by another daemon stays. */
 export async function forgetNames(dir: string): Promise<void> {
   const saved = await load(dir)
-  if (saved !== null) await clearRules(saved.block)
+  if (saved === null) return
+  await clearRules(saved.block)
+  await leaveRange()
 }
 
 class Names {

@@ -26,12 +26,22 @@ const APP_RANGE = '10.214.0.0/17'
 const LOCK_S = '5'
 const CALL_MS = 15_000
 
+/** The first address, with all of the range. */
+const OWN = `${blockAddress(0)}/${VIRTUAL_RANGE.split('/')[1]}`
+
 const chainOf = (block: number): string => `BRUME-${block}`
 
 /** Makes all addresses of the range this machine's own: a packet to one never leaves it. Idempotent. */
 export async function ownRange(): Promise<void> {
-  const [, bits = ''] = VIRTUAL_RANGE.split('/')
-  await call('ip', ['addr', 'replace', `${blockAddress(0)}/${bits}`, 'dev', 'lo'])
+  await call('ip', ['addr', 'replace', OWN, 'dev', 'lo'])
+}
+
+/** Gives the range back, where no daemon of this machine has rules for a part of it. Idempotent. */
+export async function leaveRange(): Promise<void> {
+  const saved = await call('iptables-save', ['-t', 'nat'])
+  if (/^:BRUME-/m.test(saved)) return
+  const own = await call('ip', ['addr', 'show', 'dev', 'lo'])
+  if (own.includes(` ${OWN} `)) await call('ip', ['addr', 'del', OWN, 'dev', 'lo'])
 }
 
 /** Puts these rules in the place of the block's own, at once. `closed`: ports of brume itself. */

@@ -180,6 +180,8 @@ test(
       t.is(left.code, 0, said(left))
       const { stdout: rules } = await two.host.exec('iptables-save')
       t.absent(rules.includes('BRUME'), rules)
+      const { stdout: addresses } = await two.host.exec('ip', ['addr', 'show', 'dev', 'lo'])
+      t.absent(addresses.includes('10.214.'), addresses)
       const { stdout: networks } = await two.host.exec('docker', [
         ...['-H', `unix://${two.dockerSocket}`, 'network', 'ls', '--format', '{{.Name}}']
       ])
