@@ -660,6 +660,12 @@ export class Oplog extends EventEmitter<{
   }
 
   async #during<T>(act: (view: View) => Promise<T>): Promise<T> {
+    // A base that is being closed gives a snapshot, and nothing of it.
+    await this.#moving
+    return this.#while(this.#snapshot(act))
+  }
+
+  async #snapshot<T>(act: (view: View) => Promise<T>): Promise<T> {
     const snapshot = this.#base.view.snapshot()
     this.#snapshots.add(snapshot)
     try {
