@@ -8,7 +8,6 @@ import { once } from 'node:events'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { arch, availableParallelism, release, totalmem, type } from 'node:os'
 import { resolve } from 'node:path'
-import type { ChildProcess } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
@@ -22,7 +21,7 @@ import type {
 } from './engine.ts'
 import { isDevice } from './devices.ts'
 import { findMarked, isAlive, leftMembers, signalGroup, stampOf } from './process/identity.ts'
-import { exitCodeOf, launch, resolveCommand } from './process/launch.ts'
+import { exitCodeOf, launch, resolveCommand, type Launched } from './process/launch.ts'
 import { RotatedLog } from './process/log.ts'
 import { assignPorts, reservation } from './process/ports.ts'
 import {
@@ -175,15 +174,15 @@ class ProcessEngine implements Engine {
 
       await rm(exit, { force: true })
       await writeRecord(this.dir, { ...record, state: 'starting', pid: null, stamp: null })
-      let child: ChildProcess
+      let launched: Launched
       try {
-        child = await launch({ command, cwd: app, env, log, exit })
+        launched = await launch({ command, cwd: app, env, log, exit })
       } catch (error) {
         await writeRecord(this.dir, record)
         throw error
       }
-      this.attend(id, child)
-      const pid = child.pid as number
+      this.attend(id, launched)
+      const { pid } = launched
       // No stamp if it has ended already: `attend` says how.
       const stamp = await stampOf(pid)
       const started = { pid, stamp, startedAt: Date.now(), exitCode: null }
@@ -318,11 +317,10 @@ class ProcessEngine implements Engine {
     })
   }
 
-  private attend(id: string, child: ChildProcess): void {
-    const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  private attend(id: string, { exited }: Launched): void {
     this.ended.set(
       id,
-      exit.then(([code, signal]) => {
+      exited.then(([code, signal]) => {
         const exitCode = exitCodeOf(code, signal)
         // In turn: after the verb that is under way, which may be the start itself.
         if (!this.closed.signal.aborted) {

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access, constants, open, stat } from 'node:fs/promises'
 import { constants as osConstants } from 'node:os'
@@ -27,8 +27,14 @@ trap : TERM INT HUP QUIT
 echo $? >"$0"
 kill -9 0`
 
+export interface Launched {
+  pid: number
+  /** How it ends: heard also where it has ended before anybody asks. */
+  exited: Promise<[number | null, NodeJS.Signals | null]>
+}
+
 /** Makes the process, in a session of its own: it stays when the daemon goes. */
-export async function launch({ command, cwd, env, log, exit }: Launch): Promise<ChildProcess> {
+export async function launch({ command, cwd, env, log, exit }: Launch): Promise<Launched> {
   const output = await open(log, 'a', 0o600)
   try {
     const child = spawn('/bin/sh', ['-c', LAUNCHER, exit, ...command], {
@@ -37,9 +43,12 @@ export async function launch({ command, cwd, env, log, exit }: Launch): Promise<
       detached: true,
       stdio: ['ignore', output.fd, output.fd]
     })
+    const exited = once(child, 'exit') as Launched['exited']
+    // One that cannot be started is said by the other.
+    exited.catch(() => {})
     await once(child, 'spawn')
     child.unref()
-    return child
+    return { pid: child.pid as number, exited }
   } catch (error) {
     throw new BrumeError(
       'ENGINE_FAILED',
