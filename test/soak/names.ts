@@ -60,7 +60,7 @@ export async function names(options: NamesOptions): Promise<NamesResult> {
 
     await three.cut()
     const cutAt = (await calls('/')).nowMs
-    const out = await until(calls, ({ answers }) => (answers.at(-1)?.addresses ?? 0) < 2)
+    const out = await until(calls, ({ answers }) => answers.at(-1)?.addresses === 1)
     await new Promise((resolve) => setTimeout(resolve, cutMs))
     await three.heal()
     const healAt = (await calls('/')).nowMs
