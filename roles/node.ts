@@ -62,7 +62,7 @@ import {
 import { controllerComponents, controllerWorld } from './node/controller.ts'
 import { tellFacts } from './node/facts.ts'
 import { answerPeers, logsOf } from './node/logs.ts'
-import { worldOf } from './node/world.ts'
+import { VIEW_MS, worldOf } from './node/world.ts'
 import { keepTidy } from './tidy.ts'
 
 export interface NodeComponents {
@@ -120,9 +120,7 @@ export const LOST_AFTER_MS = 5_000
 /** A role that threw rests this long, doubled each time up to the cap. */
 const REST = { firstMs: 500, capMs: 30_000 }
 
-/** Roles look at a change at once, and at what many ops, or much gossip, make of it. */
-const VIEW_MS = 100
-
+/** And at what much gossip makes of it. */
 const GOSSIP_MS = 200
 
 export function startNode(components: NodeComponents): RunningNode {

@@ -1,22 +1,20 @@
 /** What handlers read: the member's view and gossip, joined. */
-import type { StatusBody } from '../../core/gossip-records.ts'
 import type { Mesh } from '../../core/mesh.ts'
 import { applicationRev } from '../../core/state/applications.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { BrumeError } from '../../core/errors.ts'
+import { statusOf } from '../../roles/node/world.ts'
 import type { Member } from './daemon.ts'
 import type { ReplicaWorld } from './replicas.ts'
 
 export function replicaWorld({ mesh, node }: Pick<Member, 'mesh' | 'node'>): ReplicaWorld {
   const alive = mesh.alive()
-  const status = new Map<string, StatusBody>()
-  for (const [id, { body }] of mesh.gossip.all('status')) status.set(id, body)
   let waiting: ReplicaWorld['waiting'] | null = null
   return {
     state: mesh.state,
     alive,
     silentMs: mesh.silent(alive),
-    status,
+    status: statusOf(mesh),
     engineProblem: (node) => mesh.gossip.get(node, 'facts')?.body.engine.problem ?? null,
     /** A placement of everything, as the leader makes it: only where somebody waits. */
     get waiting() {

@@ -29,7 +29,10 @@ export interface Service {
   replicas: Replica[]
 }
 
-/** By APP/MICROSERVICE; one that has no replica is in it too. */
+export const serviceKey = (of: { application: string; microservice: string }): string =>
+  `${of.application}/${of.microservice}`
+
+/** By `serviceKey`; one that has no replica is in it too. */
 export type Directory = ReadonlyMap<string, Service>
 
 export interface DirectoryInput {

@@ -11,6 +11,7 @@ import { slotKey } from '../../core/state/state.ts'
 import {
   nearestFirst,
   placeOf,
+  serviceKey,
   type Directory,
   type Replica,
   type Service,
@@ -83,7 +84,7 @@ export class Flows {
    * did not take it.
    */
   async open(target: FlowTarget): Promise<(client: Duplex) => void> {
-    const key = `${target.application}/${target.microservice}`
+    const key = serviceKey(target)
     const service = this.#it.directory().get(key)
     if (service === undefined) {
       throw new BrumeError('UNKNOWN_SERVICE', `there is no microservice ${key}`, {

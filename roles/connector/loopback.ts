@@ -9,6 +9,7 @@ import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { readIfThere, writeWhole } from '../../core/files.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { State } from '../../core/state/state.ts'
+import { serviceKey } from './directory.ts'
 import { Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
 import { variablesFor, type Asker } from './variables.ts'
 
@@ -54,7 +55,7 @@ export class Loopback {
   envFor(from: Asker): Promise<Record<string, string>> {
     return this.#inTurn(async () => {
       const ports = await this.#settle(from)
-      const own = ports.get(keyOf(from))
+      const own = ports.get(serviceKey(from))
       const variables = variablesFor(from, this.#it.microservices())
       return Object.fromEntries(
         [...variables].map(([name, reached]) => [
@@ -100,11 +101,11 @@ export class Loopback {
     const wanted = [...askers.values()].flatMap((from) => wantedOf(from, microservices))
     this.#listeners.keep(wanted)
     for (const one of wanted) {
-      const key = keyOf(one.from)
+      const key = serviceKey(one.from)
       const own = ports.get(key) ?? new Map<string, number>()
       ports.set(key, own)
       const before = own.get(keyOfWanted(one))
-      const isTold = starting !== null && keyOf(starting) === key
+      const isTold = starting !== null && serviceKey(starting) === key
       if (before === undefined || (!(await this.#again(one, before)) && isTold)) {
         own.set(keyOfWanted(one), await this.#anew(one))
       }
@@ -116,12 +117,12 @@ export class Loopback {
   #askers(ports: Ports, starting: Asker | null): Map<string, Asker> {
     const here = this.#it.askers() ?? [...ports.keys()].map(askerOf)
     const askers = starting === null ? here : [...here, starting]
-    return new Map(askers.map((asker) => [keyOf(asker), asker]))
+    return new Map(askers.map((asker) => [serviceKey(asker), asker]))
   }
 
   /** Whether it listens at the port it had. */
   async #again(wanted: WantedHere, at: number): Promise<boolean> {
-    const from = keyOf(wanted.from)
+    const from = serviceKey(wanted.from)
     const to = keyOfWanted(wanted)
     try {
       await this.#listeners.add({ ...wanted, at })
@@ -183,10 +184,8 @@ export class Loopback {
 
 const nobody = (): Promise<null> => Promise.resolve(null)
 
-const keyOf = ({ application, microservice }: Asker): string => `${application}/${microservice}`
-
 const keyOfWanted = ({ target, port }: Pick<Wanted, 'target' | 'port'>): string =>
-  `${keyOf(target)}:${port}`
+  `${serviceKey(target)}:${port}`
 
 function askerOf(key: string): Asker {
   const [application = '', microservice = ''] = key.split('/')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { readIfThere, writeWhole } from '../../core/files.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Directory, Replica, Service } from './directory.ts'
+import { serviceKey, type Directory, type Replica, type Service } from './directory.ts'
 import { mayReach } from './gate.ts'
 import { listen, Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
 import { endsOf, readName, type Target } from './names.ts'
@@ -204,9 +204,6 @@ class Names {
     this.#rules = rules
   }
 }
-
-const serviceKey = ({ application, microservice }: Omit<Target, 'slot'>): string =>
-  `${application}/${microservice}`
 
 const isTcp = ({ protocol }: { protocol: 'tcp' | 'udp' }): boolean => protocol === 'tcp'
 

@@ -5,6 +5,7 @@
  */
 import { BrumeError } from '../../core/errors.ts'
 import { slotKey } from '../../core/state/state.ts'
+import { serviceKey } from './directory.ts'
 import type { Target } from './names.ts'
 
 /** The upper half of 10.214.0.0/16; in the lower half are the networks of applications. */
@@ -79,8 +80,8 @@ export class VirtualAddresses {
   }
 }
 
-export const keyOf = ({ application, microservice, slot }: Target): string =>
-  slot === null ? `${application}/${microservice}` : slotKey({ application, microservice, slot })
+export const keyOf = ({ slot, ...service }: Target): string =>
+  slot === null ? serviceKey(service) : slotKey({ ...service, slot })
 
 function targetOf(key: string): Target {
   const [application = '', microservice = '', slot] = key.split('/')

@@ -8,9 +8,7 @@ import { watchDevices } from '../agent/devices.ts'
 import type { EngineInfo } from '../agent/engine.ts'
 import type { NodeComponents } from '../node.ts'
 import type { NamesReport } from './connector.ts'
-
-/** A look at what many ops make of it. */
-const VIEW_MS = 100
+import { VIEW_MS } from './world.ts'
 
 export interface Facts {
   noteNames: (report: NamesReport) => void

@@ -2,6 +2,9 @@
 import type { StatusBody } from '../../core/gossip-records.ts'
 import type { Mesh } from '../../core/mesh.ts'
 
+/** Roles look at a change at once, and at what many ops make of it. */
+export const VIEW_MS = 100
+
 export function worldOf(mesh: Mesh): { alive: Set<string>; status: Map<string, StatusBody> } {
   return { alive: mesh.alive(), status: statusOf(mesh) }
 }

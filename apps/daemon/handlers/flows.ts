@@ -1,5 +1,6 @@
 import { BrumeError } from '../../../core/errors.ts'
 import type { ForwardJson } from '../../api.ts'
+import { serviceKey } from '../../../roles/connector/directory.ts'
 import type { Daemon } from '../daemon.ts'
 import { serviceOf } from '../references.ts'
 import type { Route } from '../socket.ts'
@@ -14,7 +15,7 @@ export const flowRoutes = (daemon: Daemon): Route[] => [
       const { mesh, node } = daemon.member()
       mustOperate(mesh)
       const { application, microservice, slot } = serviceOf(mesh.state, query.get('ref') ?? '')
-      const service = node.directory().get(`${application}/${microservice}`)
+      const service = node.directory().get(serviceKey({ application, microservice }))
       return {
         application,
         microservice,

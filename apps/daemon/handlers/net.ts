@@ -1,5 +1,6 @@
 import { BrumeError } from '../../../core/errors.ts'
 import type { NetJson, ServiceNetJson, ServiceReplicaJson } from '../../api.ts'
+import { serviceKey } from '../../../roles/connector/directory.ts'
 import type { Daemon, Member } from '../daemon.ts'
 import { serviceOf } from '../references.ts'
 import type { Route } from '../socket.ts'
@@ -17,7 +18,7 @@ export const net = (daemon: Daemon): Route[] => [
     async handle({ query }): Promise<ServiceNetJson> {
       const member = daemon.member()
       const { application, microservice } = serviceOf(member.mesh.state, query.get('ref') ?? '')
-      const service = member.node.directory().get(`${application}/${microservice}`)
+      const service = member.node.directory().get(serviceKey({ application, microservice }))
       if (service === undefined) {
         throw new BrumeError('NOT_READY', `${application}/${microservice} was deployed just now`, {
           next: 'ask again in a second'
