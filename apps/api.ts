@@ -23,12 +23,14 @@
  *   DELETE /invites/:invite                           InviteJson
  *   GET    /net                                       NetJson[]              (a row a member)
  *   GET    /net/service?ref=REF                       ServiceNetJson
+ *   POST   /services?dry-run=1 ServiceRequest         ServiceResult
+ *   GET    /services?ref=REF                          ServiceJson[]
  *   POST   /bundles            (application/x-tar)    BundleResult
  *   GET    /backup                                    lines of BackupLine (application/x-ndjson)
  *   POST   /applications       DeployRequest          DeployResult
  *   GET    /applications                              ApplicationJson[]
  *   DELETE /applications/:application                 RemoveResult
- *   DELETE /applications/:application/:microservice   RemoveResult
+ *   DELETE /applications/:application/:microservice   RemoveResult           (or a service outside)
  *   POST   /applications/:application/:microservice/scale   ScaleRequest -> DeployResult
  *   POST   /applications/:application/:microservice/rollback   RollbackRequest -> DeployResult
  *   POST   /applications/:application/:microservice/rollout    RolloutRequest -> RolloutJson
@@ -58,6 +60,7 @@
  * the headers `brume-version` and `brume-pid`.
  */
 import type { MicroserviceSpec } from '../core/state/microservices.ts'
+import type { ServiceSpec } from '../core/state/services.ts'
 
 export interface ErrorJson {
   error: { code: string; message: string; next: string | null; exitCode: number }
@@ -447,6 +450,39 @@ export interface ServiceReplicaJson {
   why: string
 }
 
+/** An address outside the mesh that some nodes reach. */
+export interface ServiceRequest {
+  application: string
+  name: string
+  spec: ServiceSpec
+}
+
+export interface ServiceResult {
+  application: string
+  name: string
+  change: 'created' | 'updated' | 'unchanged'
+  /** What differs, in words; empty where nothing does. */
+  line: string
+  /** Members that cannot be reached now and will hear of it later. */
+  offline: string[]
+}
+
+export interface ServiceJson {
+  application: string
+  service: string
+  /** What it is called in any container that may reach it. */
+  name: string
+  spec: ServiceSpec
+  /** Those that dial it. */
+  nodes: { name: string; alive: boolean }[]
+  /** A microservice has its name, and is meant by it. */
+  hidden: boolean
+  /** Name of a node. */
+  setBy: string
+  /** ISO 8601. */
+  setAt: string
+}
+
 export interface BundleResult {
   digest: string
   bytes: number
@@ -470,6 +506,8 @@ export interface BackupHead {
   defaultRole: RoleName
   nodes: { name: string; labels: Record<string, string> }[]
   applications: DeployRequest[]
+  /** Missing in a file of a version that had none. */
+  services?: ServiceRequest[]
 }
 
 export interface DeployRequest {

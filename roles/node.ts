@@ -135,7 +135,7 @@ export function startNode(components: NodeComponents): RunningNode {
   const names = nameComponents(components, { agent, near, flows, directory: directoryNow })
   const loopback = new Loopback({
     dir: components.dir,
-    microservices: () => mesh.state.microservices,
+    state: () => mesh.state,
     askers: () => processesOf(agent()),
     open: names.open,
     log

@@ -1,5 +1,5 @@
-/** Application files as they are sent: with their bundles packed, before anything is asked of anybody. */
-import type { DeployRequest } from '../api.ts'
+/** Files of a deploy as they are sent: with their bundles packed, before anything is asked of anybody. */
+import type { DeployRequest, ServiceRequest } from '../api.ts'
 import type { Context } from './verb.ts'
 
 /** An application with its bundles packed: nothing is sent before all of it could be read. */
@@ -9,13 +9,19 @@ export interface Packed {
   bundles: Map<number, Buffer>
 }
 
+export interface PackedFiles {
+  applications: Packed[]
+  services: ServiceRequest[]
+}
+
 /** The formats and tar are loaded here, by the verbs that need them. @throws BrumeError as they do */
-export async function readPacked(path: string, { err }: Context): Promise<Packed[]> {
-  const { readApplications } = await import('../formats/application.ts')
+export async function readPacked(path: string, { err }: Context): Promise<PackedFiles> {
+  const { readFiles } = await import('../formats/files.ts')
   const { packBundle } = await import('./bundle.ts')
   const packed: Packed[] = []
   const tars = new Map<string, Buffer>()
-  for (const { application, microservices, warnings } of await readApplications(path)) {
+  const { applications, services } = await readFiles(path)
+  for (const { application, microservices, warnings } of applications) {
     for (const warning of warnings) err.write(`warning: ${warning}\n`)
     const bundles = new Map<number, Buffer>()
     for (const [i, { filesDir, filesAt }] of microservices.entries()) {
@@ -30,5 +36,5 @@ export async function readPacked(path: string, { err }: Context): Promise<Packed
     }
     packed.push({ request, bundles })
   }
-  return packed
+  return { applications: packed, services }
 }

@@ -132,6 +132,10 @@ const VERBS: Record<string, { summary: string; load: () => Promise<unknown> }> =
     summary: 'list applications',
     load: async () => (await import('./verbs/apps.ts')).apps
   },
+  services: {
+    summary: 'list services outside the mesh, and which nodes reach them',
+    load: async () => (await import('./verbs/services.ts')).services
+  },
   describe: {
     summary: 'show all there is to know of an application or microservice',
     load: async () => (await import('./verbs/describe.ts')).describe

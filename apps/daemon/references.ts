@@ -16,13 +16,13 @@ export function resolve(state: State, text: string): RefJson {
     )
   }
   if (second !== undefined) {
-    if (state.microservices.has(`${first}/${second}`)) {
+    if (namesOf(state).has(`${first}/${second}`)) {
       return { application: first, microservice: second, slot }
     }
     throw unknown(state, text)
   }
   if (state.applications.has(first)) return { application: first, microservice: null, slot: null }
-  const matches = [...state.microservices.values()].filter(({ name }) => name === first)
+  const matches = [...namesOf(state).values()].filter(({ name }) => name === first)
   const [only] = matches
   if (only === undefined) throw unknown(state, text)
   if (matches.length === 1) {
@@ -33,6 +33,15 @@ export function resolve(state: State, text: string): RefJson {
     next: `say which, e.g. ${names[0]}`
   })
 }
+
+interface Named {
+  application: string
+  name: string
+}
+
+/** What has a name: microservices, and services outside that none of them hides. */
+const namesOf = ({ microservices, services }: State): Map<string, Named> =>
+  new Map<string, Named>([...services, ...microservices])
 
 /**
  * A node by its name, or by the beginning of its id (six letters or more).
@@ -80,7 +89,7 @@ export const matches = (
 const isSlot = (text: string | undefined): boolean => /^\d{1,5}$/.test(text ?? '')
 
 function unknown(state: State, text: string): BrumeError {
-  const names = [...state.applications.keys(), ...state.microservices.keys()]
+  const names = [...state.applications.keys(), ...namesOf(state).keys()]
   const known =
     names.length === 0
       ? 'nothing is deployed yet'

@@ -2,9 +2,9 @@
 import * as z from 'zod'
 import { LABEL_KEY } from '../../core/state/names.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
-import { readWish, writeWish } from '../../core/state/wishes.ts'
 import { readAllow } from './allow.ts'
 import { readCommand } from './command.ts'
+import { readConstraints } from './constraints.ts'
 import { readDevices } from './devices.ts'
 import { readDependsOn, wrongDependencies } from './depends-on.ts'
 import { readEnv, readText } from './env.ts'
@@ -194,24 +194,4 @@ function readLabels(value: unknown): Record<string, string> {
     labels[key] = readText(text, 256, [key])
   }
   return labels
-}
-
-const MOST_CONSTRAINTS = 32
-
-function readConstraints(value: unknown): string[] {
-  if (!Array.isArray(value)) {
-    throw new Refusal(`expected a list of constraints, got ${shown(value)}`)
-  }
-  if (value.length > MOST_CONSTRAINTS) {
-    throw new Refusal(`expected at most ${MOST_CONSTRAINTS} constraints, got ${value.length}`)
-  }
-  return value.map((constraint: unknown, index) => {
-    const wish = typeof constraint === 'string' ? readWish(constraint) : null
-    const normal = wish === null ? '' : writeWish(wish)
-    if (wish === null || normal.length > 256) {
-      const forms = 'KEY=VALUE, KEY!=VALUE, KEY in (A, B), KEY not in (A, B), KEY or !KEY'
-      throw new Refusal(`expected ${forms}, got ${shown(constraint)}`, [index])
-    }
-    return normal
-  })
 }

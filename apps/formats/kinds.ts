@@ -35,8 +35,14 @@ const IOFOG_KINDS = [
   'VolumeMount'
 ]
 
-/** Whose format the file has. @throws BrumeError BAD_FILE where it is no application */
-export function readHeader(source: YamlSource): 'brume' | 'iofog' {
+export interface Header {
+  /** Our own format; else ioFog's. */
+  ours: boolean
+  kind: 'Application' | 'Service'
+}
+
+/** What the file describes, and in whose words. @throws BrumeError BAD_FILE where nothing we know */
+export function readHeader(source: YamlSource): Header {
   const { value } = source
   const refuse = (path: string[], message: string): Error => refusedFor(source, [{ path, message }])
   const format = '`apiVersion: brume/v1` and `kind: Application`'
@@ -57,13 +63,15 @@ export function readHeader(source: YamlSource): 'brume' | 'iofog' {
   if (!ours && !(typeof apiVersion === 'string' && IOFOG.test(apiVersion))) {
     throw refuse(['apiVersion'], `expected ${versions}, got ${shown(apiVersion)}`)
   }
-  if (kind === undefined) throw refuse(['kind'], 'missing, expected Application')
-  if (kind !== 'Application') throw refuse(['kind'], explainKind(kind, ours))
-  return ours ? 'brume' : 'iofog'
+  if (kind === undefined)
+    throw refuse(['kind'], `missing, expected Application${ours ? ' or Service' : ''}`)
+  if (kind === 'Application' || (ours && kind === 'Service')) return { ours, kind }
+  throw refuse(['kind'], explainKind(kind, ours))
 }
 
 function explainKind(kind: unknown, ours: boolean): string {
-  if (typeof kind !== 'string') return `expected Application, got ${shown(kind)}`
+  const expected = ours ? 'Application or Service' : 'Application'
+  if (typeof kind !== 'string') return `expected ${expected}, got ${shown(kind)}`
   if (!ours && kind === 'Microservice') {
     return (
       'a Microservice of ioFog is not deployed alone: ' +
@@ -73,5 +81,5 @@ function explainKind(kind: unknown, ours: boolean): string {
   if (!ours && IOFOG_KINDS.includes(kind)) {
     return `expected Application, got ${kind}, a kind of ioFog that brume does not deploy`
   }
-  return `expected Application, got ${shown(kind)}`
+  return `expected ${expected}, got ${shown(kind)}`
 }

@@ -28,6 +28,7 @@ import {
 import { placementOps, type PlacementRm, type PlacementSet, type SlotMove } from './placements.ts'
 import { recoverOps, type MeshRecover } from './recover.ts'
 import { rolloutOps, type RolloutEnd, type RolloutSet } from './rollout-ops.ts'
+import { serviceOps, type ServiceRm, type ServiceSet } from './services.ts'
 import type { NodeRecord } from './state.ts'
 
 export type Op =
@@ -47,6 +48,8 @@ export type Op =
   | ApplicationRm //      operator            it and all under it is gone
   | MicroserviceSet //    operator            what to run, how often
   | MicroserviceRm //     operator
+  | ServiceSet //         operator            an address outside has a name
+  | ServiceRm //          operator
   | LeaseClaim //         controller          I lead, term n
   | PlacementSet //       controller, claim   this slot runs on that node
   | PlacementRm //        controller, claim   this slot runs nowhere
@@ -66,6 +69,7 @@ const declarations: { [T in Op['type']]: OpDeclaration<Extract<Op, { type: T }>>
   ...nodeOps,
   ...applicationOps,
   ...microserviceOps,
+  ...serviceOps,
   ...leaseOps,
   ...placementOps,
   ...rolloutOps,

@@ -30,6 +30,8 @@ export const keys = {
   microservices: 'microservice/',
   microservicesOf: (application: string) => `microservice/${application}/`,
   microservice: (application: string, name: string) => `microservice/${application}/${name}`,
+  services: 'service/',
+  service: (application: string, name: string) => `service/${application}/${name}`,
   placements: 'placement/',
   placementsOf: (application: string, microservice: string) =>
     `placement/${application}/${microservice}/`,

@@ -8,6 +8,7 @@ import { keys } from './keys.ts'
 import type { MicroserviceSpec } from './microservices.ts'
 import type { NodeSet } from './nodes.ts'
 import type { OpId } from './records.ts'
+import type { ServiceSpec } from './services.ts'
 import type { ApplicationRecord, NodeField } from './state.ts'
 
 /** Fields that say what the new edit has seen, and what it puts back. */
@@ -25,6 +26,7 @@ const WRITERS: Record<
 > = {
   application: putApplication,
   microservice: putMicroservice,
+  service: putService,
   node: putNode
 }
 
@@ -88,4 +90,11 @@ async function putMicroservice(
   if (parent !== null) return [set]
   const parentSeen = await seen(view, applicationThing({ name: application }), undefined)
   return [{ type: 'application.set', name: application, ...parentSeen, at: decision.at }, set]
+}
+
+async function putService(path: string, value: unknown, decision: Decision): Promise<Op[]> {
+  const [application = '', name = ''] = path.split('/')
+  const named = { application, name }
+  if (value === null) return [{ type: 'service.rm', ...named, ...decision }]
+  return [{ type: 'service.set', ...named, spec: value as ServiceSpec, ...decision }]
 }

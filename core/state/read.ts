@@ -18,6 +18,7 @@ import {
   type RecoveryRecord,
   type RolloutRecord,
   type SealedKeyRecord,
+  type ServiceRecord,
   type State
 } from './state.ts'
 
@@ -31,6 +32,7 @@ export const emptyState = (): State => ({
   nodes: new Map(),
   applications: new Map(),
   microservices: new Map(),
+  services: new Map(),
   placements: new Map(),
   rollouts: new Map(),
   moves: new Map(),
@@ -80,6 +82,9 @@ const FIELDS: Record<string, (records: Records) => Partial<State>> = {
   }),
   [keys.microservices]: (records) => ({
     microservices: mapUnder<MicroserviceRecord>(records, keys.microservices, microserviceKey)
+  }),
+  [keys.services]: (records) => ({
+    services: mapUnder<ServiceRecord>(records, keys.services, microserviceKey)
   }),
   [keys.placements]: (records) => ({
     placements: mapUnder<PlacementRecord>(records, keys.placements, slotKey)

@@ -3,6 +3,7 @@ import type { Fork } from '../fork.ts'
 import type { MicroserviceSpec } from './microservices.ts'
 import type { OpId, Written } from './records.ts'
 import type { Proof } from '../proof.ts'
+import type { ServiceSpec } from './services.ts'
 
 export type Role = 'admin' | 'operator' | 'node' | 'viewer'
 
@@ -117,6 +118,13 @@ export interface MicroserviceRecord extends Written {
   revision: string
 }
 
+/** An address outside the mesh that some nodes reach; since format 2. */
+export interface ServiceRecord extends Written {
+  application: string
+  name: string
+  spec: ServiceSpec
+}
+
 /** Written by the leader of a connected part; one a slot. */
 export interface PlacementRecord extends Written {
   application: string
@@ -197,6 +205,8 @@ export interface State {
   applications: Map<string, ApplicationRecord>
   /** By `application/microservice`. */
   microservices: Map<string, MicroserviceRecord>
+  /** By `application/service`. */
+  services: Map<string, ServiceRecord>
   /** By `application/microservice/slot`. */
   placements: Map<string, PlacementRecord>
   /** By `application/microservice`. */

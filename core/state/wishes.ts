@@ -42,3 +42,13 @@ export function writeWish({ key, negated, values }: Wish): string {
   if (values.length === 1) return `${key}${negated ? '!=' : '='}${values[0]}`
   return `${key} ${negated ? 'not in' : 'in'} (${values.join(', ')})`
 }
+
+/** Of labels alone: `arch`, `os`, `engine` and `node` are the Controller's to know. */
+export function labelsFulfil(
+  { key, negated, values }: Wish,
+  labels: Readonly<Record<string, string>>
+): boolean {
+  const value = Object.hasOwn(labels, key) ? (labels[key] ?? null) : null
+  const has = value !== null && (values === null || values.includes(value))
+  return has !== negated
+}

@@ -5,12 +5,14 @@
 import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { Port } from '../../core/state/microservices.ts'
 import { allowedBy } from '../../core/state/policies.ts'
+import { isGateway } from '../../core/state/services.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 
-/** A replica that serves. */
+/** A replica that serves; of an outside service a node that dials it. */
 export interface Replica {
   application: string
   microservice: string
+  /** Of an outside service the node's place among all that dial it. */
   slot: number
   /** Node id. */
   node: string
@@ -25,6 +27,8 @@ export interface Service {
   ports: Pick<Port, 'container' | 'protocol'>[]
   /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
   allow: readonly string[]
+  /** Where it is, of one that is outside the mesh. */
+  outside: string | null
   /** By slot. */
   replicas: Replica[]
 }
@@ -36,7 +40,7 @@ export const serviceKey = (of: { application: string; microservice: string }): s
 export type Directory = ReadonlyMap<string, Service>
 
 export interface DirectoryInput {
-  state: Pick<State, 'microservices' | 'placements'>
+  state: Pick<State, 'microservices' | 'placements' | 'services' | 'nodes'>
   alive: ReadonlySet<string>
   status: ReadonlyMap<string, StatusBody>
 }
@@ -46,7 +50,8 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
   for (const [key, { application, name, spec }] of state.microservices) {
     const ports = spec.ports.map(({ container, protocol }) => ({ container, protocol }))
     const allow = allowedBy(spec)
-    services.set(key, { application, microservice: name, ports, allow, replicas: [] })
+    const service = { application, microservice: name, ports, allow, outside: null, replicas: [] }
+    services.set(key, service)
   }
   for (const node of alive) {
     for (const container of status.get(node)?.containers ?? []) {
@@ -63,11 +68,32 @@ export function directory({ state, alive, status }: DirectoryInput): Directory {
       for (const port of container.exposes ?? []) if (service !== undefined) addPort(service, port)
     }
   }
+  for (const service of outside(state, alive)) {
+    // On two sides of a split somebody may have named both the same.
+    const key = serviceKey(service)
+    if (!services.has(key)) services.set(key, service)
+  }
   for (const { ports, replicas } of services.values()) {
     ports.sort((a, b) => a.container - b.container || (a.protocol < b.protocol ? -1 : 1))
     replicas.sort(bySlot)
   }
   return services
+}
+
+function outside(
+  { services, nodes }: Pick<State, 'services' | 'nodes'>,
+  alive: ReadonlySet<string>
+): Service[] {
+  const inOrder = [...nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+  return [...services.values()].map(({ application, name, spec }) => {
+    const named = { application, microservice: name }
+    const ports = spec.ports.map(({ port, protocol }) => ({ container: port, protocol }))
+    const replicas = inOrder
+      .filter((node) => isGateway(spec, node))
+      .map(({ id }, slot): Replica => ({ ...named, slot, node: id, leaving: false }))
+      .filter(({ node }) => alive.has(node))
+    return { ...named, ports, allow: spec.allow, outside: spec.host, replicas }
+  })
 }
 
 function addPort({ ports }: Service, { container, protocol }: Service['ports'][number]): void {

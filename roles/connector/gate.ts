@@ -2,9 +2,10 @@
 import { BrumeError } from '../../core/errors.ts'
 import type { StatusBody } from '../../core/gossip-records.ts'
 import { allowedBy } from '../../core/state/policies.ts'
+import { isGateway } from '../../core/state/services.ts'
 import { name } from '../../core/state/names.ts'
 import { integer, literal, nullable, object, type Infer } from '../../core/state/shape.ts'
-import { atLeast, type State } from '../../core/state/state.ts'
+import { atLeast, type ServiceRecord, type State } from '../../core/state/state.ts'
 
 const microservice = object({ application: name, microservice: name })
 
@@ -20,7 +21,9 @@ export const flowHead = object({
 export type FlowHead = Infer<typeof flowHead>
 
 export interface GateWorld {
-  state: Pick<State, 'nodes' | 'placements' | 'microservices'>
+  /** This node, which is asked. */
+  self: string
+  state: Pick<State, 'nodes' | 'placements' | 'microservices' | 'services'>
   /** What each node reports of its containers. */
   status: ReadonlyMap<string, StatusBody>
 }
@@ -29,6 +32,9 @@ export interface GateWorld {
 export function refusal(from: string, head: FlowHead, world: GateWorld): BrumeError | null {
   const { to, port } = head
   const target = `${to.application}/${to.microservice}`
+  const service = outsideOf(to, world)
+  const refused = service === null ? null : offered(service, head, world)
+  if (refused !== null) return refused
   if (head.from === null) {
     const role = world.state.nodes.get(from)?.role ?? 'viewer'
     if (atLeast(role, 'operator')) return null
@@ -39,13 +45,37 @@ export function refusal(from: string, head: FlowHead, world: GateWorld): BrumeEr
     return new BrumeError('FORBIDDEN', `${asker} does not run on the node that speaks for it`)
   }
   const spec = world.state.microservices.get(target)?.spec
-  const allow = spec === undefined ? [] : allowedBy(spec)
+  const allow = spec === undefined ? (service?.spec.allow ?? []) : allowedBy(spec)
   if (mayReach(head.from, { application: to.application, allow })) return null
   return new BrumeError(
     'FORBIDDEN',
     `${asker} may not reach ${target}: it is of another application`,
     { next: `\`allow: [${asker}]\` at ${target} lets it` }
   )
+}
+
+/** The service outside the mesh that is meant; a microservice of that name goes before it. */
+export function outsideOf(
+  { application, microservice }: { application: string; microservice: string },
+  { state }: { state: Pick<State, 'microservices' | 'services'> }
+): ServiceRecord | null {
+  const key = `${application}/${microservice}`
+  return state.microservices.has(key) ? null : (state.services.get(key) ?? null)
+}
+
+/** Behind a gateway is a whole network: only what is named of it may be dialled, and by whom it is said. */
+function offered(
+  { application, name, spec }: ServiceRecord,
+  { port, protocol }: FlowHead,
+  { self, state }: GateWorld
+): BrumeError | null {
+  const target = `${application}/${name}`
+  const me = state.nodes.get(self)
+  if (me === undefined || !isGateway(spec, me)) {
+    return new BrumeError('REPLICA_NOT_HERE', `${target} is not dialled from here`)
+  }
+  if (spec.ports.some((each) => each.port === port && each.protocol === protocol)) return null
+  return new BrumeError('PORT_CLOSED', `${target} has no port ${port}/${protocol}`)
 }
 
 /** One of the same application, or one that is let in, by the name of its application or its own. */

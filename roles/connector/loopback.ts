@@ -8,15 +8,15 @@ import { join } from 'node:path'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { readIfThere, writeWhole } from '../../core/files.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { State } from '../../core/state/state.ts'
 import { serviceKey } from './directory.ts'
 import { Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
-import { variablesFor, type Asker } from './variables.ts'
+import { variablesFor, type Asker, type Reachable } from './variables.ts'
 
 export interface LoopbackComponents extends Pick<ListenersComponents, 'open'> {
   /** Data directory. */
   dir: string
-  microservices: () => State['microservices']
+  /** What there is to reach. */
+  state: () => Reachable
   /** Who has a process on this node, or is to have one; null while nobody knows. */
   askers: () => readonly Asker[] | null
   log: Logger
@@ -56,7 +56,7 @@ export class Loopback {
     return this.#inTurn(async () => {
       const ports = await this.#settle(from)
       const own = ports.get(serviceKey(from))
-      const variables = variablesFor(from, this.#it.microservices())
+      const variables = variablesFor(from, this.#it.state())
       return Object.fromEntries(
         [...variables].map(([name, reached]) => [
           name,
@@ -97,8 +97,8 @@ export class Loopback {
     const ports = (this.#ports ??= await this.#load())
     const askers = this.#askers(ports, starting)
     for (const key of ports.keys()) if (!askers.has(key)) ports.delete(key)
-    const microservices = this.#it.microservices()
-    const wanted = [...askers.values()].flatMap((from) => wantedOf(from, microservices))
+    const state = this.#it.state()
+    const wanted = [...askers.values()].flatMap((from) => wantedOf(from, state))
     this.#listeners.keep(wanted)
     for (const one of wanted) {
       const key = serviceKey(one.from)
@@ -192,9 +192,9 @@ function askerOf(key: string): Asker {
   return { application, microservice }
 }
 
-function wantedOf(from: Asker, microservices: State['microservices']): WantedHere[] {
+function wantedOf(from: Asker, state: Reachable): WantedHere[] {
   const wanted = new Map<string, WantedHere>()
-  for (const reached of variablesFor(from, microservices).values()) {
+  for (const reached of variablesFor(from, state).values()) {
     wanted.set(keyOfWanted(reached), { ...reached, from })
   }
   return [...wanted.values()]

@@ -117,6 +117,20 @@ export class NearEnds {
   }
 }
 
+/** To a service outside the mesh, as this machine reaches it. @throws BrumeError PORT_CLOSED */
+export async function dialOutside(
+  { to, port }: Pick<FlowHead, 'to' | 'port'>,
+  host: string,
+  signal: AbortSignal = NEVER
+): Promise<Duplex> {
+  try {
+    return await connect({ host, port }, signal)
+  } catch (error) {
+    const service = `${to.application}/${to.microservice}`
+    throw new BrumeError('PORT_CLOSED', `${service} at ${host}:${port}: ${sentenceOf(error)}`)
+  }
+}
+
 const NEVER = new AbortController().signal
 
 const closed = (socket: Duplex): Promise<void> =>

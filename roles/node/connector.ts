@@ -7,10 +7,10 @@ import type { EngineContainer } from '../agent/engine.ts'
 import type { AgentActor } from '../agent/machine.ts'
 import type { Directory } from '../connector/directory.ts'
 import type { Flows } from '../connector/flows.ts'
-import { flowHead, refusal, type FlowHead } from '../connector/gate.ts'
+import { flowHead, outsideOf, refusal, type FlowHead } from '../connector/gate.ts'
 import type { ConnectorActor, ConnectorContext } from '../connector/machine.ts'
 import type { NameComponents } from '../connector/name-service.ts'
-import type { NearEnds } from '../connector/near-end.ts'
+import { dialOutside, type NearEnds } from '../connector/near-end.ts'
 import type { LocalPort } from '../connector/packet-rules.ts'
 import type { NodeComponents } from '../node.ts'
 import { statusOf } from './world.ts'
@@ -139,9 +139,11 @@ async function letIn(
   head: FlowHead,
   signal?: AbortSignal
 ): Promise<Duplex> {
-  const refused = refusal(from, head, { state: mesh.state, status: statusOf(mesh) })
+  const { self, state } = mesh
+  const refused = refusal(from, head, { self, state, status: statusOf(mesh) })
   if (refused !== null) throw refused
-  return near.dial(head, signal)
+  const outside = outsideOf(head.to, mesh)
+  return outside === null ? near.dial(head, signal) : dialOutside(head, outside.spec.host, signal)
 }
 
 /** Flows that come in from other nodes. */

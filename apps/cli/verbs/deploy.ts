@@ -1,14 +1,23 @@
-import type { BundleResult, DeployRequest, DeployResult, NodeJson, ReplicaJson } from '../../api.ts'
+import type {
+  BundleResult,
+  DeployRequest,
+  DeployResult,
+  NodeJson,
+  ReplicaJson,
+  ServiceRequest,
+  ServiceResult
+} from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { readPacked, type Packed } from '../packed.ts'
 import { tellOffline } from '../offline.ts'
 import { usage, waiting, type Waiting } from '../options.ts'
-import { replicaTable } from '../print.ts'
+import { oneLine, replicaTable } from '../print.ts'
 import { revisionsOf, settle } from '../settle.ts'
 import type { Context, Verb } from '../verb.ts'
 
 interface Input extends Waiting {
   applications: Packed[]
+  services: ServiceRequest[]
 }
 
 const REV = /^[0-9a-f]{6,16}$/
@@ -17,7 +26,10 @@ export interface DeployAnswer extends DeployResult {
   replicas: ReplicaJson[]
 }
 
-export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
+type Answer = DeployAnswer | ServiceResult
+
+/** One thing deployed is not a list of one. */
+export const deploy: Verb<Input, Answer | Answer[]> = {
   describe(command) {
     command
       .requiredOption('-f, --file <path>', 'application file, or a directory of them')
@@ -27,15 +39,23 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
   },
 
   async parse(_, options, context) {
-    const applications = await readPacked(String(options.file), context)
-    if (applications.length === 0) throw usage(`${String(options.file)} holds no application`)
+    const { applications, services } = await readPacked(String(options.file), context)
+    if (applications.length + services.length === 0) {
+      throw usage(`${String(options.file)} holds no application`)
+    }
     const ifRev = options.ifRev as string | undefined
     if (ifRev !== undefined) demand(ifRev, applications)
-    return { applications, ...waiting(options) }
+    return { applications, services, ...waiting(options) }
   },
 
-  async request({ applications, detach, timeoutMs }, context) {
-    const answers: DeployAnswer[] = []
+  async request({ applications, services, detach, timeoutMs }, context) {
+    const answers: Answer[] = []
+    // First, for what runs may ask for them as soon as it is up.
+    for (const service of services) {
+      const result = await context.client.post<ServiceResult>('/services', service)
+      tellOffline(result.offline, context)
+      answers.push(result)
+    }
     for (const packed of applications) {
       const result = await send(packed, timeoutMs, context)
       if (!detach) {
@@ -52,7 +72,15 @@ export const deploy: Verb<Input, DeployAnswer | DeployAnswer[]> = {
   },
 
   print(answer, { out, now }) {
-    const replicas = [answer].flat().flatMap((a) => a.replicas)
+    const answers = [answer].flat()
+    for (const each of answers) {
+      if ('replicas' in each) continue
+      const { application, name, change, line } = each
+      out.write(`${application}/${name} ${change}${line === '' ? '' : `: ${oneLine(line)}`}\n`)
+    }
+    const applications = answers.filter((each) => 'replicas' in each)
+    if (applications.length === 0) return
+    const replicas = applications.flatMap((each) => each.replicas)
     out.write(replicaTable(replicas, out, now()))
   },
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { PlanRequest, PlanResult } from '../../api.ts'
+import type { PlanRequest, PlanResult, ServiceRequest, ServiceResult } from '../../api.ts'
 import { commandFor } from '../../client.ts'
 import { readPacked, type Packed } from '../packed.ts'
 import { oneLine } from '../print.ts'
@@ -8,22 +8,32 @@ import type { Context, Verb } from '../verb.ts'
 interface Input {
   file: string
   applications: Packed[]
+  services: ServiceRequest[]
 }
 
-export const plan: Verb<Input, PlanResult[]> = {
+/** Of applications, then of services outside. */
+type Answer = (PlanResult | ServiceResult)[]
+
+export const plan: Verb<Input, Answer> = {
   describe(command) {
     command.requiredOption('-f, --file <path>', 'application file, or a directory of them')
   },
 
   async parse(_, { file }, context) {
-    return { file: String(file), applications: await readPacked(String(file), context) }
+    return { file: String(file), ...(await readPacked(String(file), context)) }
   },
 
-  request: ({ applications }, { client }) =>
-    Promise.all(applications.map((packed) => client.post<PlanResult>('/plan', requestOf(packed)))),
+  request: ({ applications, services }, { client }) =>
+    Promise.all([
+      ...applications.map((packed) => client.post<PlanResult>('/plan', requestOf(packed))),
+      ...services.map((each) => client.post<ServiceResult>('/services?dry-run=1', each))
+    ]),
 
   print(all, context, { file }) {
-    for (const one of all) show(one, context)
+    for (const one of all) {
+      if ('microservices' in one) show(one, context)
+      else showService(one, context)
+    }
     const next = commandFor(context.dataDir, `deploy -f ${file}`)
     context.out.write(all.some(changes) ? `next: ${next}\n` : 'nothing would change\n')
   },
@@ -31,8 +41,10 @@ export const plan: Verb<Input, PlanResult[]> = {
   exitCode: (all) => (all.some(changes) ? 2 : 0)
 }
 
-const changes = ({ microservices }: PlanResult): boolean =>
-  microservices.some(({ change }) => change !== 'unchanged')
+const changes = (one: Answer[number]): boolean =>
+  'microservices' in one
+    ? one.microservices.some(({ change }) => change !== 'unchanged')
+    : one.change !== 'unchanged'
 
 /** Files are named by their digest; where their blocks lie is not known before they are sent. */
 function requestOf({ request, bundles }: Packed): PlanRequest {
@@ -57,4 +69,8 @@ function show({ application, microservices }: PlanResult, { out }: Context): voi
       out.write(`  slot ${slot} is not placed: ${oneLine(reason)}\n`)
     }
   }
+}
+
+function showService({ application, name, change, line }: ServiceResult, { out }: Context): void {
+  out.write(`${application}/${name} ${change}${line === '' ? '' : `: ${oneLine(line)}`}\n`)
 }

@@ -106,6 +106,7 @@ async function deployAll(
     }
     await client.post('/applications', request)
   }
+  for (const service of head.services ?? []) await client.post('/services', service)
   return head.applications.map(({ application }) => application)
 }
 

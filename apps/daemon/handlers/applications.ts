@@ -14,6 +14,7 @@ import type { Daemon } from '../daemon.ts'
 import { replicas } from '../replicas.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
+import { mustNotBeService } from './services.ts'
 import { mustKnowFormat, mustOperate, offlineNodes, replicaWorld, revOf } from '../world.ts'
 
 export const applications = (daemon: Daemon): Route[] => [
@@ -112,11 +113,12 @@ async function plan(
   return { ops: bound, changes }
 }
 
-/** @throws BrumeError BAD_REQUEST, and UPGRADE_NEEDED for what the mesh's format has no notion of */
-function mustMean({ ifRev, microservices }: DeployRequest, mesh: Mesh): void {
+/** @throws BrumeError BAD_REQUEST, NAME_TAKEN, and UPGRADE_NEEDED for what the mesh's format has no notion of */
+function mustMean({ application, ifRev, microservices }: DeployRequest, mesh: Mesh): void {
   if (ifRev !== undefined && !/^[0-9a-f]{6,16}$/.test(String(ifRev))) {
     throw new BrumeError('BAD_REQUEST', '`ifRev` is not 6 to 16 hex digits')
   }
+  for (const { name } of microservices) mustNotBeService(mesh, `${application}/${name}`)
   if (microservices.some(({ spec }) => devicesOf(spec).length > 0)) {
     mustKnowFormat(mesh, 'microservice with devices')
   }

@@ -41,6 +41,9 @@ async function* backupLines(mesh: Mesh): AsyncGenerator<BackupLine> {
       microservices: [...state.microservices.values()]
         .filter((record) => record.application === application)
         .map(({ name, spec }) => ({ name, spec }))
+    })),
+    services: [...state.services.values()].map(({ application, name, spec }) => ({
+      ...{ application, name, spec }
     }))
   }
   yield { head }

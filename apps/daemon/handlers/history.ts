@@ -7,6 +7,7 @@ import { auditOf, MAX_AUDIT } from '../../../core/state/audit.ts'
 import { historyOf, thingsUnder, type Revision, type Thing } from '../../../core/state/history.ts'
 import { microserviceThing } from '../../../core/state/microservices.ts'
 import { nodeThing, nodeThings } from '../../../core/state/nodes.ts'
+import { serviceThing } from '../../../core/state/services.ts'
 import type { State } from '../../../core/state/state.ts'
 import type { AuditJson, HistoryJson, RevisionJson } from '../../api.ts'
 import { changeLine } from '../changes.ts'
@@ -61,6 +62,10 @@ function targetOf(state: State, noun: string | null, ref: string): Target {
     const { id, displayName } = resolveNode(state, ref)
     return { ...plain, thing: nodeThing(id, 'state'), under: nodeThings(id), shown: displayName }
   }
+  if (noun === 'service' || (noun === null && isService(state, ref))) {
+    const thing = { ...serviceThing({ application: '', name: '' }), name: ref }
+    return { ...plain, thing, shown: ref, error: unknown('service', ref) }
+  }
   if (noun !== null && noun !== 'application' && noun !== 'microservice') {
     return { ...plain, thing: { noun, name: ref }, shown: ref, error: unknown(noun, ref) }
   }
@@ -72,6 +77,9 @@ function targetOf(state: State, noun: string | null, ref: string): Target {
   const under = isWhole ? microserviceThing({ application, name: '' }) : null
   return { thing, under, application, shown: thing.name, error }
 }
+
+const isService = ({ microservices, services }: State, ref: string): boolean =>
+  services.has(ref) && !microservices.has(ref)
 
 /** As `describe` understands it; what is not there is taken by its form. */
 function named(

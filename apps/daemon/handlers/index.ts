@@ -21,6 +21,7 @@ import { planRoutes } from './plan.ts'
 import { recover } from './recover.ts'
 import { replicaRoutes } from './replicas.ts'
 import { rolloutRoutes } from './rollouts.ts'
+import { services } from './services.ts'
 
 export const routes = (daemon: Daemon): Route[] => [
   ...mesh(daemon),
@@ -34,6 +35,7 @@ export const routes = (daemon: Daemon): Route[] => [
   ...backup(daemon),
   ...applications(daemon),
   ...microservices(daemon),
+  ...services(daemon),
   ...replicaRoutes(daemon),
   ...rolloutRoutes(daemon),
   ...explain(daemon),

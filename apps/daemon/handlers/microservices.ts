@@ -5,6 +5,7 @@ import type { Daemon } from '../daemon.ts'
 import { microserviceAt } from '../references.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
+import { removeService } from './services.ts'
 import { mustOperate, offlineNodes } from '../world.ts'
 
 const PATH = '/applications/:application/:microservice'
@@ -47,7 +48,11 @@ export const microservices = (daemon: Daemon): Route[] => [
     async handle({ params }): Promise<RemoveResult> {
       const { mesh } = daemon.member()
       mustOperate(mesh)
-      const record = microserviceAt(mesh.state, params)
+      const { state } = mesh
+      const key = `${params['application']}/${params['microservice']}`
+      const service = state.microservices.has(key) ? undefined : state.services.get(key)
+      if (service !== undefined) return removeService(mesh, service)
+      const record = microserviceAt(state, params)
       const { application, name } = record
       const seen = await seenOf(mesh, microserviceThing(record), record)
       await mesh.append([{ type: 'microservice.rm', application, name, ...seen, at: Date.now() }])

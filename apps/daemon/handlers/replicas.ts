@@ -33,6 +33,12 @@ export const replicaRoutes = (daemon: Daemon): Route[] => [
       const member = daemon.member()
       const { state } = member.mesh
       const ref = resolve(state, mustHave(query, 'ref'))
+      const key = `${ref.application}/${ref.microservice}`
+      if (!state.microservices.has(key) && state.services.has(key)) {
+        throw new BrumeError('NO_MICROSERVICE', `${key} is a service outside: no node runs it`, {
+          next: `brume services ${key}`
+        })
+      }
       const rows = replicas(replicaWorld(member)).filter((row) => matches(ref, row))
       const records = [...state.microservices.values()].filter((record) =>
         matches({ ...ref, slot: null }, { ...record, microservice: record.name, slot: 0 })

@@ -11,12 +11,15 @@ test('kinds - what is no application says what it is', (t) => {
     ['kind: Application\n', /apiVersion: missing, expected brume\/v1, or iofog.org\/v3/],
     ['a: 1\napiVersion: apps/v1\n', /^app.yaml:2: apiVersion: .*got "apps\/v1"$/],
     ['apiVersion: 1\n', /apiVersion: .*got 1$/],
-    ['apiVersion: brume/v1\n', /kind: missing, expected Application/],
+    ['apiVersion: brume/v1\n', /kind: missing, expected Application or Service$/],
     [
       'apiVersion: brume/v1\nkind: application\n',
-      /^app.yaml:2: kind: expected Application, got "application"$/
+      /^app.yaml:2: kind: expected Application or Service, got "application"$/
     ],
-    ['apiVersion: brume/v1\nkind: Registry\n', /kind: expected Application, got "Registry"$/],
+    [
+      'apiVersion: brume/v1\nkind: Registry\n',
+      /kind: expected Application or Service, got "Registry"$/
+    ],
     [
       'apiVersion: iofog.org/v3\nkind: Registry\n',
       /kind: expected Application, got Registry, a kind of ioFog/

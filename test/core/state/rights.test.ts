@@ -90,6 +90,14 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
     by: ['admin', 'operator'],
     op: () => ({ application: 'app', name: 'web', over: null })
   },
+  'service.set': {
+    by: ['admin', 'operator'],
+    op: () => ({ application: 'app', name: 'plc', spec: OUTSIDE, over: null })
+  },
+  'service.rm': {
+    by: ['admin', 'operator'],
+    op: () => ({ application: 'app', name: 'nas', over: null })
+  },
   'format.activate': { by: ['admin', 'operator'], op: () => ({ format: 2 }) },
   'mesh.recover': { by: ['admin'], op: () => ({ epoch: 1, reached: [], minority: false }) },
   'indexer.set': {
@@ -140,6 +148,14 @@ const RIGHTS: Record<Op['type'], { by: Author[]; op: (world: World, author: Memb
 }
 
 const INVITE = toId(createKeyPair(Buffer.alloc(32, 7)).publicKey)
+
+const OUTSIDE = {
+  host: '192.168.0.7',
+  ports: [{ port: 502, protocol: 'tcp' }],
+  node: 'plant-3',
+  constraints: [],
+  allow: []
+}
 
 const SPEC = specWith({ image: 'local/x:1', command: [] })
 
@@ -289,6 +305,7 @@ async function createWorld(): Promise<World> {
   await set(other, { role: 'admin' })
   await must({ type: 'application.set', name: 'app', over: null })
   await must({ type: 'microservice.set', application: 'app', name: 'web', spec: SPEC, over: null })
+  await must({ type: 'service.set', application: 'app', name: 'nas', spec: OUTSIDE, over: null })
   const world: World = {
     it,
     who: { admin, operator, 'leading node': lead, node, viewer, pending, removed: gone, stranger },

@@ -10,7 +10,8 @@ import {
   type Replica,
   type Vicinity
 } from '../../../roles/connector/directory.ts'
-import { microservice } from '../../sim/worlds.ts'
+import { emptyState } from '../../../core/state/read.ts'
+import { microservice, node } from '../../sim/worlds.ts'
 
 const CHECK = {
   command: ['true'],
@@ -63,6 +64,47 @@ test('directory - only what is alive, runs, is well and still asked for is in an
     })
   )
   t.ok(served > 0, `${served} answers`)
+})
+
+test('directory - a service outside is where nodes are in reach that dial it', (t) => {
+  fc.assert(
+    fc.property(
+      fc.subarray(NODES),
+      fc.subarray(NODES),
+      fc.constantFrom(null, ...NODES),
+      fc.boolean(),
+      (alive, labelled, pinned, negated) => {
+        const nodes = new Map(
+          NODES.map((id) => [
+            id,
+            node(id, { labels: labelled.includes(id) ? { site: 'plant' } : {} })
+          ])
+        )
+        const spec = {
+          host: '192.168.0.7',
+          ports: [{ port: 502, protocol: 'tcp' as const }],
+          node: pinned,
+          constraints: [negated ? 'site!=plant' : 'site=plant'],
+          allow: ['bills']
+        }
+        const record = { application: 'app', name: 'plc', spec, op: 'a.1', by: 'a', at: 0 }
+        const state = { ...emptyState(), nodes, services: new Map([['app/plc', record]]) }
+        const found = directory({ state, alive: new Set(alive), status: new Map() }).get('app/plc')
+        const expected = NODES.filter(
+          (id) =>
+            alive.includes(id) &&
+            labelled.includes(id) !== negated &&
+            (pinned === null || pinned === id)
+        )
+        t.alike(
+          found?.replicas.map(({ node }) => node),
+          expected
+        )
+        t.is(new Set(found?.replicas.map(({ slot }) => slot)).size, expected.length)
+      }
+    ),
+    { numRuns: 50 }
+  )
 })
 
 test('directory - a placed replica that runs and is well is never left out', (t) => {
@@ -181,7 +223,8 @@ function inputOf({ checked, alive, placed, on }: Given): DirectoryInput {
     ])
   )
   const microservices = new Map([['app/web', record]])
-  return { state: { microservices, placements }, alive: new Set(alive), status }
+  const none = { services: new Map(), nodes: new Map() }
+  return { state: { ...none, microservices, placements }, alive: new Set(alive), status }
 }
 
 type Given = typeof world extends fc.Arbitrary<infer T> ? T : never

@@ -81,7 +81,8 @@ function flowsOf(nodes: string[], open: (node: string, head: FlowHead) => Promis
   const replicas = nodes.map((node, slot): Replica => {
     return { application: 'app', microservice: 'web', slot, node, leaving: false }
   })
-  const service = { application: 'app', microservice: 'web', ports: [], allow: [], replicas }
+  const named = { application: 'app', microservice: 'web' }
+  const service = { ...named, ports: [], allow: [], outside: null, replicas }
   return new Flows({
     directory: () => new Map([['app/web', service]]),
     vicinity: { self: 'here', zoneOf: () => null, rttMs: () => null },

@@ -1,5 +1,6 @@
 import test from 'brittle'
-import type { PlacementRecord } from '../../../core/state/state.ts'
+import type { ServiceSpec } from '../../../core/state/services.ts'
+import type { PlacementRecord, ServiceRecord } from '../../../core/state/state.ts'
 import { flowHead, refusal, type FlowHead, type GateWorld } from '../../../roles/connector/gate.ts'
 import { microservice, node } from '../../sim/worlds.ts'
 
@@ -24,11 +25,28 @@ const placement: PlacementRecord = {
   at: 0
 }
 
+const outside = (name: string, over: Partial<ServiceSpec>): ServiceRecord => ({
+  application: 'app',
+  name,
+  spec: {
+    host: '192.168.0.7',
+    ports: [{ port: 502, protocol: 'tcp' }],
+    node: null,
+    constraints: [],
+    allow: [],
+    ...over
+  },
+  op: 'a.1',
+  by: 'a',
+  at: 0
+})
+
 const world: GateWorld = {
   state: {
     nodes: new Map([
       ['n', node('n', { role: 'node' })],
-      ['o', node('o', { role: 'operator' })]
+      ['o', node('o', { role: 'operator' })],
+      ['here', node('here')]
     ]),
     placements: new Map([
       ['app/meter/0', placement],
@@ -36,8 +54,16 @@ const world: GateWorld = {
       ['street/meter/0', { ...placement, application: 'street' }],
       ['street/lamp/0', { ...placement, application: 'street', microservice: 'lamp' }]
     ]),
-    microservices: new Map([['app/web', microservice('web', { allow: ['bills', 'street/meter'] })]])
+    microservices: new Map([
+      ['app/web', microservice('web', { allow: ['bills', 'street/meter'] })]
+    ]),
+    services: new Map([
+      ['app/plc', outside('plc', { node: 'here', allow: ['bills'] })],
+      ['app/far', outside('far', { node: 'o' })],
+      ['app/web', outside('web', { node: 'o' })]
+    ])
   },
+  self: 'here',
   status: new Map()
 }
 
@@ -58,6 +84,29 @@ test('gate - who may open a flow: people of operators, microservices of the same
   for (const [from, asked, good] of rows) {
     const code = refusal(from, asked, world)?.code ?? null
     t.is(code, good ? null : 'FORBIDDEN', `${from} for ${JSON.stringify(asked)}`)
+  }
+})
+
+test('gate - of a service outside only its ports are dialled, and only by who is to', (t) => {
+  const meter = { application: 'app', microservice: 'meter' }
+  const bills = { application: 'bills', microservice: 'any' }
+  const street = { application: 'street', microservice: 'meter' }
+  const at = (microservice: string, over: Partial<FlowHead> = {}): FlowHead =>
+    head({ to: { ...TO, microservice }, port: 502, ...over })
+  const rows: [string, FlowHead, string | null][] = [
+    ['o', at('plc'), null],
+    ['n', at('plc'), 'FORBIDDEN'],
+    ['n', at('plc', { from: meter }), null],
+    ['n', at('plc', { from: bills }), null],
+    ['n', at('plc', { from: street }), 'FORBIDDEN'],
+    ['n', at('plc', { from: meter, port: 22 }), 'PORT_CLOSED'],
+    ['o', at('plc', { port: 22 }), 'PORT_CLOSED'],
+    ['n', at('far', { from: meter }), 'REPLICA_NOT_HERE'],
+    // A microservice has that name.
+    ['n', at('web', { from: meter, port: 22 }), null]
+  ]
+  for (const [from, asked, code] of rows) {
+    t.is(refusal(from, asked, world)?.code ?? null, code, `${from} for ${JSON.stringify(asked)}`)
   }
 })
 

@@ -128,7 +128,7 @@ async function open(
   const warnings: string[] = []
   const loopback = new Loopback({
     dir,
-    microservices: () => world.microservices,
+    state: () => ({ microservices: world.microservices, services: new Map() }),
     askers: () => world.askers,
     async open({ application, microservice: name }, port, from) {
       const [near, far] = duplexPair()

@@ -1,6 +1,7 @@
 import { mock } from 'node:test'
 import test, { type Assert } from 'brittle'
 import { createActor, SimulatedClock } from 'xstate'
+import { emptyState } from '../../../core/state/read.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import type { DirectoryInput } from '../../../roles/connector/directory.ts'
 import { connectorMachine, type ConnectorActor } from '../../../roles/connector/machine.ts'
@@ -214,7 +215,7 @@ async function start(t: Assert) {
   const warnings: string[] = []
   let random = 1
   let world: DirectoryInput = {
-    state: { microservices: new Map(), placements: new Map() },
+    state: emptyState(),
     alive: new Set(),
     status: new Map()
   }

@@ -180,6 +180,7 @@ function answer({ replicas, addressed, from, which }: World): string[] {
     microservice: 'web',
     ports: [],
     allow: [],
+    outside: null,
     replicas
   }
   const ends = endsOf({ ...service, which }, service, from, {

@@ -1,6 +1,6 @@
 import test from 'brittle'
 import type { Port } from '../../../core/state/microservices.ts'
-import type { MicroserviceRecord, State } from '../../../core/state/state.ts'
+import type { MicroserviceRecord, ServiceRecord, State } from '../../../core/state/state.ts'
 import { variablesFor } from '../../../roles/connector/variables.ts'
 import { microservice } from '../../sim/worlds.ts'
 
@@ -13,8 +13,12 @@ const port = (container: number, protocol: Port['protocol'] = 'tcp'): Port => ({
 const CALLER = { application: 'shop', microservice: 'caller' }
 
 /** Variables as NAME → APP/MICROSERVICE:PORT. */
-function told(microservices: State['microservices'], from = CALLER): Record<string, string> {
-  const variables = [...variablesFor(from, microservices)]
+function told(
+  microservices: State['microservices'],
+  from = CALLER,
+  services: State['services'] = new Map()
+): Record<string, string> {
+  const variables = [...variablesFor(from, { microservices, services })]
   return Object.fromEntries(
     variables.map(([name, { target, port }]) => [
       name,
@@ -74,4 +78,32 @@ test('variables - of two with one name it is the one of its own application, els
   }
   t.alike(told(microservices), expected)
   t.alike(told(new Map([...microservices].reverse())), expected, 'in whatever order they are known')
+})
+
+test('variables - a service outside has them as well, unless a microservice has its name', (t) => {
+  const outside = { node: 'plant', constraints: [], host: '192.168.0.7' }
+  const record = (key: string, allow: string[]): [string, ServiceRecord] => {
+    const [application = '', name = ''] = key.split('/')
+    const ports = [
+      { port: 502, protocol: 'tcp' as const },
+      { port: 161, protocol: 'udp' as const }
+    ]
+    const written = { op: 'a.1', by: 'a', at: 0 }
+    return [key, { application, name, spec: { ...outside, ports, allow }, ...written }]
+  }
+  const services = new Map([
+    record('shop/plc', []),
+    record('shop/till', []),
+    record('plant/oven', ['shop']),
+    record('plant/press', ['shop/other'])
+  ])
+  const microservices = all({ 'shop/till': { ports: [port(80)] } })
+  t.alike(told(microservices, CALLER, services), {
+    BRUME_SERVICE_PLC: 'shop/plc:502',
+    BRUME_SERVICE_PLC_PORT_502: 'shop/plc:502',
+    BRUME_SERVICE_TILL: 'shop/till:80',
+    BRUME_SERVICE_TILL_PORT_80: 'shop/till:80',
+    BRUME_SERVICE_PLANT_OVEN: 'plant/oven:502',
+    BRUME_SERVICE_PLANT_OVEN_PORT_502: 'plant/oven:502'
+  })
 })

@@ -4,12 +4,12 @@ import { mkdir, open, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { join } from 'node:path'
 import { BrumeError } from '../../../core/errors.ts'
-import { readApplications } from '../../../apps/formats/application.ts'
+import { readFiles } from '../../../apps/formats/files.ts'
 import { ours } from './refused.ts'
 
 async function codeOf(path: string): Promise<{ code: string; message: string }> {
   try {
-    await readApplications(path)
+    await readFiles(path)
   } catch (error) {
     if (error instanceof BrumeError) return error
     throw error
@@ -23,7 +23,7 @@ test('application - a directory is every yaml file in it, by name', async (t) =>
   await writeFile(join(dir, 'a.yaml'), ours('image: x', 'files: web').replace('hello', 'first'))
   await writeFile(join(dir, 'notes.txt'), 'not read')
   await mkdir(join(dir, 'c.yaml'))
-  const read = await readApplications(dir)
+  const { applications: read } = await readFiles(dir)
   t.alike(
     read.map((a) => a.application),
     ['first', 'second']
@@ -69,12 +69,14 @@ test('application - a file over 1 MiB is refused unread, a pipe at the limit', a
 test('application - a byte order mark and CRLF do no harm', async (t) => {
   const file = join(await t.tmp(), 'app.yaml')
   await writeFile(file, `\ufeff${ours('image: x').replaceAll('\n', '\r\n')}`)
-  t.is((await readApplications(file))[0]?.application, 'hello')
+  t.is((await readFiles(file)).applications[0]?.application, 'hello')
 })
 
 test('application - the hello example is one', async (t) => {
   const dir = fileURLToPath(new URL('../../../apps/examples/hello', import.meta.url))
-  const [hello] = await readApplications(join(dir, 'app.yaml'))
+  const {
+    applications: [hello]
+  } = await readFiles(join(dir, 'app.yaml'))
   t.is(hello?.application, 'hello')
   t.alike(hello?.warnings, [])
   t.is(hello?.microservices[0]?.filesDir, join(dir, 'web'))
