@@ -1,6 +1,7 @@
 /** Byte streams end to end: a connection as a stream of Node's, and two streams joined to one flow. */
 import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 
 /** Bytes on their way in either direction, before the other side is asked to wait. */
@@ -97,7 +98,7 @@ export function reset(stream: Duplex): void {
   if (stream.destroyed) return
   // With CANCEL its other end would see no error.
   if (isFlow(stream)) stream.close(constants.NGHTTP2_CONNECT_ERROR)
-  else if (isSocket(stream)) stream.resetAndDestroy()
+  else if (isTcp(stream)) stream.resetAndDestroy()
   else stream.destroy()
 }
 
@@ -109,5 +110,6 @@ export const endedWell = (stream: Duplex): boolean =>
 
 const isFlow = (stream: Duplex): stream is Http2Stream => 'rstCode' in stream
 
-const isSocket = (stream: Duplex): stream is Duplex & { resetAndDestroy(): void } =>
-  'resetAndDestroy' in stream
+/** A unix socket knows no reset, and throws. */
+const isTcp = (stream: Duplex): stream is Socket =>
+  'resetAndDestroy' in stream && (stream as Socket).remoteFamily !== undefined

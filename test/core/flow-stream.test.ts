@@ -1,4 +1,7 @@
-import { Duplex } from 'node:stream'
+import { once } from 'node:events'
+import net from 'node:net'
+import { join as pathOf } from 'node:path'
+import { Duplex, duplexPair } from 'node:stream'
 import test from 'brittle'
 import { join } from '../../core/flow-stream.ts'
 import { waitUntil } from '../helpers/wait.ts'
@@ -53,4 +56,24 @@ test('flow stream - chunks that come while the other side is busy go over togeth
   done!()
   await waitUntil(() => batches.length === 2)
   t.alike(batches, [1, 3])
+})
+
+test('flow stream - when one end fails the other is reset, or over a unix socket closed', async (t) => {
+  const places = [{ port: 0, host: '127.0.0.1' }, { path: pathOf(await t.tmp(), 'socket') }]
+  for (const place of places) {
+    const server = net.createServer().listen(place)
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as net.AddressInfo
+    const client = net.connect('path' in place ? place : { ...place, port })
+    const [accepted] = (await once(server, 'connection')) as [net.Socket]
+    const [flow] = duplexPair()
+    join(accepted, flow)
+    let code: string | undefined
+    client.once('error', (error: NodeJS.ErrnoException) => (code = error.code))
+    client.resume()
+    flow.destroy(new Error('the tunnel is gone'))
+    await waitUntil(() => client.closed)
+    t.is(code, 'path' in place ? undefined : 'ECONNRESET')
+  }
 })
