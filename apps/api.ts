@@ -191,6 +191,8 @@ export interface FlowsJson {
   resets: number
   bytesSent: number
   bytesReceived: number
+  /** Datagrams of this node's that came faster than they went over; those of what was refused not. */
+  dropped: number
   /** Of those opened, how many began on which path. */
   paths: { local: number; lan: number; direct: number; relayed: number }
 }
@@ -612,7 +614,10 @@ export interface RefJson {
   slot: number | null
 }
 
-/** Where `forward` would lead now. A flow itself is `GET /flows`, upgraded to `brume-flow`. */
+/**
+ * Where `forward` would lead now. A flow itself is `GET /flows`, upgraded to `brume-flow`; one of UDP
+ * carries datagrams, two bytes of length before each.
+ */
 export interface ForwardJson {
   application: string
   microservice: string

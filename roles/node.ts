@@ -141,6 +141,7 @@ export function startNode(components: NodeComponents): RunningNode {
     log
   })
   const followLoopback = throttle(() => loopback.follow(), VIEW_MS)
+  const reviewNear = throttle(() => near.review(), VIEW_MS)
   const machine = createNodeMachine({
     agent: agentComponents(components, facts.noteEngine, {
       resolver: () => resolverOf(connector()),
@@ -165,6 +166,7 @@ export function startNode(components: NodeComponents): RunningNode {
       if (event.actorRef === connector()) facts.noteNames(namesReport(connector()))
       if (event.actorRef !== agent()) return
       followLoopback()
+      reviewNear()
       // What an earlier daemon started asks us for names.
       if (hasAddresses(agent())) connector()?.send({ type: 'names.needed' })
     }
@@ -179,6 +181,7 @@ export function startNode(components: NodeComponents): RunningNode {
     endTidying()
     facts.end()
     followLoopback.end()
+    reviewNear.end()
     await loopback.close()
   }
   return {

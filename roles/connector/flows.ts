@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { unreachable } from '../../core/channel.ts'
 import { bootNow } from '../../core/clock.ts'
+import { Datagrams } from '../../core/datagrams.ts'
 import { BrumeError } from '../../core/errors.ts'
 import { endedWell, join, reset } from '../../core/flow-stream.ts'
 import { slotKey } from '../../core/state/state.ts'
@@ -38,6 +39,8 @@ export interface FlowTarget {
   /** null for any replica. */
   slot: number | null
   port: number
+  /** TCP where it is not said. */
+  protocol?: FlowHead['protocol']
   /** null for a person. */
   from: FlowHead['from']
 }
@@ -55,6 +58,8 @@ export interface FlowFigures {
   resets: number
   bytesSent: number
   bytesReceived: number
+  /** Datagrams of flows that were taken, which came faster than they went over. */
+  dropped: number
   /** Of those opened, how many began on which path. */
   paths: Record<FlowPath, number>
 }
@@ -137,10 +142,10 @@ export class Flows {
     return this.#figures
   }
 
-  #to(replica: Replica, { port, from }: FlowTarget): Promise<Duplex> {
+  #to(replica: Replica, { port, protocol = 'tcp', from }: FlowTarget): Promise<Duplex> {
     const { application, microservice, slot, node } = replica
     const to = { application, microservice, slot }
-    const head: FlowHead = { to, port, protocol: 'tcp', from }
+    const head: FlowHead = { to, port, protocol, from }
     return node === this.#it.vicinity.self ? this.#it.local(head) : this.#it.tunnel(node, head)
   }
 
@@ -175,7 +180,7 @@ export class Flows {
     if (known !== undefined) return known
     const fresh = { open: 0, opened: 0, refused: 0, retried: 0, resets: 0 }
     const paths = { local: 0, lan: 0, direct: 0, relayed: 0 }
-    const figures = { ...fresh, bytesSent: 0, bytesReceived: 0, paths }
+    const figures = { ...fresh, bytesSent: 0, bytesReceived: 0, dropped: 0, paths }
     this.#figures.set(key, figures)
     return figures
   }
@@ -196,6 +201,10 @@ export class Flows {
 
 function attach(client: Duplex, flow: Duplex, figures: FlowFigures): void {
   if (client.destroyed) return reset(flow)
+  if (client instanceof Datagrams) {
+    figures.dropped += client.dropped
+    client.on('dropped', () => figures.dropped++)
+  }
   join(client, flow, (from, bytes) => {
     if (from === 'a') figures.bytesSent += bytes
     else figures.bytesReceived += bytes

@@ -14,7 +14,7 @@ export const flowHead = object({
   to: object({ application: name, microservice: name, slot: integer(0, 99_999) }),
   /** Of the container. */
   port: integer(1, 65_535),
-  protocol: literal('tcp'),
+  protocol: literal('tcp', 'udp'),
   /** The microservice that asks; null for a person at that node. */
   from: nullable(microservice)
 })

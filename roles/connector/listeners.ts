@@ -1,7 +1,9 @@
 /** Listens in place of microservices, and leads whoever connects into a flow. */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
+import { openDatagramPort } from '../../core/datagram-port.ts'
 import { sentenceOf } from '../../core/errors.ts'
+import { reset } from '../../core/flow-stream.ts'
 import type { Logger } from '../../core/logger.ts'
 import { keyOf } from './virtual.ts'
 import type { Target } from './names.ts'
@@ -10,6 +12,8 @@ import type { FlowHead } from './gate.ts'
 export interface Wanted {
   target: Target
   port: number
+  /** TCP where it is not said. */
+  protocol?: FlowHead['protocol']
   /** Whom it is for, where nobody else is told of it; else who connects is known by its address. */
   from?: NonNullable<FlowHead['from']>
   /** Where to listen; on any free port where it does not matter. */
@@ -22,20 +26,25 @@ export interface ListenersComponents {
   /** What a container at this address is; null where there is none of ours. */
   askerAt: (address: string) => Promise<FlowHead['from']>
   /** As `Flows.open`. */
-  open: (target: Target, port: number, from: FlowHead['from']) => Promise<(client: Duplex) => void>
+  open: (
+    target: Target,
+    port: number,
+    from: FlowHead['from'],
+    protocol: FlowHead['protocol']
+  ) => Promise<(client: Duplex) => void>
   log: Logger
 }
 
 export class Listeners {
   readonly #it: ListenersComponents
-  readonly #servers = new Map<string, { server: net.Server; port: number }>()
+  readonly #servers = new Map<string, Listening>()
   readonly #sockets = new Set<net.Socket>()
 
   constructor(components: ListenersComponents) {
     this.#it = components
   }
 
-  /** For exactly these; flows of others go on. Gives the port of each. */
+  /** For exactly these; flows of others go on, but for those of UDP. Gives the port of each. */
   set(wanted: readonly Wanted[]): Promise<number[]> {
     this.keep(wanted)
     // A microservice can have a port twice.
@@ -49,7 +58,7 @@ export class Listeners {
   /** Listens no more for others than these. */
   keep(wanted: readonly Wanted[]): void {
     const keys = new Set(wanted.map(keyFor))
-    for (const [key, { server }] of this.#servers) {
+    for (const [key, server] of this.#servers) {
       if (keys.has(key)) continue
       this.#servers.delete(key)
       server.close()
@@ -63,39 +72,58 @@ export class Listeners {
 
   /**
    * Gives the port it listens on for this one from now on; where it does so already, that is `at` no
-   * matter. @throws as `net` does, EADDRINUSE among it
+   * matter. @throws as `net` and `dgram` do, EADDRINUSE among it
    */
   async add(wanted: Wanted): Promise<number> {
     const known = this.#servers.get(keyFor(wanted))
     if (known !== undefined) return known.port
+    const server = await (wanted.protocol === 'udp' ? this.#openUdp(wanted) : this.#openTcp(wanted))
+    this.#servers.set(keyFor(wanted), server)
+    return server.port
+  }
+
+  async #openTcp(wanted: Wanted): Promise<Listening> {
     const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
       // Whoever it is joined to hears of it by the close.
       socket.on('error', () => {})
-      void this.#lead(socket, wanted)
+      void this.#lead(socket, socket.remoteAddress ?? '', wanted)
     })
     const port = await listen(server, this.#it.address, wanted.at)
-    this.#servers.set(keyFor(wanted), { server, port })
-    return port
+    return { port, close: () => server.close() }
   }
 
-  async #lead(socket: net.Socket, { target, port, from: known }: Wanted): Promise<void> {
+  #openUdp(wanted: Wanted): Promise<Listening> {
+    return openDatagramPort({
+      address: this.#it.address,
+      port: wanted.at ?? 0,
+      onClient: (client, address) => void this.#lead(client, address, wanted)
+    })
+  }
+
+  async #lead(client: Duplex, address: string, wanted: Wanted): Promise<void> {
     const { askerAt, open, log } = this.#it
+    const { target, port, protocol = 'tcp', from: known } = wanted
     try {
-      const from = known ?? (await askerAt(socket.remoteAddress ?? ''))
-      if (from === null) return void socket.resetAndDestroy()
-      const attach = await open(target, port, from)
-      attach(socket)
+      const from = known ?? (await askerAt(address))
+      if (from === null) return reset(client)
+      const attach = await open(target, port, from, protocol)
+      attach(client)
     } catch (error) {
       log.debug({ to: keyOf(target), port, error: sentenceOf(error) }, 'nobody took a flow')
-      socket.resetAndDestroy()
+      reset(client)
     }
   }
 }
 
-const keyFor = ({ target, port, from }: Wanted): string =>
-  `${from?.application ?? ''}/${from?.microservice ?? ''} ${keyOf(target)}:${port}`
+interface Listening {
+  port: number
+  close(): void
+}
+
+const keyFor = ({ target, port, protocol = 'tcp', from }: Wanted): string =>
+  `${from?.application ?? ''}/${from?.microservice ?? ''} ${keyOf(target)}:${port}/${protocol}`
 
 /** On a free port, unless another is wanted. */
 export function listen(server: net.Server, address: string, wanted = 0): Promise<number> {

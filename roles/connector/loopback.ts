@@ -10,7 +10,7 @@ import { readIfThere, writeWhole } from '../../core/files.ts'
 import type { Logger } from '../../core/logger.ts'
 import { serviceKey } from './directory.ts'
 import { Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
-import { variablesFor, type Asker, type Reachable } from './variables.ts'
+import { variablesFor, type Asker, type Reachable, type Reached } from './variables.ts'
 
 export interface LoopbackComponents extends Pick<ListenersComponents, 'open'> {
   /** Data directory. */
@@ -22,7 +22,7 @@ export interface LoopbackComponents extends Pick<ListenersComponents, 'open'> {
   log: Logger
 }
 
-/** Of each that asks, by APP/MICROSERVICE: its port for each APP/MICROSERVICE:PORT. */
+/** Of each that asks, by APP/MICROSERVICE: its port for each APP/MICROSERVICE:PORT[/udp]. */
 type Ports = Map<string, Map<string, number>>
 
 type WantedHere = Wanted & { from: Asker }
@@ -184,8 +184,8 @@ export class Loopback {
 
 const nobody = (): Promise<null> => Promise.resolve(null)
 
-const keyOfWanted = ({ target, port }: Pick<Wanted, 'target' | 'port'>): string =>
-  `${serviceKey(target)}:${port}`
+const keyOfWanted = ({ target, port, protocol }: Reached | Wanted): string =>
+  `${serviceKey(target)}:${port}${protocol === 'udp' ? '/udp' : ''}`
 
 function askerOf(key: string): Asker {
   const [application = '', microservice = ''] = key.split('/')

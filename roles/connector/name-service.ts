@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { readIfThere, writeWhole } from '../../core/files.ts'
 import type { Logger } from '../../core/logger.ts'
+import { integer } from '../../core/state/shape.ts'
 import { serviceKey, type Directory, type Replica, type Service } from './directory.ts'
 import { mayReach } from './gate.ts'
 import { listen, Listeners, type ListenersComponents, type Wanted } from './listeners.ts'
@@ -45,6 +46,11 @@ export interface NameService {
   close(): Promise<void>
 }
 
+interface Saved extends SavedAddresses {
+  /** Where datagrams for APP/MICROSERVICE[/SLOT]:PORT are led. */
+  udpPorts: Record<string, number>
+}
+
 /** Held by the daemon that has the block. */
 const CLAIM_PORT = 49_736
 const FILE = 'names.json'
@@ -55,8 +61,7 @@ export async function openNames(components: NameComponents): Promise<NameService
   const saved = await load(components.dir)
   const { block, claim } = await claimBlock(saved?.block ?? 0)
   try {
-    const addresses = new VirtualAddresses(block, saved?.block === block ? saved : null)
-    const names = new Names(components, block, addresses)
+    const names = new Names(components, block, saved?.block === block ? saved : null)
     await names.open()
     return {
       address: blockAddress(block),
@@ -85,6 +90,7 @@ class Names {
   readonly #block: number
   readonly #addresses: VirtualAddresses
   readonly #listeners: Listeners
+  #udpPorts: Map<string, number>
   #resolver: Resolver | null = null
   /** What packets are led by now, and what was saved. */
   #rules = ''
@@ -94,10 +100,11 @@ class Names {
   #running: Promise<void> = Promise.resolve()
   #next: Promise<void> | null = null
 
-  constructor(components: NameComponents, block: number, addresses: VirtualAddresses) {
+  constructor(components: NameComponents, block: number, saved: Saved | null) {
     this.#it = components
     this.#block = block
-    this.#addresses = addresses
+    this.#addresses = new VirtualAddresses(block, saved)
+    this.#udpPorts = new Map(Object.entries(saved?.udpPorts ?? {}))
     this.#listeners = new Listeners({ ...components, address: blockAddress(block) })
   }
 
@@ -175,18 +182,41 @@ class Names {
     const targets = this.#addresses.targets()
     const wanted = targets.flatMap((target): Wanted[] => {
       const ports = directory.get(serviceKey(target))?.ports ?? []
-      return ports.filter(isTcp).map((port) => ({ target, port: port.container }))
+      return ports.map(({ container, protocol }) => ({ target, port: container, protocol }))
     })
-    const saved = JSON.stringify(this.#addresses.saved())
-    if (saved !== this.#saved) await writeWhole(join(this.#it.dir, FILE), saved)
-    this.#saved = saved
+    for (const one of wanted.filter(isUdp)) await this.#listenAgain(one)
     const ports = await this.#listeners.set(wanted)
+    this.#udpPorts = new Map(
+      wanted.flatMap((one, i) => (isUdp(one) ? [[portKey(one), ports[i] ?? 0]] : []))
+    )
+    await this.#save()
     await this.#lead(wanted.map((one, i) => this.#redirect(one, ports[i] ?? 0)))
     this.#ready = new Set(targets.map(keyOf))
   }
 
-  #redirect({ target, port }: Wanted, to: number): Redirect {
-    return { address: this.#addresses.give(target), port, protocol: 'tcp', to }
+  /**
+   * Whoever sends datagrams from one port to one address, the kernel leads on to where it led the
+   * first of them, until that is quiet for long: at another port they would be heard no more.
+   */
+  async #listenAgain(wanted: Wanted): Promise<void> {
+    const at = this.#udpPorts.get(portKey(wanted))
+    if (at === undefined) return
+    try {
+      await this.#listeners.add({ ...wanted, at })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    }
+  }
+
+  async #save(): Promise<void> {
+    const udpPorts = Object.fromEntries(this.#udpPorts)
+    const saved = JSON.stringify({ ...this.#addresses.saved(), udpPorts })
+    if (saved !== this.#saved) await writeWhole(join(this.#it.dir, FILE), saved)
+    this.#saved = saved
+  }
+
+  #redirect({ target, port, protocol = 'tcp' }: Wanted, to: number): Redirect {
+    return { address: this.#addresses.give(target), port, protocol, to }
   }
 
   async #lead(redirects: readonly Redirect[]): Promise<void> {
@@ -205,7 +235,9 @@ class Names {
   }
 }
 
-const isTcp = ({ protocol }: { protocol: 'tcp' | 'udp' }): boolean => protocol === 'tcp'
+const isUdp = ({ protocol }: Wanted): boolean => protocol === 'udp'
+
+const portKey = ({ target, port }: Wanted): string => `${keyOf(target)}:${port}`
 
 /** In no order: clients take the first. */
 function shuffled<T>(all: T[]): T[] {
@@ -233,14 +265,16 @@ async function claimBlock(first: number): Promise<{ block: number; claim: net.Se
 }
 
 /** What cannot be read is as good as nothing: addresses are given anew. */
-async function load(dir: string): Promise<SavedAddresses | null> {
+async function load(dir: string): Promise<Saved | null> {
   const bytes = await readIfThere(join(dir, FILE))
   if (bytes === null) return null
   try {
-    const { block = -1, next, places } = JSON.parse(bytes.toString()) as Partial<SavedAddresses>
+    const saved = JSON.parse(bytes.toString()) as Partial<Saved>
+    const { block = -1, next, places, udpPorts = {} } = saved
     if (next === undefined || places === undefined) return null
     if (!Number.isInteger(block) || block < 0 || block >= BLOCKS) return null
-    return { block, next, places }
+    const ports = Object.entries(udpPorts).filter(([, port]) => integer(1, 65_535).check(port))
+    return { block, next, places, udpPorts: Object.fromEntries(ports) }
   } catch {
     return null
   }

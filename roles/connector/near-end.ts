@@ -5,8 +5,10 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Datagrams } from '../../core/datagrams.ts'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
 import { slotKey } from '../../core/state/state.ts'
+import { dialDatagrams } from './dial-datagrams.ts'
 import type { FlowHead } from './gate.ts'
 
 /** A running copy of a slot on this machine. */
@@ -29,8 +31,10 @@ export interface DrainTimes {
   leavingMs: number
   /** How long a flow may go on after that. */
   drainMs: number
+  /** One of datagrams ends after that time without any. */
+  quietMs: number
 }
-const TIMES: DrainTimes = { leavingMs: 1_500, drainMs: 10_000 }
+const TIMES: DrainTimes = { leavingMs: 1_500, drainMs: 10_000, quietMs: 1_000 }
 
 export class NearEnds {
   readonly #running: () => readonly LocalEnd[]
@@ -54,12 +58,13 @@ export class NearEnds {
   }
 
   /**
-   * A connection to the first copy that takes it: half open, as flows are.
+   * A connection to the first copy that takes it: half open, as flows are. Of UDP, which nobody takes
+   * or refuses, to the first copy.
    *
    * @throws BrumeError REPLICA_NOT_HERE, PORT_CLOSED
    */
   async dial(
-    { to, port }: Pick<FlowHead, 'to' | 'port'>,
+    { to, port, protocol }: Pick<FlowHead, 'to' | 'port' | 'protocol'>,
     signal: AbortSignal = NEVER
   ): Promise<Duplex> {
     const ends = this.of(to)
@@ -67,9 +72,9 @@ export class NearEnds {
       throw new BrumeError('REPLICA_NOT_HERE', `${slotKey(to)} does not run here`)
     }
     let failure: unknown = new Error('it publishes no such port')
-    for (const { id, host, port: at } of ends.flatMap((end) => doorsOf(end, port))) {
+    for (const { id, host, port: at } of ends.flatMap((end) => doorsOf(end, port, protocol))) {
       try {
-        const socket = await connect({ host, port: at }, signal)
+        const socket = await dialOf(protocol)({ host, port: at }, signal)
         this.#count(id, socket)
         return socket
       } catch (error) {
@@ -101,6 +106,15 @@ export class NearEnds {
     await Promise.race([late, Promise.all(serving.map(({ id }) => this.#idle(id)))])
   }
 
+  /** Ends flows of datagrams to what is gone: no word of it comes from the network. */
+  review(): void {
+    const running = new Set(this.#running().map(({ id }) => id))
+    for (const [id, open] of this.#open) {
+      if (running.has(id)) continue
+      for (const each of open) if (each instanceof Datagrams) each.destroy()
+    }
+  }
+
   #count(id: string, socket: Duplex): void {
     const open = this.#open.get(id) ?? new Set()
     this.#open.set(id, open.add(socket))
@@ -112,6 +126,8 @@ export class NearEnds {
 
   async #idle(id: string): Promise<void> {
     const open = [...(this.#open.get(id) ?? [])]
+    // They have no end of their own: between question and answer is a pause that long at most.
+    for (const each of open) if (each instanceof Datagrams) each.idleAfter(this.#times.quietMs)
     await Promise.all(open.map((socket) => closed(socket)))
     if (this.#open.has(id)) await this.#idle(id)
   }
@@ -119,17 +135,19 @@ export class NearEnds {
 
 /** To a service outside the mesh, as this machine reaches it. @throws BrumeError PORT_CLOSED */
 export async function dialOutside(
-  { to, port }: Pick<FlowHead, 'to' | 'port'>,
+  { to, port, protocol }: Pick<FlowHead, 'to' | 'port' | 'protocol'>,
   host: string,
   signal: AbortSignal = NEVER
 ): Promise<Duplex> {
   try {
-    return await connect({ host, port }, signal)
+    return await dialOf(protocol)({ host, port }, signal)
   } catch (error) {
     const service = `${to.application}/${to.microservice}`
     throw new BrumeError('PORT_CLOSED', `${service} at ${host}:${port}: ${sentenceOf(error)}`)
   }
 }
+
+const dialOf = (protocol: FlowHead['protocol']) => (protocol === 'udp' ? dialDatagrams : connect)
 
 const NEVER = new AbortController().signal
 
@@ -141,9 +159,10 @@ const closed = (socket: Duplex): Promise<void> =>
 
 function doorsOf(
   { id, address, ports }: LocalEnd,
-  port: number
+  port: number,
+  protocol: FlowHead['protocol']
 ): { id: string; host: string; port: number }[] {
-  const published = ports.filter((each) => each.container === port && each.protocol === 'tcp')
+  const published = ports.filter((each) => each.container === port && each.protocol === protocol)
   return [
     ...(address === null ? [] : [{ id, host: address, port }]),
     ...published.map(({ host }) => ({ id, host: '127.0.0.1', port: host }))

@@ -1,4 +1,5 @@
 /** What a process is told of the microservices it may reach, in variables of its environment: pure. */
+import type { Port } from '../../core/state/microservices.ts'
 import { allowedBy } from '../../core/state/policies.ts'
 import type { State } from '../../core/state/state.ts'
 import { mayReach, type FlowHead } from './gate.ts'
@@ -7,16 +8,18 @@ import type { Target } from './names.ts'
 export type Asker = NonNullable<FlowHead['from']>
 export type Reachable = Pick<State, 'microservices' | 'services'>
 
-/** What a variable stands for: a TCP port of a microservice, or of a service outside. */
+/** What a variable stands for: a port of a microservice, or of a service outside. */
 export interface Reached {
   target: Target
   port: number
+  protocol: Port['protocol']
 }
 
 /**
  * By the name of the variable: `BRUME_SERVICE_WEB_PORT_80` for each port, `BRUME_SERVICE_WEB` for the
- * first of the file; of another application `BRUME_SERVICE_SHOP_WEB`. Where two come to one name it
- * is the one's of the asker's own application, else the one's that is first in the order of names.
+ * first of the file, `BRUME_SERVICE_WEB_PORT_53_UDP` for one of UDP; of another application
+ * `BRUME_SERVICE_SHOP_WEB`. Where two come to one name it is the one's of the asker's own application,
+ * else the one's that is first in the order of names.
  */
 export function variablesFor(from: Asker, state: Reachable): Map<string, Reached> {
   const variables = new Map<string, Reached>()
@@ -25,13 +28,11 @@ export function variablesFor(from: Asker, state: Reachable): Map<string, Reached
     const own = application === from.application
     const base = `BRUME_SERVICE_${spelled(own ? name : `${application}-${name}`)}`
     const target: Target = { application, microservice: name, slot: null }
-    const give = (variable: string, port: number): void => {
-      if (!variables.has(variable)) variables.set(variable, { target, port })
-    }
     for (const { port, protocol } of ports) {
-      if (protocol !== 'tcp') continue
-      give(base, port)
-      give(`${base}_PORT_${port}`, port)
+      const one = `${base}_PORT_${port}`
+      for (const variable of protocol === 'tcp' ? [base, one] : [`${one}_UDP`]) {
+        if (!variables.has(variable)) variables.set(variable, { target, port, protocol })
+      }
     }
   }
   return variables

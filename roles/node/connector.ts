@@ -65,7 +65,7 @@ export function nameComponents(
     directory,
     addressOf: (replica) => near.of(replica)[0]?.address ?? null,
     askerAt: (address) => askerAt(agent(), address),
-    open: (target, port, from) => flows.open({ ...target, port, from }),
+    open: (target, port, from, protocol) => flows.open({ ...target, port, protocol, from }),
     ownPorts: () => ownPorts(mesh),
     log
   }

@@ -1,6 +1,8 @@
 /** `brume forward`: a port of this machine leads to a replica on any node, until Ctrl-C. */
 import { once } from 'node:events'
-import net, { type Server, type Socket } from 'node:net'
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import { openDatagramPort } from '../../../core/datagram-port.ts'
 import { join, reset } from '../../../core/flow-stream.ts'
 import { BrumeError, sentenceOf } from '../../../core/errors.ts'
 import type { ForwardJson } from '../../api.ts'
@@ -11,6 +13,7 @@ import type { Context, Verb } from '../verb.ts'
 interface Pair {
   local: number
   port: number
+  protocol: 'tcp' | 'udp'
 }
 
 interface Input {
@@ -21,9 +24,14 @@ interface Input {
 
 interface Listening {
   target: ForwardJson
-  servers: { server: Server; port: number; at: string }[]
-  /** Connections under way, to be ended with the command. */
-  open: Set<Socket>
+  servers: Server[]
+}
+
+interface Server {
+  pair: Pair
+  at: string
+  /** With all that is under way. */
+  close(): void
 }
 
 export const forward: Verb<Input, Listening> = {
@@ -32,7 +40,7 @@ export const forward: Verb<Input, Listening> = {
   describe(command) {
     command
       .argument('<ref>', 'APP/MICROSERVICE[/SLOT], or MICROSERVICE')
-      .argument('<ports...>', '[LOCAL:]PORT: port of this machine, port of the container')
+      .argument('<ports...>', '[LOCAL:]PORT[/udp]: port of this machine, port of the container')
       .option('--address <ip>', 'address of this machine to listen on', '127.0.0.1')
   },
 
@@ -46,73 +54,96 @@ export const forward: Verb<Input, Listening> = {
 
   async request({ ref, pairs, address }, context) {
     const target = await context.client.get<ForwardJson>(withQuery('/flows/target', { ref }))
-    const servers: Listening['servers'] = []
-    const open = new Set<Socket>()
+    const servers: Server[] = []
     try {
-      for (const { local, port } of pairs) {
-        const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-          open.add(socket)
-          socket.once('close', () => open.delete(socket))
-          void carry(socket, ref, port, context)
-        })
-        await listen(server, local, address)
-        const { port: bound } = server.address() as net.AddressInfo
-        servers.push({
-          server,
-          port,
-          at: net.isIPv6(address) ? `[${address}]:${bound}` : `${address}:${bound}`
-        })
+      for (const pair of pairs) {
+        const lead = (client: Duplex): void => void carry(client, ref, pair, context)
+        const listen = pair.protocol === 'udp' ? listenUdp : listenTcp
+        const { port, close } = await listen(pair.local, address, lead)
+        const at = net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+        servers.push({ pair, at, close })
       }
     } catch (error) {
-      for (const { server } of servers) server.close()
+      for (const server of servers) server.close()
       throw error
     }
-    return { target, servers, open }
+    return { target, servers }
   },
 
-  async print({ target, servers, open }, context) {
+  async print({ target, servers }, context) {
     const { out, err, json } = context
     const interrupt = context.interrupt()
     const { application, microservice, slot } = target
     const what = `${application}/${microservice}${slot === null ? '' : `/${slot}`}`
-    for (const { at, port } of servers) {
-      if (json) out.write(`${JSON.stringify({ listening: at, target: what, port })}\n`)
-      else out.write(`${at} → ${what} port ${port}\n`)
+    for (const { at, pair } of servers) {
+      const { port, protocol } = pair
+      if (json) out.write(`${JSON.stringify({ listening: at, target: what, port, protocol })}\n`)
+      else out.write(`${at} → ${what} port ${port}${protocol === 'udp' ? '/udp' : ''}\n`)
     }
     if (target.replicas.length === 0) err.write(`no replica of ${what} is up and healthy yet\n`)
     if (!interrupt.aborted) await once(interrupt, 'abort')
-    for (const { server } of servers) server.close()
-    for (const socket of open) socket.destroy()
+    for (const server of servers) server.close()
   }
 }
 
 /** One connection of this machine to whichever replica takes it. */
 async function carry(
-  socket: Socket,
+  client: Duplex,
   ref: string,
-  port: number,
-  { client, err }: Context
+  { port, protocol }: Pair,
+  { client: daemon, err }: Context
 ): Promise<void> {
   // Until it is joined, the close is all that need be known.
-  socket.on('error', () => {})
+  client.on('error', () => {})
   try {
-    const flow = await client.flow(withQuery('/flows', { ref, port: String(port) }))
-    if (socket.destroyed) reset(flow)
-    else join(socket, flow)
+    const flow = await daemon.flow(withQuery('/flows', { ref, port: String(port), protocol }))
+    if (client.destroyed) reset(flow)
+    else join(client, flow)
   } catch (error) {
     err.write(`${sentenceOf(error)}\n`)
-    reset(socket)
+    reset(client)
+  }
+}
+
+type Listened = Pick<Server, 'close'> & { port: number }
+
+/** @throws BrumeError PORT_IN_USE, USAGE */
+async function listenTcp(
+  port: number,
+  address: string,
+  lead: (client: Duplex) => void
+): Promise<Listened> {
+  /** Connections under way. */
+  const open = new Set<net.Socket>()
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    lead(socket)
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(cannotListen(error, port, address)))
+    server.listen(port, address, resolve)
+  })
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    close() {
+      server.close()
+      for (const socket of open) socket.destroy()
+    }
   }
 }
 
 /** @throws BrumeError PORT_IN_USE, USAGE */
-async function listen(server: Server, port: number, address: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(cannotListen(error, port, address))
-    )
-    server.listen(port, address, resolve)
-  })
+async function listenUdp(
+  port: number,
+  address: string,
+  lead: (client: Duplex) => void
+): Promise<Listened> {
+  try {
+    return await openDatagramPort({ address, port, onClient: lead })
+  } catch (error) {
+    throw cannotListen(error as Error, port, address)
+  }
 }
 
 function cannotListen(error: NodeJS.ErrnoException, port: number, address: string): Error {
@@ -130,11 +161,12 @@ function cannotListen(error: NodeJS.ErrnoException, port: number, address: strin
   return usage(`cannot listen on ${address}:${port}: ${sentenceOf(error)}`)
 }
 
-/** `8080:80`, `80`; `:80` takes any free port. */
+/** `8080:80`, `80`, `53/udp`; `:80` takes any free port. */
 function readPair(text: string): Pair {
-  const found = /^(?:(\d{0,5}):)?(\d{1,5})$/.exec(text)
+  const found = /^(?:(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/.exec(text)
   const port = Number(found?.[2])
   const local = found?.[1] === undefined ? port : Number(found[1])
-  if (port >= 1 && port <= 65_535 && local <= 65_535) return { local, port }
-  throw usage(`expected [LOCAL:]PORT such as 8080:80, got "${text}"`)
+  const protocol = found?.[3] === 'udp' ? 'udp' : 'tcp'
+  if (port >= 1 && port <= 65_535 && local <= 65_535) return { local, port, protocol }
+  throw usage(`expected [LOCAL:]PORT[/udp] such as 8080:80, got "${text}"`)
 }

@@ -38,7 +38,11 @@ export const flowRoutes = (daemon: Daemon): Route[] => [
       if (!Number.isInteger(port) || port < 1 || port > 65_535) {
         throw new BrumeError('BAD_REQUEST', 'expected a port from 1 to 65535')
       }
-      return { attach: await node.flows.open({ ...target, port, from: null }) }
+      const protocol = query.get('protocol') ?? 'tcp'
+      if (protocol !== 'tcp' && protocol !== 'udp') {
+        throw new BrumeError('BAD_REQUEST', 'expected the protocol tcp or udp')
+      }
+      return { attach: await node.flows.open({ ...target, port, protocol, from: null }) }
     }
   }
 ]

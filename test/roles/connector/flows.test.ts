@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { duplexPair } from 'node:stream'
 import test, { type Assert } from 'brittle'
+import { Datagrams, MAX_DATAGRAM_BYTES } from '../../../core/datagrams.ts'
 import { BrumeError } from '../../../core/errors.ts'
 import type { Replica } from '../../../roles/connector/directory.ts'
 import { Flows, type FlowTarget } from '../../../roles/connector/flows.ts'
@@ -38,8 +39,28 @@ test('flows - the nearest replica takes it, the next where that does not, and wh
     resets: 0,
     bytesSent: 5,
     bytesReceived: 5,
+    dropped: 0,
     paths: { local: 0, lan: 1, direct: 0, relayed: 0 }
   })
+})
+
+test('flows - of UDP are asked for as such, and what is lost of them is counted', async (t) => {
+  const asked: FlowHead[] = []
+  const [near] = duplexPair()
+  const flows = flowsOf(['there'], async (_node, head) => {
+    asked.push(head)
+    return near
+  })
+  const attach = await flows.open({ ...target, protocol: 'udp' })
+  t.is(asked[0]?.protocol, 'udp')
+  const client = new Datagrams((_datagram, done) => done())
+  const tooLarge = Buffer.alloc(MAX_DATAGRAM_BYTES + 1)
+  client.receive(tooLarge)
+  attach(client)
+  client.receive(tooLarge)
+  t.is(flows.figures().get('app/web')?.dropped, 2)
+  near.destroy()
+  await waitUntil(() => client.destroyed)
 })
 
 test('flows - where none takes it, the reason of the last; who may not is not tried elsewhere', async (t) => {

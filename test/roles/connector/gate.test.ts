@@ -112,6 +112,7 @@ test('gate - of a service outside only its ports are dialled, and only by who is
 
 test('gate - what is no head of a flow is none', (t) => {
   t.ok(flowHead.check(head()))
+  t.ok(flowHead.check(head({ protocol: 'udp' })))
   for (const bad of [
     null,
     {},

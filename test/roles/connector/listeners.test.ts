@@ -1,9 +1,11 @@
+import dgram from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { duplexPair } from 'node:stream'
 import test, { type Assert } from 'brittle'
 import { BrumeError } from '../../../core/errors.ts'
+import { framed } from '../../../core/datagrams.ts'
 import { join } from '../../../core/flow-stream.ts'
 import {
   listen,
@@ -35,7 +37,60 @@ test('listeners - each leads to what it stands for, in the name of who connects'
   const ports = await listeners.set([WEB, SLOT, ADMIN])
   const said = await Promise.all(ports.map((port) => textOf(connect(port))))
   t.alike(said, ['null:80', '1:80', 'null:8080'])
-  t.alike(asked[0], [WEB.target, 80, ASKER])
+  t.alike(asked[0], [WEB.target, 80, ASKER, 'tcp'])
+})
+
+test('listeners - a port of UDP is another than that of TCP, and each who sends has a flow', async (t) => {
+  const asked: unknown[] = []
+  const flows: Duplex[] = []
+  const clients: Duplex[] = []
+  let isKnown = true
+  const listeners = await create(t, {
+    askerAt: async () => (isKnown ? ASKER : null),
+    open: async (...args) => {
+      asked.push(args)
+      return (client) => {
+        clients.push(client)
+        toFlow(flows)(client)
+      }
+    }
+  })
+  const udp: Wanted = { ...WEB, protocol: 'udp' }
+  const [tcpPort = 0, udpPort = 0] = await listeners.set([WEB, udp])
+  const client = await connectUdp(t, udpPort)
+  client.send('hello')
+  const flow = await nth(flows, 0)
+  t.alike(asked, [[WEB.target, 80, ASKER, 'udp']])
+  t.alike((await once(flow, 'data'))[0], framed(Buffer.from('hello')))
+  flow.write(framed(Buffer.from('and you')))
+  t.is(String((await once(client, 'message'))[0]), 'and you')
+
+  clients[0]?.destroy()
+  await waitUntil(() => {
+    client.send('again')
+    return flows.length === 2
+  })
+  t.is(asked.length, 2, 'a flow that failed makes room for another')
+  isKnown = false
+  const stranger = await connectUdp(t, udpPort)
+  stranger.send('hello')
+  client.send('last')
+  const last = framed(Buffer.from('last'))
+  const second = await nth(flows, 1)
+  const heard: Buffer[] = []
+  second.on('data', (data: Buffer) => heard.push(data))
+  await waitUntil(() => Buffer.concat(heard).includes(last))
+  t.is(asked.length, 2, 'nobody is asked for a stranger')
+
+  await listeners.set([WEB])
+  const refusal = once(client, 'error')
+  client.send('nobody listens')
+  t.is(((await refusal)[0] as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+  isKnown = true
+  const tcp = connect(tcpPort)
+  tcp.on('error', () => {})
+  await nth(flows, 2)
+  tcp.destroy()
 })
 
 test('listeners - who is unknown is reset, and where nobody takes a flow, who asked for it', async (t) => {
@@ -185,6 +240,14 @@ const answering =
   (what: string) =>
   (client: Duplex): void =>
     void client.end(what)
+
+async function connectUdp(t: Assert, port: number): Promise<dgram.Socket> {
+  const socket = dgram.createSocket('udp4')
+  t.teardown(() => socket.close())
+  socket.connect(port, HERE)
+  await once(socket, 'connect')
+  return socket
+}
 
 const connect = (port: number): net.Socket => net.connect({ port, host: HERE, allowHalfOpen: true })
 

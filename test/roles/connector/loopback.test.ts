@@ -1,9 +1,11 @@
+import dgram from 'node:dgram'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
 import { duplexPair, type Duplex } from 'node:stream'
 import test, { type Assert } from 'brittle'
+import { framed } from '../../../core/datagrams.ts'
 import { join as joined } from '../../../core/flow-stream.ts'
 import { silent } from '../../../core/logger.ts'
 import type { State } from '../../../core/state/state.ts'
@@ -13,6 +15,7 @@ import { waitUntil } from '../../helpers/wait.ts'
 
 const CALLER = { application: 'app', microservice: 'caller' }
 const OTHER = { application: 'app', microservice: 'other' }
+const UDP = { container: 80, host: null, protocol: 'udp' as const }
 
 test('loopback - each that asks has an address of its own, which leads to what it is told of', async (t) => {
   const { loopback, world } = await open(t)
@@ -26,6 +29,21 @@ test('loopback - each that asks has an address of its own, which leads to what i
   t.not(others, address)
   t.is(await answerOf(others), 'app/other to app/web:80')
   t.alike(await loopback.envFor(CALLER), env, 'another process of it is told the same')
+})
+
+test('loopback - a port of UDP has an address beside that of TCP with its number', async (t) => {
+  const { loopback, world } = await open(t)
+  const tcp = services({ web: [80] }).get('app/web')
+  world.microservices = new Map([
+    ['app/web', microservice('web', { ports: [...(tcp?.spec.ports ?? []), UDP] })]
+  ])
+  const env = await loopback.envFor(CALLER)
+  t.is(await answerOf(env['BRUME_SERVICE_WEB'] ?? ''), 'app/caller to app/web:80')
+  const socket = dgram.createSocket('udp4')
+  t.teardown(() => socket.close())
+  const [host, port] = (env['BRUME_SERVICE_WEB_PORT_80_UDP'] ?? '').split(':')
+  socket.send('hello', Number(port), host)
+  t.is(String((await once(socket, 'message'))[0]), 'app/caller to app/web:80/udp')
 })
 
 test('loopback - addresses are the same after a restart of the daemon, before its engine answers', async (t) => {
@@ -130,9 +148,10 @@ async function open(
     dir,
     state: () => ({ microservices: world.microservices, services: new Map() }),
     askers: () => world.askers,
-    async open({ application, microservice: name }, port, from) {
+    async open({ application, microservice: name }, port, from, protocol) {
       const [near, far] = duplexPair()
-      far.end(`${from?.application}/${from?.microservice} to ${application}/${name}:${port}`)
+      const said = `${from?.application}/${from?.microservice} to ${application}/${name}:${port}`
+      far.end(protocol === 'udp' ? framed(Buffer.from(`${said}/udp`)) : said)
       far.resume()
       return (client: Duplex) => joined(client, near, () => {})
     },

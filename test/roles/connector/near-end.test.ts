@@ -1,12 +1,16 @@
+import dgram from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type Assert } from 'brittle'
+import { framed } from '../../../core/datagrams.ts'
 import type { BrumeError } from '../../../core/errors.ts'
-import { NearEnds, type LocalEnd } from '../../../roles/connector/near-end.ts'
+import { dialOutside, NearEnds, type LocalEnd } from '../../../roles/connector/near-end.ts'
+import { waitUntil } from '../../helpers/wait.ts'
 
 const TO = { application: 'app', microservice: 'web', slot: 0 }
-const ASKED = { to: TO, port: 80 }
+const ASKED = { to: TO, port: 80, protocol: 'tcp' as const }
+const ASKED_UDP = { ...ASKED, protocol: 'udp' as const }
 
 const end = (id: string, port: number | null, startedAt = 0): LocalEnd => ({
   ...TO,
@@ -30,7 +34,7 @@ test('near end - the copy that ran first is used, until it is to end', async (t)
     end('new', await listening(t, 'new'), 2),
     end('old', await listening(t, 'old'), 1)
   ]
-  const near = new NearEnds(() => running, { leavingMs: 10, drainMs: 60_000 })
+  const near = new NearEnds(() => running, { leavingMs: 10, drainMs: 60_000, quietMs: 1_000 })
   t.is(await heard(near), 'old')
   const held = await near.dial(ASKED)
   t.is((await once(held, 'data')).toString(), 'old')
@@ -49,14 +53,84 @@ test('near end - the copy that ran first is used, until it is to end', async (t)
 
 test('near end - a flow that does not end has its time; what serves nobody is not waited for', async (t) => {
   const port = await listening(t, 'here')
-  const near = new NearEnds(() => [end('a', port), end('b', null)], { leavingMs: 50, drainMs: 150 })
+  const near = new NearEnds(() => [end('a', port), end('b', null)], {
+    leavingMs: 50,
+    drainMs: 150,
+    quietMs: 1_000
+  })
   const socket = await near.dial(ASKED)
   const startMs = performance.now()
   await near.drained(['a'])
   t.ok(performance.now() - startMs >= 190)
   socket.destroy()
-  const slow = new NearEnds(() => [end('b', null)], { leavingMs: 600_000, drainMs: 600_000 })
+  const slow = new NearEnds(() => [end('b', null)], {
+    leavingMs: 600_000,
+    drainMs: 600_000,
+    quietMs: 1_000
+  })
   await slow.drained(['b', 'unknown'])
+})
+
+test('near end - datagrams go to the UDP port, and end when nobody is there', async (t) => {
+  const tcp = await listening(t, 'not it')
+  const { port, close } = await echo(t)
+  const both = { container: 80, host: port, protocol: 'udp' as const }
+  const near = new NearEnds(() => [{ ...end('a', tcp), ports: [...end('a', tcp).ports, both] }])
+  const flow = await near.dial(ASKED_UDP)
+  flow.write(framed(Buffer.from('hello')))
+  t.alike((await once(flow, 'data'))[0], framed(Buffer.from('hello')))
+  // A frame can say more than a datagram can hold.
+  flow.write(framed(Buffer.alloc(65_535)))
+  flow.write(framed(Buffer.from('still')))
+  t.alike((await once(flow, 'data'))[0], framed(Buffer.from('still')))
+  await close()
+  flow.write(framed(Buffer.from('again')))
+  await waitUntil(() => flow.closed)
+  t.is((flow.errored as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+  await refused(t, new NearEnds(() => [end('a', tcp)]).dial(ASKED_UDP), 'PORT_CLOSED')
+})
+
+test('near end - a service outside is reached by UDP as well, by the name of its machine too', async (t) => {
+  const { port } = await echo(t)
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const flow = await dialOutside({ ...ASKED_UDP, port }, host)
+    flow.write(framed(Buffer.from('hello')))
+    t.alike((await once(flow, 'data'))[0], framed(Buffer.from('hello')))
+    flow.destroy()
+  }
+  const nowhere = dialOutside({ ...ASKED_UDP, port }, 'nowhere.invalid')
+  await refused(t, nowhere, 'PORT_CLOSED')
+})
+
+test('near end - datagrams to what is gone end, and to what is to end once they are quiet', async (t) => {
+  const { port } = await echo(t)
+  const udp = (id: string): LocalEnd => ({
+    ...end(id, null),
+    ports: [{ container: 80, host: port, protocol: 'udp' }]
+  })
+  let running = [udp('a')]
+  const near = new NearEnds(() => running, { leavingMs: 10, drainMs: 60_000, quietMs: 200 })
+  const flow = await near.dial(ASKED_UDP)
+  near.review()
+  t.absent(flow.destroyed)
+  running = [udp('b')]
+  near.review()
+  t.ok(flow.destroyed)
+
+  const asking = await near.dial(ASKED_UDP)
+  let heard = 0
+  asking.on('data', () => heard++)
+  let isDrained = false
+  const draining = near.drained(['b']).then(() => (isDrained = true))
+  const startMs = performance.now()
+  const asks = setInterval(() => asking.write(framed(Buffer.from('?'))), 20)
+  await waitUntil(() => performance.now() - startMs > 600)
+  t.absent(isDrained, 'somebody asks')
+  t.ok(heard > 0)
+  clearInterval(asks)
+  asking.once('end', () => asking.end())
+  await draining
+  t.absent(asking.errored)
 })
 
 /** What is said by whoever takes a flow. */
@@ -65,6 +139,24 @@ async function heard(near: NearEnds): Promise<string> {
   const [data] = (await once(socket, 'data')) as [Buffer]
   socket.destroy()
   return data.toString()
+}
+
+/** Says back what it hears. */
+async function echo(t: Assert): Promise<{ port: number; close: () => Promise<void> }> {
+  const socket = dgram.createSocket('udp4')
+  socket.on('message', (datagram, { port, address }) => socket.send(datagram, port, address))
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const { port } = socket.address()
+  const closed = once(socket, 'close')
+  let isOpen = true
+  const close = async (): Promise<void> => {
+    if (isOpen) socket.close()
+    isOpen = false
+    await closed
+  }
+  t.teardown(close)
+  return { port, close }
 }
 
 async function listening(t: Assert, says: string): Promise<number> {

@@ -12,7 +12,7 @@ const port = (container: number, protocol: Port['protocol'] = 'tcp'): Port => ({
 
 const CALLER = { application: 'shop', microservice: 'caller' }
 
-/** Variables as NAME → APP/MICROSERVICE:PORT. */
+/** Variables as NAME → APP/MICROSERVICE:PORT[/udp]. */
 function told(
   microservices: State['microservices'],
   from = CALLER,
@@ -20,9 +20,9 @@ function told(
 ): Record<string, string> {
   const variables = [...variablesFor(from, { microservices, services })]
   return Object.fromEntries(
-    variables.map(([name, { target, port }]) => [
+    variables.map(([name, { target, port, protocol }]) => [
       name,
-      `${target.application}/${target.microservice}:${port}`
+      `${target.application}/${target.microservice}:${port}${protocol === 'udp' ? '/udp' : ''}`
     ])
   )
 }
@@ -38,7 +38,7 @@ function all(
   )
 }
 
-test('variables - each TCP port of what may be reached, and the first by the name alone', (t) => {
+test('variables - each port of what may be reached, and the first of TCP by the name alone', (t) => {
   const microservices = all({
     'shop/caller': { ports: [] },
     'shop/price-list': { ports: [port(8080), port(53, 'udp'), port(80)] },
@@ -49,7 +49,9 @@ test('variables - each TCP port of what may be reached, and the first by the nam
   t.alike(told(microservices), {
     BRUME_SERVICE_PRICE_LIST: 'shop/price-list:8080',
     BRUME_SERVICE_PRICE_LIST_PORT_8080: 'shop/price-list:8080',
+    BRUME_SERVICE_PRICE_LIST_PORT_53_UDP: 'shop/price-list:53/udp',
     BRUME_SERVICE_PRICE_LIST_PORT_80: 'shop/price-list:80',
+    BRUME_SERVICE_DNS_PORT_53_UDP: 'shop/dns:53/udp',
     BRUME_SERVICE_BILLS_DB: 'bills/db:5432',
     BRUME_SERVICE_BILLS_DB_PORT_5432: 'bills/db:5432'
   })
@@ -101,9 +103,11 @@ test('variables - a service outside has them as well, unless a microservice has 
   t.alike(told(microservices, CALLER, services), {
     BRUME_SERVICE_PLC: 'shop/plc:502',
     BRUME_SERVICE_PLC_PORT_502: 'shop/plc:502',
+    BRUME_SERVICE_PLC_PORT_161_UDP: 'shop/plc:161/udp',
     BRUME_SERVICE_TILL: 'shop/till:80',
     BRUME_SERVICE_TILL_PORT_80: 'shop/till:80',
     BRUME_SERVICE_PLANT_OVEN: 'plant/oven:502',
-    BRUME_SERVICE_PLANT_OVEN_PORT_502: 'plant/oven:502'
+    BRUME_SERVICE_PLANT_OVEN_PORT_502: 'plant/oven:502',
+    BRUME_SERVICE_PLANT_OVEN_PORT_161_UDP: 'plant/oven:161/udp'
   })
 })

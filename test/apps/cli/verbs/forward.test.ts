@@ -1,3 +1,4 @@
+import dgram from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
 import { duplexPair, type Duplex } from 'node:stream'
@@ -43,6 +44,43 @@ test('forward - bytes both ways until Ctrl-C, an end of one way leaves the other
   t.is(await talk(port, 'again'), null, 'nobody listens any more')
 })
 
+test('forward - datagrams of UDP both ways, and nobody listens after Ctrl-C', async (t) => {
+  const asked: (string | null)[] = []
+  const dir = await fakeDaemon(t, {
+    'GET /flows/target': () => target,
+    'GET /flows': ({ query }) => {
+      asked.push(query.get('port'), query.get('protocol'))
+      return { attach: (client: Duplex) => join(client, echo()) }
+    }
+  })
+  const ending = new AbortController()
+  const port = await freePort()
+  const argv = ['forward', 'dns', `${port}:53/udp`, '--data', dir]
+  const running = cli(argv, { interrupt: () => ending.signal })
+  const heard: string[] = []
+  const errors: string[] = []
+  const socket = dgram.createSocket('udp4')
+  t.teardown(() => socket.close())
+  socket.on('message', (datagram) => heard.push(String(datagram)))
+  socket.on('error', (error: NodeJS.ErrnoException) => errors.push(error.code ?? ''))
+  socket.connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  await waitUntil(() => {
+    socket.send('hello')
+    return heard.length > 0
+  })
+  t.is(heard[0], 'hello')
+  t.alike(asked, ['53', 'udp'], 'one flow for all of them')
+  ending.abort()
+  const { code, out } = await running
+  t.is(code, 0)
+  t.is(out, `127.0.0.1:${port} → shop/web port 53/udp\n`)
+  errors.length = 0
+  socket.send('again')
+  await waitUntil(() => errors.length > 0)
+  t.alike(errors, ['ECONNREFUSED'])
+})
+
 test('forward - what cannot be is said before anything listens', async (t) => {
   const dir = await fakeDaemon(t, { 'GET /flows/target': () => target })
   const taken = net.createServer()
@@ -51,8 +89,8 @@ test('forward - what cannot be is said before anything listens', async (t) => {
   const { port } = taken.address() as net.AddressInfo
   const rows: [string[], RegExp][] = [
     [[`${port}:80`], /another program listens on 127\.0\.0\.1/],
-    [['99999'], /expected \[LOCAL:\]PORT/],
-    [['a:b'], /expected \[LOCAL:\]PORT/],
+    [['99999'], /expected \[LOCAL:\]PORT\[\/udp\]/],
+    [['a:b'], /expected \[LOCAL:\]PORT\[\/udp\]/],
     [['80', '--address', 'here'], /expected an IP address/]
   ]
   for (const [args, sentence] of rows) {
