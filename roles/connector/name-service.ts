@@ -15,6 +15,7 @@ import { listen, Listeners, type ListenersComponents, type Wanted } from './list
 import { endsOf, readName, type Target } from './names.ts'
 import {
   clearRules,
+  dropForged,
   leaveRange,
   ownRange,
   setRules,
@@ -95,6 +96,7 @@ class Names {
   /** What packets are led by now, and what was saved. */
   #rules = ''
   #saved = ''
+  #isWarned = false
   /** What has an address that works. */
   #ready = new Set<string>()
   #running: Promise<void> = Promise.resolve()
@@ -231,7 +233,20 @@ class Names {
     const rules = JSON.stringify([all, closed])
     if (rules === this.#rules) return
     await setRules(this.#block, all, closed)
+    await this.#dropForged()
     this.#rules = rules
+  }
+
+  async #dropForged(): Promise<void> {
+    try {
+      await dropForged(this.#block)
+    } catch (error) {
+      if (!this.#isWarned) {
+        const said = 'a container that forges its address can send datagrams in the name of another'
+        this.#it.log.warn({ error: sentenceOf(error) }, said)
+      }
+      this.#isWarned = true
+    }
   }
 }
 

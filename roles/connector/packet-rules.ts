@@ -51,21 +51,27 @@ export async function setRules(
   closed: readonly LocalPort[]
 ): Promise<void> {
   await call('iptables-restore', ['--noflush', '-w', LOCK_S], rulesText(block, redirects, closed))
-  for (const jump of jumps(block)) {
-    const isThere = await call('iptables', ['-w', LOCK_S, '-t', jump.table, '-C', ...jump.rule])
-      .then(() => true)
-      .catch((error: unknown) => {
-        if (error instanceof BrumeError && error.code === 'NAMES_FAILED') return false
-        throw error
-      })
-    if (!isThere) await call('iptables', ['-w', LOCK_S, '-t', jump.table, '-I', ...jump.rule])
-  }
+  for (const jump of jumps(block)) await ensure(jump)
 }
 
-/** Takes away what `setRules` made. Idempotent. */
+/**
+ * Drops packets to the block that do not come from where they say. Who sends is known by its address,
+ * and a datagram, which nobody answers first, could be given any. Idempotent.
+ *
+ * @throws BrumeError NAMES_FAILED where the kernel has no `rpfilter`
+ */
+export async function dropForged(block: number): Promise<void> {
+  const chain = chainOf(block)
+  const rule = `-A ${chain} -m rpfilter --invert -j DROP`
+  const text = ['*mangle', `:${chain} - [0:0]`, rule, 'COMMIT', ''].join('\n')
+  await call('iptables-restore', ['--noflush', '-w', LOCK_S], text)
+  await ensure(forgedJump(block))
+}
+
+/** Takes away what `setRules` and `dropForged` made. Idempotent. */
 export async function clearRules(block: number): Promise<void> {
   const chain = chainOf(block)
-  for (const { table } of jumps(block)) {
+  for (const { table } of [...jumps(block), forgedJump(block)]) {
     const saved = await call('iptables-save', ['-t', table])
     // All: one that is left holds the chain.
     const jumping = saved.split('\n').filter((line) => line.endsWith(` -j ${chain}`))
@@ -108,7 +114,27 @@ export function rulesText(
   ].join('\n')
 }
 
-const jumps = (block: number): { table: string; rule: string[] }[] => [
+interface Jump {
+  table: string
+  rule: string[]
+}
+
+async function ensure({ table, rule }: Jump): Promise<void> {
+  const isThere = await call('iptables', ['-w', LOCK_S, '-t', table, '-C', ...rule])
+    .then(() => true)
+    .catch((error: unknown) => {
+      if (error instanceof BrumeError && error.code === 'NAMES_FAILED') return false
+      throw error
+    })
+  if (!isThere) await call('iptables', ['-w', LOCK_S, '-t', table, '-I', ...rule])
+}
+
+const forgedJump = (block: number): Jump => ({
+  table: 'mangle',
+  rule: ['PREROUTING', '-s', APP_RANGE, '-d', blockRange(block), '-j', chainOf(block)]
+})
+
+const jumps = (block: number): Jump[] => [
   {
     table: 'nat',
     rule: ['PREROUTING', '-s', APP_RANGE, '-d', blockRange(block), '-j', chainOf(block)]

@@ -1,13 +1,16 @@
 /** UDP by name and by `forward`, to whichever node it is on. */
-import type { ChildProcess } from 'node:child_process'
+import { execFile, type ChildProcess } from 'node:child_process'
+import { promisify } from 'node:util'
 import test, { type Assert } from 'brittle'
 import type { ServiceNetJson, StatusJson } from '../../apps/api.ts'
 import { dockerApi } from '../helpers/docker-api.ts'
-import { createFleet, type FleetNode } from '../helpers/fleet.ts'
+import { createFleet, type Container, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
 import { idle, writeApp } from './apps.ts'
 import { said } from './look.ts'
+
+const run = promisify(execFile)
 
 /** Says back what it hears, and to `who`, which replica it is. */
 const ECHO = `
@@ -61,6 +64,14 @@ require('node:dns').lookup(host, 4, (_, address) => {
   setInterval(() => socket.send('who', port, address), 50)
 })`
 
+const LOOK_UP = `require('node:dns').lookup(process.argv[1], 4, (_, at) => console.log(at))`
+
+/** OWN HOST PORT: one datagram that says it comes from OWN. */
+const FORGE = `
+const [own, host, port] = process.argv.slice(1)
+const socket = require('node:dgram').createSocket('udp4')
+socket.bind(0, own, () => socket.send('forged', port, host, () => process.exit()))`
+
 /** NAME of a server: what it says of another name. */
 const RESOLVE = `
 const dns = require('node:dns/promises')
@@ -95,6 +106,22 @@ test(
     const resolved = await inAsker(one, RESOLVE, 'zone')
     t.is(resolved.stdout, '192.0.2.7\n', said(resolved))
 
+    await t.test('datagrams - who forges the address of another reaches nobody', async (t) => {
+      const other = await writeApp(one.host.dir, 'other', [
+        { name: 'forger', ...idle, image: 'local/node:20', node: 'n1' }
+      ])
+      t.is((await one.brume('deploy', '-f', other)).code, 0)
+      const virtual = (await inAsker(one, LOOK_UP, 'echo')).stdout.trim()
+      const asker = (await inspected(one, 'asker')).address
+      const { pid } = await inspected(one, 'forger')
+      const inForger = ['-t', String(pid), '-n']
+      await run('nsenter', [...inForger, 'ip', 'addr', 'add', `${asker}/32`, 'dev', 'lo'])
+      const before = await openedOf(one, 'echo')
+      await run('nsenter', [...inForger, 'node', '-e', FORGE, '--', asker, virtual, '7'])
+      await inAsker(one, TRY, 'echo', '7', '1')
+      t.is(await openedOf(one, 'echo'), before + 1, 'the flow of who is who it says')
+    })
+
     const heard = keepAsking(t, one)
     await waitUntil(() => heard.length > 0)
     const first = heard[0] ?? ''
@@ -102,11 +129,9 @@ test(
     const on = node === two.id ? two : three
     const { replicas } = await one.json<ServiceNetJson>('net', 'shop/echo')
     t.ok(replicas.some((each) => String(each.slot) === slot && each.flows >= 1))
-    const dead = (await on.containers()).find(
-      ({ labels }) => labels['brume.microservice'] === 'echo'
-    )
+    const dead = await containerOf(on, 'echo')
     const killedMs = performance.now()
-    await dockerApi(on.dockerSocket ?? '', 'POST', `/containers/${dead?.id}/kill`)
+    await dockerApi(on.dockerSocket ?? '', 'POST', `/containers/${dead.id}/kill`)
     await waitUntil(() => heard.at(-1) !== first)
     t.comment(`another answers ${Math.round(performance.now() - killedMs)} ms after one was killed`)
     t.not(heard.at(-1)?.split(' ')[1], node)
@@ -127,6 +152,29 @@ test(
   }
 )
 
+async function openedOf(on: FleetNode, name: string): Promise<number> {
+  const { flows } = await on.json<StatusJson>('status')
+  return flows.find(({ microservice }) => microservice === name)?.opened ?? 0
+}
+
+async function inspected(on: FleetNode, name: string): Promise<{ pid: number; address: string }> {
+  const { id } = await containerOf(on, name)
+  const { body } = await dockerApi(on.dockerSocket ?? '', 'GET', `/containers/${id}/json`)
+  const { State, NetworkSettings } = body as {
+    State: { Pid: number }
+    NetworkSettings: { Networks: Record<string, { IPAddress: string }> }
+  }
+  const [network] = Object.values(NetworkSettings.Networks)
+  return { pid: State.Pid, address: network?.IPAddress ?? '' }
+}
+
+async function containerOf(on: FleetNode, name: string): Promise<Container> {
+  const all = await on.containers()
+  const found = all.find(({ labels }) => labels['brume.microservice'] === name)
+  if (found === undefined) throw new Error(`${on.name} runs no ${name}`)
+  return found
+}
+
 async function inAsker(
   on: FleetNode,
   script: string,
@@ -136,11 +184,8 @@ async function inAsker(
 }
 
 async function execArgs(on: FleetNode, script: string, args: string[]): Promise<string[]> {
-  const asker = (await on.containers()).find(
-    ({ labels }) => labels['brume.microservice'] === 'asker'
-  )
-  const run = ['exec', asker?.id ?? '', 'node', '-e', script, '--', ...args]
-  return ['-H', `unix://${on.dockerSocket}`, ...run]
+  const { id } = await containerOf(on, 'asker')
+  return ['-H', `unix://${on.dockerSocket}`, 'exec', id, 'node', '-e', script, '--', ...args]
 }
 
 /** Who answers, from then on. */

@@ -99,6 +99,25 @@ test(
 )
 
 test(
+  'packet rules - what drops forged packets is there once, and goes with the others',
+  AS_ROOT,
+  async (t) => {
+    const machine = await createMachine(t)
+    const mangled = async (): Promise<string[]> =>
+      lines((await machine.host.exec('iptables-save', ['-t', 'mangle'])).stdout)
+    await machine.set(1, [WEB], [])
+    t.alike(await machine.call('dropForged', 1), {})
+    const once = await mangled()
+    t.alike(chainOf(once, 'BRUME-1'), [':BRUME-1 -', '-A BRUME-1 -m rpfilter --invert -j DROP'])
+    t.is(jumpsTo(once, 'BRUME-1').length, 1)
+    t.alike(await machine.call('dropForged', 1), {})
+    t.alike(await mangled(), once)
+    t.alike(await machine.call('clearRules', 1), {})
+    t.absent((await mangled()).some((line) => line.includes('BRUME')))
+  }
+)
+
+test(
   'packet rules - the range is this machine’s own, however often it is said; why it cannot be had',
   AS_ROOT,
   async (t) => {
