@@ -1,6 +1,7 @@
 /** What reaches the utility: the summaries it shows, a line each as they come. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Output } from '../cli/verb.ts'
+import { waitLine } from './wait-line.ts'
 
 /** As `apps/examples/smart-grid/office/utility.js` gives them at `/api/raw`, the oldest first. */
 export interface Summary {
@@ -92,21 +93,3 @@ function lineOf(summary: Summary, { color }: Output): string {
 const LATE_MS = 1_000
 const GREEN = 32
 const ORANGE = 33
-
-/** On a terminal the last line is how long it has been. */
-function waitLine(output: Output, startMs: number): { over(lines: string): void; end(): void } {
-  if (!output.isTTY) return { over: (lines) => output.write(lines), end: () => {} }
-  let isThere = false
-  const clear = (): string => (isThere ? '\x1b[A\x1b[K' : '')
-  return {
-    over(lines) {
-      const seconds = `${((performance.now() - startMs) / 1000).toFixed(0).padStart(3)} s`
-      output.write(`${clear()}${lines}${output.color ? `\x1b[2m${seconds}\x1b[0m` : seconds}\n`)
-      isThere = true
-    },
-    end() {
-      output.write(clear())
-      isThere = false
-    }
-  }
-}

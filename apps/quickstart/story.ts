@@ -11,6 +11,7 @@ import { addressesOf, look, watchFleet, type Fleet } from './fleet.ts'
 import { missing, watchResults, type Results, type Summary } from './results.ts'
 import type { Screen } from './screen.ts'
 import { HOUSES, NAMES, UTILITY, type NodeName, type Trio } from './trio.ts'
+import { whileWaiting } from './wait-line.ts'
 
 export interface StoryOptions {
   engine: EngineKind
@@ -57,7 +58,7 @@ async function makeMesh(trio: Trio, screen: Screen, options: StoryOptions): Prom
     const here = [...engine, '--bootstrap', trio.bootstrap, ...dataOf(trio, name)]
     screen.command(args, here)
     const startMs = performance.now()
-    const { mesh } = await trio.enter(name, [...args, ...here])
+    const { mesh } = await whileWaiting(screen.output, trio.enter(name, [...args, ...here]))
     const done = verb[0] === 'init' ? `made mesh ${mesh.slice(0, 8)}` : 'joined'
     screen.good(`${name} ${done} in ${seconds(startMs)}\n`)
   }
@@ -213,7 +214,10 @@ async function bringBack(
   screen.heading(`7  ${away} comes back`)
   screen.command(['up'], dataOf(trio, away))
   const startMs = performance.now()
-  await ask(['up', ...dataOf(trio, away)], { signal: options.signal, finishes: true })
+  await whileWaiting(
+    screen.output,
+    ask(['up', ...dataOf(trio, away)], { signal: options.signal, finishes: true })
+  )
   const over = within(RETURNS_MS, options.signal, `${away} has not come back`)
   // From its disk it may have started what it ran before: that is handed over, then ends.
   const isBack = ({ nodes, replicas }: Fleet): boolean =>

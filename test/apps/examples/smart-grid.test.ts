@@ -50,7 +50,7 @@ test('meter - sheds load while the answer says so', TIMEOUT, async (t) => {
     readings.length = 0
     return waitUntil(() => {
       const last = readings.at(-1)
-      const wanted = 100 * (0.6 + 0.8 * ((Date.now() % 16_000) / 16_000)) * share
+      const wanted = 100 * (0.6 + 0.8 * ((Date.now() % 12_000) / 12_000)) * share
       return last !== undefined && Math.abs(last.kw - wanted) < 5
     }, 15_000)
   }

@@ -8,7 +8,7 @@ const aggregator = process.env.BRUME_SERVICE_AGGREGATOR ?? 'aggregator'
 
 const READ_MS = 1_000
 /** All households want more and more for so long, then less at once, and again. */
-const PERIOD_MS = 16_000
+const PERIOD_MS = 12_000
 const LEAST = 0.6
 const MOST = 1.4
 /** Of what it would draw, a household that sheds draws this much. */

@@ -48,7 +48,8 @@ export class Outbox {
   async #post(thing) {
     const response = await fetch(this.#url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      // The next one asks again who serves.
+      headers: { 'content-type': 'application/json', connection: 'close' },
       body: JSON.stringify(thing),
       signal: AbortSignal.timeout(ANSWER_MS)
     })
