@@ -6,6 +6,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { builtCli, builtFile } from '../helpers/cli.ts'
 import { dockerApi } from '../helpers/docker-api.ts'
 import { dockerSocket } from '../helpers/docker.ts'
 import { waitUntil } from '../helpers/wait.ts'
@@ -13,55 +14,48 @@ import { waitUntil } from '../helpers/wait.ts'
 const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '..', '..')
 const TIMEOUT = { timeout: 180_000 }
-/** Whole: the daemons look for it from another directory. */
-const TSX = import.meta.resolve('tsx')
 
-test(
-  'quickstart - on processes: tells its story, stays until Ctrl-C, leaves nothing',
-  TIMEOUT,
-  async (t) => {
-    const { child, text, exitCode, left } = await start(t, ['--engine', 'process'])
-    await waitUntil(
-      () => text().includes('until you press Ctrl-C') || child.exitCode !== null,
-      150_000
-    )
-    t.is(child.exitCode, null)
-    child.kill('SIGINT')
-    t.is(await exitCode, 0, 'a good end')
-    tellsTheStory(t, text())
-    t.ok(text().includes('engine: process'), 'says which engine')
-    t.alike(await left(), [])
-  }
-)
+// Beside each other: they wait more than they compute.
+test('quickstart - tells its story on both engines, and leaves nothing', TIMEOUT, async (t) => {
+  const socket = await dockerSocket()
+  const before = await onMachine(socket)
+  const [stays, once, leaves] = await Promise.all([
+    start(t, ['--engine', 'process']),
+    start(t, ['--once', '--engine', 'docker'], { DOCKER_HOST: `unix://${socket}` }),
+    start(t, ['--engine', 'process'])
+  ])
+  await Promise.all([
+    interrupt(leaves, 'The plug of'),
+    interrupt(stays, 'until you press Ctrl-C'),
+    once.exitCode
+  ])
 
-test(
-  'quickstart - on Docker: the same, and no container, network or rule stays',
-  TIMEOUT,
-  async (t) => {
-    const socket = await dockerSocket()
-    const before = [...(await onDocker(socket)), ...(await ofNames())]
-    const { text, exitCode, left } = await start(t, ['--once', '--engine', 'docker'], {
-      DOCKER_HOST: `unix://${socket}`
-    })
-    t.is(await exitCode, 0)
-    tellsTheStory(t, text())
-    t.ok(text().includes('engine: docker'), 'says which engine')
-    t.alike(await left(), [])
-    t.alike([...(await onDocker(socket)), ...(await ofNames())], before)
-  }
-)
+  t.is(await leaves.exitCode, 130)
+  t.is(await once.exitCode, 0)
+  t.is(await stays.exitCode, 0, 'Ctrl-C is a good end where it stays until then')
+  t.ok(once.text().includes('engine: docker'), 'says which engine')
+  t.ok(stays.text().includes('engine: process'), 'says which engine')
+  for (const { text } of [once, stays]) tellsTheStory(t, text())
+  for (const { left } of [leaves, once, stays]) t.alike(await left(), [])
+  t.alike(await onMachine(socket), before, 'no container, network or packet rule stays')
+})
 
-for (const moment of ['house-1 made mesh', 'The line to the utility is cut', 'The plug of']) {
-  test(`quickstart - Ctrl-C after "${moment}" leaves nothing`, TIMEOUT, async (t) => {
-    const { child, text, exitCode, left } = await start(t, ['--engine', 'process'])
-    await waitUntil(() => text().includes(moment) || child.exitCode !== null, 60_000)
-    child.kill('SIGINT')
-    child.kill('SIGINT')
+test('quickstart - Ctrl-C in its middle leaves nothing', TIMEOUT, async (t) => {
+  const socket = await dockerSocket()
+  const before = await onMachine(socket)
+  const runs = await Promise.all([
+    start(t, ['--engine', 'process']),
+    start(t, ['--engine', 'docker'], { DOCKER_HOST: `unix://${socket}` })
+  ])
+  const moments = ['house-1 made mesh', 'The line to the utility is cut']
+  await Promise.all(runs.map((run, i) => interrupt(run, moments[i] as string)))
+  for (const { exitCode, text, left } of runs) {
     t.is(await exitCode, 130)
     t.ok(text().includes('quickstart: interrupted'))
     t.alike(await left(), [])
-  })
-}
+  }
+  t.alike(await onMachine(socket), before)
+})
 
 test('quickstart - without Docker it takes processes and says why; asked for Docker it fails', async (t) => {
   const nowhere = { DOCKER_HOST: `unix://${join(tmpdir(), 'no-docker-here.sock')}` }
@@ -106,7 +100,7 @@ function tellsTheStory(t: Assert, text: string): void {
   )
   t.ok(/#1 to #\d+, none is missing/.test(mended))
 
-  const away = /^The plug of (\S+) is pulled/m.exec(text)?.[1]
+  const away = /The plug of (\S+) is pulled/.exec(text)?.[1]
   const moved = /the aggregator runs on (\S+) now/.exec(text)?.[1]
   t.ok(away && moved && moved !== away, `the aggregator moved from ${away} to ${moved}`)
   t.ok(text.includes(`${away} is alive again`))
@@ -114,6 +108,13 @@ function tellsTheStory(t: Assert, text: string): void {
   const dirs = [...text.matchAll(/ --data (\S+)/g)].map((match) => match[1] as string)
   t.ok(dirs.length > 8)
   for (const dir of dirs) t.absent(existsSync(dir), 'its data is gone')
+}
+
+/** Twice: a second Ctrl-C must not end the cleaning up. */
+async function interrupt({ child, text }: Run, moment: string): Promise<void> {
+  await waitUntil(() => text().includes(moment) || child.exitCode !== null, 150_000)
+  child.kill('SIGINT')
+  child.kill('SIGINT')
 }
 
 interface Run {
@@ -129,8 +130,8 @@ async function start(t: Assert, args: string[], env: Record<string, string> = {}
   // Its own place for temporary files: what is left there is its.
   const dir = await mkdtemp(join(tmpdir(), 'brume-qs-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
-  const main = join(ROOT, 'apps', 'quickstart', 'main.ts')
-  const child = spawn(process.execPath, ['--import', TSX, main, ...args], {
+  await builtCli()
+  const child = spawn(process.execPath, [builtFile('apps/quickstart/main.js'), ...args], {
     cwd: ROOT,
     env: { ...process.env, TMPDIR: dir, ...env },
     stdio: ['ignore', 'pipe', 'pipe']
@@ -150,30 +151,25 @@ async function start(t: Assert, args: string[], env: Record<string, string> = {}
     child,
     text: () => text,
     exitCode,
-    left: async () => [...(await filesOf(dir)), ...(await processesNaming(dir))]
+    left: async () => [...(await readdir(dir)), ...(await processesNaming(dir))]
   }
 }
 
-/** Containers and networks. */
-async function onDocker(socketPath: string): Promise<string[]> {
-  const paths = ['/containers/json?all=1', '/networks']
-  const lists = await Promise.all(paths.map((path) => dockerApi(socketPath, 'GET', path)))
-  return lists.flatMap(({ body }) => (body as { Id: string }[]).map(({ Id }) => Id)).sort()
-}
-
-/** What names in containers take of this machine. */
-async function ofNames(): Promise<string[]> {
-  const [rules, addresses] = await Promise.all([
+/** Containers and networks of the engine, and what names in containers take of this machine. */
+async function onMachine(socketPath: string): Promise<string[]> {
+  const lists = await Promise.all(
+    ['/containers/json?all=1', '/networks'].map((path) => dockerApi(socketPath, 'GET', path))
+  )
+  const said = await Promise.all([
     run('iptables-save'),
     run('ip', ['-o', 'addr', 'show', 'dev', 'lo'])
   ])
-  const lines = `${rules.stdout}${addresses.stdout}`.split('\n')
-  return lines.filter((line) => line.includes('BRUME') || line.includes('10.214.'))
+  const lines = said.flatMap(({ stdout }) => stdout.split('\n'))
+  return [
+    ...lists.flatMap(({ body }) => (body as { Id: string }[]).map(({ Id }) => Id)),
+    ...lines.filter((line) => line.includes('BRUME') || line.includes('10.214.'))
+  ].sort()
 }
-
-/** tsx keeps its cache among the temporary files. */
-const filesOf = async (dir: string): Promise<string[]> =>
-  (await readdir(dir)).filter((name) => !name.startsWith('tsx-'))
 
 async function processesNaming(dir: string): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
