@@ -88,9 +88,9 @@ export async function openTrio(engine: EngineKind, signal: AbortSignal): Promise
       stopped.delete(name)
     },
     async end() {
-      const left = await Promise.allSettled(NAMES.map(powerOff))
-      if (engine === 'docker')
-        left.push(...(await Promise.allSettled([leaveNames(NAMES.map(dirOf))])))
+      const left: PromiseSettledResult<void>[] = await Promise.allSettled(NAMES.map(powerOff))
+      const names = engine === 'docker' ? [leaveNames(NAMES.map(dirOf))] : []
+      left.push(...(await Promise.allSettled(names)))
       await dht.close()
       const failed = left.find((outcome) => outcome.status === 'rejected')
       // What could not be ended is known by its files only: they stay.
