@@ -1,6 +1,7 @@
 /** The CLI as a person runs it: a process of its own for each command. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { extname } from 'node:path'
+import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { BrumeError } from '../../core/errors.ts'
@@ -37,6 +38,32 @@ export async function ask<T>(args: string[], options: CliOptions): Promise<T> {
 export async function show(args: string[], options: CliOptions): Promise<void> {
   const exitCode = await ended(launch(args, ['ignore', 'inherit', 'inherit']), options)
   if (exitCode === 0) return
+  throw new BrumeError('QUICKSTART_FAILED', `brume ${args[0]} ended with exit code ${exitCode}`)
+}
+
+/**
+ * Runs a command that goes on and on, until a line it prints is the last one wanted.
+ *
+ * @throws BrumeError where it ends before; it has said why already
+ */
+export async function follow(
+  args: string[],
+  isLast: (line: string) => boolean,
+  { signal }: CliOptions
+): Promise<void> {
+  const child = launch(args, ['ignore', 'pipe', 'inherit'])
+  const enough = new AbortController()
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+    if (!enough.signal.aborted && isLast(line)) enough.abort()
+  })
+  let exitCode: number
+  try {
+    exitCode = await ended(child, { signal: AbortSignal.any([signal, enough.signal]) })
+  } catch (error) {
+    signal.throwIfAborted()
+    if (enough.signal.aborted) return
+    throw error
+  }
   throw new BrumeError('QUICKSTART_FAILED', `brume ${args[0]} ended with exit code ${exitCode}`)
 }
 

@@ -8,6 +8,7 @@ import { chooseEngine, IMAGE, type EngineKind } from './engine.ts'
 import { createScreen, terminal, type Screen } from './screen.ts'
 import { tellStory } from './story.ts'
 import { openTrio } from './trio.ts'
+import { whileWaiting } from './wait-line.ts'
 
 const INTERRUPTED = new BrumeError('INTERRUPTED', 'interrupted', { exitCode: 130 })
 
@@ -22,7 +23,7 @@ async function main(screen: Screen, signal: AbortSignal): Promise<number> {
   try {
     const { once, asked } = parseOptions()
     screen.say('brume: edge computing without a server')
-    const { kind, because } = await chooseEngine(asked)
+    const { kind, because } = await whileWaiting(screen.output, chooseEngine(asked))
     screen.say(`engine: ${kind} (${because})`)
     signal.throwIfAborted()
     const trio = await openTrio(kind, signal)
@@ -39,7 +40,7 @@ async function main(screen: Screen, signal: AbortSignal): Promise<number> {
       if (!(stays.reached && error === INTERRUPTED)) throw error
     } finally {
       screen.say('\ncleaning up: daemons, what they ran, and their files')
-      await trio.end()
+      await whileWaiting(screen.output, trio.end())
       if (kind === 'docker') screen.say(`image ${IMAGE} stays, for the next time`)
     }
     return 0

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BrumeError } from '../../core/errors.ts'
 import { startBootstrapNode } from '../../core/swarm.ts'
 import type { Owner } from '../../roles/agent/engine.ts'
+import { forgetNames } from '../../roles/connector/name-service.ts'
+import { leaveRange } from '../../roles/connector/packet-rules.ts'
 import type { InitResult } from '../api.ts'
 import { isAlive } from '../cli/background.ts'
 import { createClient, type Client } from '../client.ts'
@@ -13,8 +15,9 @@ import { openEngine } from '../daemon/engines.ts'
 import { ask } from './cli.ts'
 import type { EngineKind } from './engine.ts'
 
-export const FIRST = 'attic'
-export const NAMES = [FIRST, 'barn', 'cellar'] as const
+export const HOUSES = ['house-1', 'house-2'] as const
+export const UTILITY = 'utility'
+export const NAMES = [...HOUSES, UTILITY] as const
 export type NodeName = (typeof NAMES)[number]
 
 export interface Trio {
@@ -29,6 +32,10 @@ export interface Trio {
   saveKey(key: string): Promise<void>
   /** As when somebody pulls the plug: the daemon and all it runs are gone, the disk is not. */
   powerOff(name: NodeName): Promise<void>
+  /** As when the line to it is cut: nobody hears of it, and it of nobody. What it runs goes on. */
+  cutOff(name: NodeName): Promise<void>
+  /** Undoes `cutOff`. */
+  reconnect(name: NodeName): void
   /** Leaves nothing: daemons, containers, processes, files. */
   end(): Promise<void>
 }
@@ -44,11 +51,15 @@ export async function openTrio(engine: EngineKind, signal: AbortSignal): Promise
     throw error
   })
   const owners = new Map<NodeName, Owner>()
+  /** Daemons that were stopped, which answer nothing, not even who they are. */
+  const stopped = new Map<NodeName, number>()
   const dirOf = (name: NodeName): string => join(root, name)
   const clientOf = (name: NodeName): Client => createClient(dirOf(name))
 
   const powerOff = async (name: NodeName): Promise<void> => {
-    await killDaemon(clientOf(name))
+    const pid = stopped.get(name) ?? (await clientOf(name).hello())?.pid
+    if (pid !== undefined) await kill(pid)
+    stopped.delete(name)
     const owner = owners.get(name)
     if (owner !== undefined) await removeContainers(engine, owner, dirOf(name))
   }
@@ -65,8 +76,21 @@ export async function openTrio(engine: EngineKind, signal: AbortSignal): Promise
     },
     saveKey: (key) => writeFile(join(root, 'key'), `${key}\n`, { mode: 0o600 }),
     powerOff,
+    async cutOff(name) {
+      const daemon = await clientOf(name).hello()
+      if (daemon === null) throw new BrumeError('QUICKSTART_FAILED', `${name} has no daemon`)
+      stopped.set(name, daemon.pid)
+      process.kill(daemon.pid, 'SIGSTOP')
+    },
+    reconnect(name) {
+      const pid = stopped.get(name)
+      if (pid !== undefined) process.kill(pid, 'SIGCONT')
+      stopped.delete(name)
+    },
     async end() {
-      const left = await Promise.allSettled(NAMES.map(powerOff))
+      const left: PromiseSettledResult<void>[] = await Promise.allSettled(NAMES.map(powerOff))
+      const names = engine === 'docker' ? [leaveNames(NAMES.map(dirOf))] : []
+      left.push(...(await Promise.allSettled(names)))
       await dht.close()
       const failed = left.find((outcome) => outcome.status === 'rejected')
       // What could not be ended is known by its files only: they stay.
@@ -76,19 +100,23 @@ export async function openTrio(engine: EngineKind, signal: AbortSignal): Promise
   }
 }
 
-async function killDaemon(client: Client): Promise<void> {
-  const daemon = await client.hello()
-  if (daemon === null) return
-  process.kill(daemon.pid, 'SIGKILL')
+async function kill(pid: number): Promise<void> {
+  process.kill(pid, 'SIGKILL')
   const until = performance.now() + GONE_MS
-  while (isAlive(daemon.pid)) {
+  while (isAlive(pid)) {
     if (performance.now() > until) {
-      throw new BrumeError('QUICKSTART_FAILED', `daemon ${daemon.pid} does not end`, {
-        next: `kill -9 ${daemon.pid}`
+      throw new BrumeError('QUICKSTART_FAILED', `daemon ${pid} does not end`, {
+        next: `kill -9 ${pid}`
       })
     }
     await sleep(20)
   }
+}
+
+/** What their daemons set on this machine; one that was killed early has said so nowhere yet. */
+async function leaveNames(dirs: string[]): Promise<void> {
+  for (const dir of dirs) await forgetNames(dir)
+  await leaveRange()
 }
 
 /** Opens the engine as that node would, and so sees what is its own and nothing else. */

@@ -152,7 +152,7 @@ export function placeOf(replica: Replica, vicinity: Vicinity): string {
   const flows = flowsTo(replica)
   return [
     ...(zone !== null && zoneOf(node) === zone ? [`in zone ${zone} as well`] : []),
-    rtt === null ? 'no link tells how far' : `${rtt} ms away`,
+    rtt === null ? 'no link tells how far' : `${Number(rtt.toFixed(2))} ms away`,
     ...(flows > 0 ? [`${flows} under way`] : [])
   ].join(', ')
 }

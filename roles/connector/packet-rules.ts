@@ -31,6 +31,12 @@ const OWN = `${blockAddress(0)}/${VIRTUAL_RANGE.split('/')[1]}`
 
 const chainOf = (block: number): string => `BRUME-${block}`
 
+/** Whether this machine lets us; changes nothing. @throws BrumeError NAMES_IMPOSSIBLE, NAMES_FAILED */
+export async function tryRules(): Promise<void> {
+  await call('iptables-save', ['-t', 'nat'])
+  await call('ip', ['addr', 'show', 'dev', 'lo'])
+}
+
 /** Makes all addresses of the range this machine's own: a packet to one never leaves it. Idempotent. */
 export async function ownRange(): Promise<void> {
   await call('ip', ['addr', 'replace', OWN, 'dev', 'lo'])

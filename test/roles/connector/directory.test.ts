@@ -198,6 +198,8 @@ test('directory - here first, then my zone, then the quicker link, then the less
   t.ok(said('d', true).includes('about to end'))
   t.is(placeOf(replica('a', 0), vicinity('b')), 'no link tells how far')
   t.is(placeOf(replica('d', 0), vicinity('c')), 'in zone right as well, 40 ms away')
+  rtts['d'] = 0.5873119999996561
+  t.is(said('d'), '0.59 ms away, 2 under way')
 })
 
 const replica = (node: string, slot: number, leaving = false): Replica => ({

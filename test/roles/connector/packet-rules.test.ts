@@ -133,12 +133,17 @@ test(
 
 test('packet rules - why they cannot be had', AS_ROOT, async (t) => {
   const machine = await createMachine(t)
+  const before = await machine.rules()
+  t.alike(await machine.call('tryRules'), {}, 'who may is told so')
+  t.alike(await machine.rules(), before, 'and nothing has changed')
+  t.is((await machine.callAs({ path: '/nowhere' }, 'tryRules')).code, 'NAMES_IMPOSSIBLE')
   const none = await machine.callAs({ path: '/nowhere' }, 'setRules', 1, [], [])
   t.is(none.code, 'NAMES_IMPOSSIBLE')
   t.ok(none.message?.includes('`iptables-restore`'), none.message)
   const nobody = await machine.callAs({ uid: 65_534 }, 'setRules', 1, [], [])
   t.is(nobody.code, 'NAMES_IMPOSSIBLE', nobody.message)
   t.is((await machine.callAs({ uid: 65_534 }, 'ownRange')).code, 'NAMES_IMPOSSIBLE')
+  t.is((await machine.call('tryRules')).code, 'NAMES_IMPOSSIBLE', 'whoever asks first')
 })
 
 /** What came of a call: nothing, or its error. */
