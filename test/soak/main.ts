@@ -10,8 +10,10 @@ import { kill } from './kill.ts'
 import { meet } from './meet.ts'
 import { names } from './names.ts'
 import { net } from './net.ts'
+import { programs } from './programs.ts'
 import { rollouts } from './rollouts.ts'
 import type { ThemeName } from '../sim/mesh/themes.ts'
+import { satellite } from './satellite.ts'
 import { sim } from './sim.ts'
 
 interface Options {
@@ -36,6 +38,8 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
 
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
+  programs: ({ seed }) => programs({ seed, say }),
+
   async kill({ times, seed, engine }) {
     const socket = engine === 'docker' ? await dockerSocket() : null
     if (socket !== null) await ensureImages(socket)
@@ -43,6 +47,9 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
     return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
   },
   meet: ({ times, seed }) => meet({ times: times ?? 20, seed, say }),
+
+  /** Minutes. */
+  satellite: ({ times, seed }) => satellite({ minutes: times ?? 10, seed, say }),
 
   rollouts: ({ times, seed }) => rollouts({ times: times ?? 20, seed, say }),
 
