@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
+import { faults } from './faults.ts'
 import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
@@ -29,6 +30,8 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
+  faults: ({ seed }) => faults({ seed, say }),
+
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
 
   names: ({ times, seed }) => {

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NetJson, ReplicaJson } from '../../apps/api.ts'
+import { asker, wordy, type Asked } from '../helpers/asker.ts'
 import { createFleet, type FleetNode } from '../helpers/fleet.ts'
 import { createLab } from '../helpers/lab.ts'
 import { degrade } from '../helpers/wire.ts'
@@ -23,11 +24,6 @@ export interface SatelliteResult {
   broken: string[]
 }
 
-interface Told {
-  long: { opened: number; answers: number; longestSilenceMs: number; silentMs: number }
-  short: { ms: (number | null)[] }
-}
-
 const LOOK_MS = 5_000
 /** Who waits for longer gave up on the link, not on a frame. */
 const SILENCE_MS = 30_000
@@ -44,14 +40,14 @@ export async function satellite(options: {
     const [land, ship] = nodes as [FleetNode, FleetNode]
     const wire = await degrade(lab, { lossPercent: 5, delayMs: 300, jitterMs: 20 })
     const app = await writeApp(ship.host.dir, 'sea', [
-      { name: 'echo', command: ['node', '-e', ECHO], ports: ['80'], node: land.name },
-      { name: 'asker', command: ['node', '-e', ASKER], ports: ['80'], node: ship.name }
+      { name: 'wordy', ...wordy(), node: land.name },
+      { name: 'asker', ...asker('BRUME_SERVICE_WORDY'), node: ship.name }
     ])
     const { code, stderr } = await ship.brume('deploy', '-f', app)
     if (code !== 0) throw new Error(`deploy ended with ${code}: ${stderr.trim()}`)
     const [row] = await ship.json<ReplicaJson[]>('ps', 'sea/asker')
-    const told = async (): Promise<Told> =>
-      JSON.parse(await ship.get(row?.ports[0]?.host ?? 0)) as Told
+    const told = async (): Promise<Asked> =>
+      JSON.parse(await ship.get(row?.ports[0]?.host ?? 0)) as Asked
 
     const paths: Record<string, number> = {}
     const end = performance.now() + minutes * 60_000
@@ -70,7 +66,7 @@ export async function satellite(options: {
 }
 
 function judged(
-  told: Told,
+  told: Asked,
   { seed, minutes, paths }: Pick<SatelliteResult, 'seed' | 'minutes' | 'paths'>
 ): SatelliteResult {
   const { long, short } = shown(told)
@@ -85,63 +81,22 @@ function judged(
   return { soak: 'satellite', seed, minutes, long, short, paths, broken }
 }
 
-function shown({ long, short }: Told): Pick<SatelliteResult, 'long' | 'short'> {
-  const good = short.ms.filter((ms) => ms !== null).sort((a, b) => a - b)
+function shown({ long, short }: Asked): Pick<SatelliteResult, 'long' | 'short'> {
+  const good = short.filter((ms) => ms !== null).sort((a, b) => a - b)
   const at = (share: number): number => Math.round(good[Math.floor(good.length * share)] ?? 0)
   const { opened, answers, silentMs } = long
   let row = 0
   let failedInARow = 0
-  for (const ms of short.ms)
-    failedInARow = Math.max(failedInARow, (row = ms === null ? row + 1 : 0))
+  for (const ms of short) failedInARow = Math.max(failedInARow, (row = ms === null ? row + 1 : 0))
   return {
     long: {
       ...{ opened, answers, aliveAtEnd: silentMs < SILENCE_MS },
       longestSilenceMs: Math.round(Math.max(long.longestSilenceMs, silentMs))
     },
     short: {
-      asked: short.ms.length,
-      failed: short.ms.length - good.length,
+      asked: short.length,
+      failed: short.length - good.length,
       ...{ p50Ms: at(0.5), p95Ms: at(0.95), failedInARow }
     }
   }
 }
-
-const ECHO = `
-require('node:net').createServer((socket) => socket.on('error', () => {}).pipe(socket))
-  .listen(process.env.PORT)`
-
-/** Gives up on a connection after 20 s without an answer, and opens another a second later. */
-const ASKER = `
-const net = require('node:net')
-const now = () => performance.now()
-const dial = () => {
-  const [host, port] = process.env.BRUME_SERVICE_ECHO.split(':')
-  return net.connect({ host, port, noDelay: true }).on('error', () => {})
-}
-const long = { opened: 0, answers: 0, longestSilenceMs: 0 }
-const ms = []
-let heardAt = now()
-const stay = () => {
-  const socket = dial()
-  long.opened++
-  const turn = setInterval(() => socket.write('how are you'), 1000)
-  socket.setTimeout(20000, () => socket.destroy())
-  socket.on('data', () => {
-    long.answers++
-    long.longestSilenceMs = Math.max(long.longestSilenceMs, now() - heardAt)
-    heardAt = now()
-  })
-  socket.on('close', () => (clearInterval(turn), setTimeout(stay, 1000)))
-}
-stay()
-setInterval(() => {
-  const socket = dial()
-  const began = now()
-  let isOver = false
-  const over = (took) => isOver || ((isOver = true), ms.push(took), socket.destroy())
-  socket.on('data', () => over(now() - began)).on('close', () => over(null)).write('hello')
-  socket.setTimeout(20000, () => over(null))
-}, 1000)
-require('node:http').createServer((request, response) =>
-  response.end(JSON.stringify({ long: { ...long, silentMs: now() - heardAt }, short: { ms } }))
-).listen(process.env.PORT)`
