@@ -1,6 +1,6 @@
 /**
  * Programs nobody here wrote, with their own clients, through tunnels of each path: PostgreSQL, Redis,
- * iperf3, curl and SSH on a machine that runs no brume and that only one node reaches.
+ * iperf3, curl, DNS and SSH on a machine that runs no brume and that only one node reaches.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -76,7 +76,7 @@ export async function programs(options: {
       const shell = await shellOn(from, through, host)
       for (const program of ready) {
         try {
-          const variable = `$BRUME_SERVICE_SITE_DEVICE_PORT_${program.port}`
+          const variable = `$BRUME_SERVICE_SITE_DEVICE_PORT_${program.port}${program.protocol === 'udp' ? '_UDP' : ''}`
           const [at = '', port = ''] = (await shell(`echo ${variable}`)).out.trim().split(':')
           figures[program.name] = await program.use(shell, at, Number(port), host)
           say(`${path} ${program.name} ${JSON.stringify(figures[program.name])}`)
@@ -130,7 +130,7 @@ async function shellOn(from: FleetNode, through: FleetNode, device: Host): Promi
     metadata: { name: 'device', application: 'site' },
     spec: {
       host: device.ip,
-      ports: PROGRAMS.map(({ port }) => port),
+      ports: PROGRAMS.map(({ port, protocol = 'tcp' }) => `${port}/${protocol}`),
       node: through.name,
       allow: ['clients']
     }

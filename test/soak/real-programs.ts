@@ -12,6 +12,8 @@ export interface Program {
   name: string
   /** Where it listens. */
   port: number
+  /** TCP where it is not said. */
+  protocol?: 'udp'
   /** Debian's package, where the first of `needs` is not there. */
   packaged: string
   /** Programs of this machine. */
@@ -127,6 +129,30 @@ export const PROGRAMS: Program[] = [
     }
   },
   {
+    name: 'dns',
+    port: 5_300,
+    protocol: 'udp',
+    packaged: 'dnsmasq-base bind9-dnsutils',
+    needs: ['dnsmasq', 'dig'],
+    async serve(on) {
+      const quiet = '--conf-file=/dev/null --no-resolv --no-hosts --pid-file= --user=root'
+      const long = Array.from({ length: 60 }, (_, i) => `--host-record=many.test,10.9.8.${i}`)
+      const told = `${quiet} --address=/plc.test/10.9.8.7 ${long.join(' ')}`
+      start(on, `exec dnsmasq --keep-in-foreground --port=5300 ${told}`)
+    },
+    async use(shell, host, port) {
+      const at = `@${host} -p ${port} +tries=1 +time=5`
+      const one = await good(shell, `dig ${at} +short plc.test`)
+      equal('an address', one.out.trim(), '10.9.8.7')
+      const many = await good(shell, `dig ${at} +short +bufsize=4096 +ignore many.test | wc -l`)
+      equal('an answer of 60 addresses', Number(many.out), 60)
+      const asked = `seq 200 | xargs -P 10 -I{} dig ${at} +short x{}.plc.test | sort -u`
+      const all = await good(shell, asked)
+      equal('200 questions', all.out.trim(), '10.9.8.7')
+      return { msEach: Math.round(all.ms / 20) / 10 }
+    }
+  },
+  {
     name: 'ssh',
     port: 2_222,
     packaged: 'openssh-server',
@@ -216,7 +242,7 @@ async function must(on: Host, line: string): Promise<void> {
 /** Until somebody listens there. */
 export const serving = (on: Host, port: number): Promise<void> =>
   waitUntil(async () => {
-    const { stdout } = await on.exec('ss', ['-Hltn', `sport = :${port}`])
+    const { stdout } = await on.exec('ss', ['-Hltun', `sport = :${port}`])
     return stdout.trim() !== ''
   })
 
@@ -226,7 +252,7 @@ async function good(shell: Shell, line: string): Promise<{ out: string; ms: numb
   return { out, ms }
 }
 
-function equal<T>(what: string, got: T, expected: T): void {
+function equal<T extends string | number>(what: string, got: T, expected: T): void {
   if (got !== expected) throw new Error(`${what}: expected ${expected}, got ${got}`)
 }
 
