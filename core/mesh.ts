@@ -826,6 +826,7 @@ const withoutWork = (state: State, self: string): State => {
     nodes,
     applications: new Map(),
     microservices: new Map(),
+    services: new Map(),
     placements: new Map()
   }
 }

@@ -133,7 +133,7 @@ export type Connections = Pick<
   'start' | 'setMissing' | 'want' | 'unwant' | 'knownNodes' | 'close'
 > &
   Partial<Pick<Swarm, 'see' | 'reachability' | 'pathOf' | 'dialOf'>> &
-  Partial<Pick<Swarm, 'host' | 'takeData' | 'dialData'>> &
+  Partial<Pick<Swarm, 'host' | 'takeData' | 'dialData' | 'dialRelayed'>> &
   EventEmitter<SwarmEvents>
 
 interface Dialled extends DialState {
@@ -320,22 +320,22 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       )
   }
 
-  /**
-   * Dials a key of a member that is not that of its links: directly, or through the relay that its
-   * links would take, null where they would take none.
-   */
-  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'direct'): Connection
-  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'relayed'): Connection | null
-  dialData(
+  /** Dials a key of a member that is not that of its links. */
+  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection {
+    return this.#dht.connectAs(key, keyPair, { ...this.#routeTo(node), relayThrough: null })
+  }
+
+  /** Through the relay that its links would take, but for those in `without`; null where there is none. */
+  dialRelayed(
     node: string,
     key: Buffer,
     keyPair: KeyPair,
-    way: 'direct' | 'relayed'
-  ): Connection | null {
-    const route = this.#routeTo(node)
-    if (way === 'relayed' && route.relayThrough === null) return null
-    const relayThrough = way === 'direct' ? null : route.relayThrough
-    return this.#dht.connectAs(key, keyPair, { ...route, relayThrough })
+    without: readonly string[]
+  ): { connection: Connection; relay: string } | null {
+    const route = this.#routeTo(node, without)
+    if (route.relayThrough === null) return null
+    const connection = this.#dht.connectAs(key, keyPair, route)
+    return { connection, relay: toId(route.relayThrough) }
   }
 
   /**
@@ -623,7 +623,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#wake(0)
   }
 
-  #routeTo(id: string): Route {
+  /** `without`: relays it does not go through, by their keys' ids. */
+  #routeTo(id: string, without: readonly string[] = []): Route {
     const node = this.#byRelayKey.get(id) ?? id
     const member = this.#world.members.get(node)
     const attempts = this.#dials.get(node)?.attempts ?? 0
@@ -650,7 +651,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
             onMyLan: fresh.length > 0 || near.length > 0
           },
           attempts,
-          this.#relayChoices(node)
+          this.#relayChoices(node).filter(({ relayKey }) => !without.includes(relayKey))
         )
     return { addresses, relayThrough: relay === null ? null : fromId(relay.relayKey) }
   }

@@ -27,9 +27,17 @@ export interface WideArea {
     onConnection: (connection: Connection) => void
   ): void
   /** To the data key of a member, punched where that is needed. */
-  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'direct'): Connection
-  /** Through a relay, to be never punched; null where none is known or needed. */
-  dialData(node: string, key: Buffer, keyPair: KeyPair, way: 'relayed'): Connection | null
+  dialData(node: string, key: Buffer, keyPair: KeyPair): Connection
+  /**
+   * Through a relay that is none of `without`, to be never punched, and which; null where none is
+   * known or needed.
+   */
+  dialRelayed(
+    node: string,
+    key: Buffer,
+    keyPair: KeyPair,
+    without: readonly string[]
+  ): { connection: Connection; relay: string } | null
   pathOf(connection: Connection, node: string): Path
 }
 
@@ -60,6 +68,9 @@ const FAR_MS = 12_000
 const PUNCH_MS = 40_000
 /** A punch that works at all has mostly worked within it. */
 const HEAD_START_MS = 1_000
+/** A relay that is there has mostly answered within it. */
+const RELAY_MS = 3_000
+const MAX_RELAYS = 3
 
 export class Ways {
   readonly #options: WaysOptions
@@ -116,7 +127,7 @@ export class Ways {
     }
     try {
       const connection = await (only === 'direct'
-        ? opened(this.#options.wide.dialData(node, key, this.#keys, 'direct'), PUNCH_MS)
+        ? opened(this.#options.wide.dialData(node, key, this.#keys), PUNCH_MS)
         : this.#dialFar(node, key))
       return this.#farWire(node, connection)
     } catch (error) {
@@ -159,16 +170,32 @@ export class Ways {
   /** Punched, which has a head start, or through a relay: the first that opens is taken. */
   async #dialFar(node: string, key: Buffer): Promise<Connection> {
     const { wide, log } = this.#options
-    const direct = wide.dialData(node, key, this.#keys, 'direct')
+    const direct = wide.dialData(node, key, this.#keys)
     const punched = opened(direct, FAR_MS)
     const early = Promise.race([punched, sleep(HEAD_START_MS, null, { ref: false })])
     const first = await early.catch((error: unknown) => {
       log.debug({ node, error: sentenceOf(error) }, 'no data connection without a relay')
       return null
     })
-    const relayed = first === null ? wide.dialData(node, key, this.#keys, 'relayed') : null
-    if (relayed === null) return first ?? punched
-    return firstOf([punched, opened(relayed, FAR_MS)])
+    return first ?? firstOf([this.#dialRelayed(node, key), punched])
+  }
+
+  /** One that was a relay a moment ago may be gone: where it keeps quiet another is asked as well. */
+  async #dialRelayed(node: string, key: Buffer): Promise<Connection> {
+    const asked: string[] = []
+    const dials: Promise<Connection>[] = []
+    while (asked.length < MAX_RELAYS) {
+      const next = this.#options.wide.dialRelayed(node, key, this.#keys, asked)
+      if (next === null) break
+      asked.push(next.relay)
+      const dial = opened(next.connection, FAR_MS)
+      dials.push(dial)
+      const patience = sleep(RELAY_MS, null, { ref: false })
+      const soon = Promise.race([dial, Promise.any(dials), patience])
+      if ((await soon.catch(() => null)) !== null) break
+    }
+    if (dials.length === 0) throw new Error('no relay is known')
+    return firstOf(dials)
   }
 
   #onFar(connection: Connection): void {

@@ -1,9 +1,10 @@
 """
 Carries frames between pairs of interfaces of its namespace, badly: each frame that comes in on the
-first of a pair is lost with a chance, or waits for a random time, so that later ones overtake it.
+first of a pair is lost with a chance, or waits: as long as all, and for a random time more, in which
+later ones overtake it.
 The other way it goes as it is.
 
-    wire.py carry LOSS_PERCENT JITTER_MS FROM:TO ...
+    wire.py carry LOSS_PERCENT DELAY_MS JITTER_MS FROM:TO ...
     wire.py whole INTERFACE      hands out whole frames with checksums, as a real cable needs them
     wire.py tap INTERFACE TEXT   until stdin ends: bytes that went by, and frames with the text
 """
@@ -50,7 +51,7 @@ def opened(interface):
     return frames
 
 
-def carry(loss, jitter, pairs):
+def carry(loss, delay, jitter, pairs):
     other, bad = {}, set()
     for pair in pairs:
         near, far = (opened(name) for name in pair.split(":"))
@@ -78,9 +79,9 @@ def carry(loss, jitter, pairs):
                 elif len(queue) >= LONGEST_QUEUE:
                     counts["dropped"] += 1
                 else:
-                    delay = random.random() * jitter / 1000 if source in bad else 0
+                    wait = (delay + random.random() * jitter) / 1000 if source in bad else 0
                     serial += 1
-                    heapq.heappush(queue, (time.monotonic() + delay, serial, other[source], frame))
+                    heapq.heappush(queue, (time.monotonic() + wait, serial, other[source], frame))
         now = time.monotonic()
         while queue and queue[0][0] <= now:
             _, _, target, frame = heapq.heappop(queue)
@@ -113,4 +114,4 @@ if sys.argv[1] == "whole":
 elif sys.argv[1] == "tap":
     tap(sys.argv[2], sys.argv[3])
 else:
-    carry(float(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])
+    carry(*map(float, sys.argv[2:5]), sys.argv[5:])

@@ -20,7 +20,9 @@ export interface Wire {
 export interface Badness {
   /** Of the frames a host sends. */
   lossPercent: number
-  /** Each frame a host sends waits from 0 to so long, on its own: order is lost too. */
+  /** Each frame a host sends waits so long; default 0. */
+  delayMs?: number
+  /** And from 0 to so long more, on its own: order is lost too. */
   jitterMs: number
 }
 
@@ -47,7 +49,10 @@ export async function tapped(
 }
 
 /** Between every host and the switch, for as long as the lab stands or until `mend`. */
-export async function degrade(lab: Lab, { lossPercent, jitterMs }: Badness): Promise<Wire> {
+export async function degrade(
+  lab: Lab,
+  { lossPercent, delayMs = 0, jitterMs }: Badness
+): Promise<Wire> {
   const ports = lab.hosts.map(({ name }) => name.slice(1))
   const [first] = lab.hosts
   if (first === undefined) throw new Error('the lab has no hosts')
@@ -70,7 +75,7 @@ export async function degrade(lab: Lab, { lossPercent, jitterMs }: Badness): Pro
     ])
   )
   const pairs = ports.map((n) => `p${n}:w${n}`)
-  const args = [PROGRAM, 'carry', String(lossPercent), String(jitterMs), ...pairs]
+  const args = [PROGRAM, 'carry', ...[lossPercent, delayMs, jitterMs].map(String), ...pairs]
   const child = spawn('nsenter', [`--net=${switchNamespace}`, '--', 'python3', ...args], {
     stdio: ['ignore', 'pipe', 'inherit']
   })

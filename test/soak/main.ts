@@ -5,13 +5,16 @@
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
+import { faults } from './faults.ts'
 import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
 import { meet } from './meet.ts'
 import { names } from './names.ts'
 import { net } from './net.ts'
+import { programs } from './programs.ts'
 import { rollouts } from './rollouts.ts'
 import type { ThemeName } from '../sim/mesh/themes.ts'
+import { satellite } from './satellite.ts'
 import { sim } from './sim.ts'
 
 interface Options {
@@ -27,6 +30,8 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
+  faults: ({ seed }) => faults({ seed, say }),
+
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
 
   names: ({ times, seed }) => {
@@ -36,6 +41,8 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
 
   net: ({ times, seed }) => net({ times: times ?? 20, seed, say }),
 
+  programs: ({ seed }) => programs({ seed, say }),
+
   async kill({ times, seed, engine }) {
     const socket = engine === 'docker' ? await dockerSocket() : null
     if (socket !== null) await ensureImages(socket)
@@ -43,6 +50,9 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
     return kill({ times: times ?? 50, seed, engine, dockerSocket: socket, image, say })
   },
   meet: ({ times, seed }) => meet({ times: times ?? 20, seed, say }),
+
+  /** Minutes. */
+  satellite: ({ times, seed }) => satellite({ minutes: times ?? 10, seed, say }),
 
   rollouts: ({ times, seed }) => rollouts({ times: times ?? 20, seed, say }),
 
