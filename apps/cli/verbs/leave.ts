@@ -1,6 +1,7 @@
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LeaveRequest, LeaveResult } from '../../api.ts'
+import { quoted } from '../../paths.ts'
 import { untilEnded } from '../background.ts'
 import type { Verb } from '../verb.ts'
 
@@ -46,7 +47,7 @@ export const leave: Verb<Wish, Answer> = {
 
 /** Docker's name of a volume, or a directory. */
 const removal = (place: string): string =>
-  place.startsWith('/') ? `rm -r ${place}` : `docker volume rm ${place}`
+  place.startsWith('/') ? `rm -r ${quoted(place)}` : `docker volume rm ${place}`
 
 const OURS = /^daemon\.(?:early\.)?log|\.sock$/
 
