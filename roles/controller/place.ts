@@ -249,8 +249,7 @@ class Planning {
     const spot = board.spot(placed.node)
     board.take(service, placed)
     const hasRoom = board.hasRoom(spot, record)
-    const isTied = this.#isTied({ service, placed })
-    const isMovable = !hasRoom && !isTied && record.spec.replicas !== 'all' && this.#settled()
+    const isMovable = !hasRoom && record.spec.replicas !== 'all' && this.#settled()
     const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
     const why = hasRoom || other !== null ? '' : this.#whyNowhere(service, placed, record)
     board.put(service, placed)

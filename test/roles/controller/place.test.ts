@@ -2,6 +2,7 @@ import test from 'brittle'
 import type { NodeRecord, PlacementRecord } from '../../../core/state/state.ts'
 import type { ContainerStatus } from '../../../core/gossip-records.ts'
 import { place, type PlaceInput, type Plan } from '../../../roles/controller/place.ts'
+import { rebalance } from '../../../roles/controller/rebalance.ts'
 import {
   carriedOut,
   container,
@@ -649,6 +650,21 @@ test('place - a slot leaves its volume where a person says so, and where there i
   t.alike(waits(refused), {
     'web/0': 'asked to move to c, which has not told its facts yet'
   })
+})
+
+test('rebalance - what has a volume stays where that is', (t) => {
+  const moves = (over: object) =>
+    rebalance(
+      world({
+        nodes: [node('a'), node('b')],
+        microservices: [web({ replicas: 2, ...over })],
+        placements: [placement('web', 0, 'a'), placement('web', 1, 'a')],
+        homes: [home('web', 0, 'a'), home('web', 1, 'a')],
+        volumes: { a: ['app/web/0/data', 'app/web/1/data'] }
+      })
+    ).map(({ slot, to }) => [slot, to])
+  t.alike(moves({}), [[0, 'b']])
+  t.alike(moves({ volumes: [DATA] }), [])
 })
 
 test('place - replicas: all gives each node the slot whose volumes it has', (t) => {
