@@ -13,7 +13,7 @@ import { readName, suggestName } from './names.ts'
 import { portOf, readPorts } from './ports.ts'
 import { refusedFor, type Path, type Problem } from './problems.ts'
 import { onlyKeys, Refusal, shown, within } from './refusal.ts'
-import { readIofogVolume, readVolumes } from './volumes.ts'
+import { readIofogVolume, readVolumes, sharedVolumes } from './volumes.ts'
 import type { YamlSource } from './yaml.ts'
 
 /** @throws BrumeError BAD_FILE with a sentence for each problem */
@@ -35,7 +35,10 @@ export function readIofog(source: YamlSource): ReadApplication {
     problems.push({ path: ['spec', 'template'], message })
   }
   if (problems.length > 0) throw refusedFor(source, problems)
-  const warnings = warningsOf(read, source.value as z.input<typeof file>)
+  const warnings = [
+    ...warningsOf(read, source.value as z.input<typeof file>),
+    ...sharedVolumes(microservices, at)
+  ]
   return { application: read.metadata.name.name, microservices, warnings }
 }
 

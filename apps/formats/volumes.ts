@@ -1,6 +1,13 @@
-import { isNamed, isVolume, MAX_VOLUMES, volumeVariable } from '../../core/state/volumes.ts'
+import {
+  isNamed,
+  isVolume,
+  MAX_VOLUMES,
+  volumeNames,
+  volumeVariable
+} from '../../core/state/volumes.ts'
 import type { Volume } from '../../core/state/volumes.ts'
 import type { MicroserviceSpec } from '../../core/state/microservices.ts'
+import type { ReadMicroservice } from './microservice.ts'
 import type { Path, Problem } from './problems.ts'
 import { onlyKeys, Refusal, shown, within } from './refusal.ts'
 
@@ -98,6 +105,23 @@ function volumeOf(
 /** `/data/` is `/data`. */
 const plain = (path: unknown): unknown =>
   typeof path === 'string' && path.length > 1 ? path.replace(/\/+$/, '') : path
+
+/** A name that two microservices have is one volume to ioFog, and two here. */
+export function sharedVolumes(
+  microservices: readonly ReadMicroservice[],
+  pathOf: (index: number) => Path
+): Problem[] {
+  const first = new Map<string, string>()
+  return microservices.flatMap(({ name, spec }, index) =>
+    volumeNames(spec).flatMap((volume) => {
+      const other = first.get(volume)
+      first.set(volume, other ?? name)
+      if (other === undefined) return []
+      const message = `its volume ${volume} is its own here: ${other} has another of that name`
+      return [{ path: pathOf(index), message }]
+    })
+  )
+}
 
 /** What of the rest of a microservice cannot be beside volumes. */
 export function wrongVolumes(spec: MicroserviceSpec, hasFiles: boolean, path: Path): Problem[] {

@@ -96,6 +96,10 @@ test('iofog - volumes are binds, or named where their type says so', (t) => {
   ]
   t.alike(volumes(of(bind, named)), both)
   t.alike(volumes(`volumes: [${bind}, ${named}]`), both)
+  const twin = `    - { name: db, images: { x86: a }, ${of(named)} }\n`
+  t.alike(parseApplication(iofog([IMAGES, of(bind, named)]) + twin, 'app.yaml').warnings, [
+    'app.yaml:9: spec.microservices[1]: its volume db_data is its own here: web has another of that name'
+  ])
   const why = (volume: string) => refusedLines(iofog([IMAGES, of(volume)]))[0]
   const at = 'app.yaml:8: spec.microservices[0].container.volumes[0]'
   t.is(
