@@ -399,6 +399,8 @@ export interface LeaveResult {
   mesh: string
   /** Containers that were stopped and removed, as APP/MICROSERVICE/SLOT. */
   containers: string[]
+  /** What is kept: APP/MICROSERVICE/SLOT/NAME, and Docker's name of it or its directory. */
+  volumes: { volume: string; place: string }[]
   /** The daemon has stopped once this process is gone. */
   pid: number
 }

@@ -19,6 +19,7 @@ import {
 } from './state/shape.ts'
 import { devicesFound } from './state/devices.ts'
 import { name, nodeId } from './state/names.ts'
+import { MAX_VOLUMES_TOLD } from './state/volumes.ts'
 
 const port = integer(1, 65535)
 const ms = number(0, Number.MAX_SAFE_INTEGER)
@@ -101,7 +102,9 @@ export type ContainerPhase = ContainerStatus['state']
 const status = object({
   containers: list(containerStatus, 10_000),
   /** Revisions that failed here five times in five minutes: `app/microservice@revision`. */
-  failing: list(text(256), 1_000)
+  failing: list(text(256), 1_000),
+  /** Named volumes it has, `app/microservice/slot/name`; missing: none. */
+  volumes: optional(list(text(256), MAX_VOLUMES_TOLD))
 })
 export type StatusBody = Infer<typeof status>
 

@@ -48,7 +48,8 @@ import {
   hasAddresses,
   prefetch,
   processesOf,
-  runningOn
+  runningOn,
+  type Cleared
 } from './node/agent.ts'
 import {
   answerFlows,
@@ -105,10 +106,10 @@ export interface RunningNode {
   /** Ends the roles; containers stay. */
   stop(): Promise<void>
   /**
-   * Ends the roles, and every container of this node with them. Gives what ran, as
-   * APP/MICROSERVICE/SLOT. @throws BrumeError as `roles/agent/engine.ts` says.
+   * Ends the roles, and every container of this node with them; volumes stay.
+   * @throws BrumeError as `roles/agent/engine.ts` says.
    */
-  clear(): Promise<string[]>
+  clear(): Promise<Cleared>
 }
 
 /** Who does not lead has not looked before. */
@@ -210,9 +211,9 @@ export function startNode(components: NodeComponents): RunningNode {
       const open = agent()?.getSnapshot().context.engine
       await end()
       await open?.close()
-      const ran = await clearEngine(components.openEngine)
+      const cleared = await clearEngine(components.openEngine)
       await forgetNames(components.dir)
-      return ran
+      return cleared
     }
   }
 }

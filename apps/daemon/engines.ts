@@ -18,7 +18,7 @@ export async function openEngine(
       return null
     case 'process': {
       const { openProcess } = await import('../../roles/agent/process.ts')
-      return openProcess(owner, { dir: join(dir, 'process') })
+      return openProcess(owner, { dir: join(dir, 'process'), volumesDir: join(dir, 'volumes') })
     }
     case 'docker':
       return openDocker(owner)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { BrumeError } from '../../core/errors.ts'
 import type { Mesh } from '../../core/mesh.ts'
+import { slotKey } from '../../core/state/state.ts'
 import type { LeaveRequest, LeaveResult } from '../api.ts'
 import type { Member } from './daemon.ts'
 
@@ -21,12 +22,16 @@ export async function leave(
 ): Promise<Omit<LeaveResult, 'pid'>> {
   if (mesh.membership.removal === null) await sayGoodbye(mesh, force, report)
   report('stopping and removing what runs here')
-  const containers = await node.clear()
+  const { containers, volumes } = await node.clear()
   await mesh.close()
-  return { mesh: mesh.membership.paper.mesh, containers }
+  const kept = volumes.map((volume) => ({
+    volume: `${slotKey(volume)}/${volume.name}`,
+    place: volume.place
+  }))
+  return { mesh: mesh.membership.paper.mesh, containers, volumes: kept }
 }
 
-/** All that is of the mesh; the logs of the daemon stay, and what is not brume's. */
+/** All that is of the mesh; the logs of the daemon stay, volumes of processes, and what is not brume's. */
 export async function forget(dir: string): Promise<void> {
   const known = new Set(await readdir(dir))
   for (const name of OF_THE_MESH) {

@@ -24,6 +24,7 @@ import { readPorts } from './ports.ts'
 import { refusedFor, type Problem } from './problems.ts'
 import { Refusal, shown } from './refusal.ts'
 import { readCpus, readDuration, readMemory } from './units.ts'
+import { readVolumes, wrongVolumes } from './volumes.ts'
 import type { YamlSource } from './yaml.ts'
 
 /** @throws BrumeError BAD_FILE with a sentence for each problem */
@@ -37,6 +38,7 @@ export function readBrume(source: YamlSource): ReadApplication {
       (index) => [...at(index), 'name']
     ),
     ...spec.microservices.flatMap((m, index) => together(m, at(index))),
+    ...read.flatMap((m, index) => wrongVolumes(m.spec, m.files !== null, at(index))),
     ...wrongDependencies(read, at)
   ]
   if (problems.length > 0) throw refusedFor(source, problems)
@@ -44,7 +46,7 @@ export function readBrume(source: YamlSource): ReadApplication {
   return { application: metadata.name, microservices: read, warnings }
 }
 
-const IOFOGS = ['config', 'volumes', 'routes', 'rootHostAccess', 'extraHosts', 'catalogId']
+const IOFOGS = ['config', 'routes', 'rootHostAccess', 'extraHosts', 'catalogId']
 
 function hint(key: string): string | null {
   if (key === 'depends_on') return 'unknown key `depends_on`: in brume/v1 it is `dependsOn`'
@@ -77,6 +79,7 @@ const microservice = z.strictObject({
   ports: optionalField((v) => readPorts(v), []),
   allow: optionalField(readAllow, []),
   devices: optionalField(readDevices, []),
+  volumes: optionalField((v) => readVolumes(v), []),
   env: optionalField(readEnv, {}),
   labels: optionalField(readLabels, {}),
   constraints: optionalField(readConstraints, []),
@@ -123,6 +126,7 @@ function specOf(m: Read): MicroserviceSpec {
     healthcheck: healthcheckOf(m.healthcheck ?? null),
     ...(m.allow.length > 0 && { allow: m.allow }),
     ...(m.devices.length > 0 && { devices: m.devices }),
+    ...(m.volumes.length > 0 && { volumes: m.volumes }),
     ...(Object.keys(m.dependsOn).length > 0 && { dependsOn: m.dependsOn }),
     ...policiesOf(m.update ?? null, m.disconnect ?? null),
     ...placingOf(m)

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import type { MicroserviceSpec, Port } from '../../core/state/microservices.ts'
+import type { Volume } from '../../core/state/volumes.ts'
 import { readCommand } from './command.ts'
 import { readEnv } from './env.ts'
 import { field, optionalField, readWith } from './fields.ts'
@@ -12,6 +13,7 @@ import { readName, suggestName } from './names.ts'
 import { portOf, readPorts } from './ports.ts'
 import { refusedFor, type Path, type Problem } from './problems.ts'
 import { onlyKeys, Refusal, shown, within } from './refusal.ts'
+import { readIofogVolume, readVolumes, sharedVolumes } from './volumes.ts'
 import type { YamlSource } from './yaml.ts'
 
 /** @throws BrumeError BAD_FILE with a sentence for each problem */
@@ -33,7 +35,10 @@ export function readIofog(source: YamlSource): ReadApplication {
     problems.push({ path: ['spec', 'template'], message })
   }
   if (problems.length > 0) throw refusedFor(source, problems)
-  const warnings = warningsOf(read, source.value as z.input<typeof file>)
+  const warnings = [
+    ...warningsOf(read, source.value as z.input<typeof file>),
+    ...sharedVolumes(microservices, at)
+  ]
   return { application: read.metadata.name.name, microservices, warnings }
 }
 
@@ -79,7 +84,7 @@ const laterMicroservice: Later = {
 }
 
 /** In version 1, and in the first files of version 2, these are the microservice's own keys. */
-const laterFlat: Later = { rootHostAccess: nothing, volumes: nothing, extraHosts: nothing }
+const laterFlat: Later = { rootHostAccess: nothing, extraHosts: nothing }
 
 const laterContainer: Later = {
   ...laterFlat,
@@ -128,6 +133,8 @@ const laterPort: Later = {
   host: nothing
 }
 
+const laterVolume: Later = { type: (v) => v !== 'volumeMount' }
+
 const laterEnv: Later = { valueFromSecret: nothing, valueFromConfigMap: nothing }
 
 const unread = <const K extends string>(keys: readonly K[]) =>
@@ -140,18 +147,13 @@ const known = (later: Later) => unread(Object.keys(later))
 /** Lists we ignore, but whose misspelt keys ioFog would not take. */
 const routes = z.array(z.strictObject(unread(['name', 'from', 'to']))).nullish()
 const hosts = z.array(z.strictObject(unread(['name', 'address']))).nullish()
-const volumes = z
-  .array(
-    z.strictObject(unread(['id', 'hostDestination', 'containerDestination', 'accessMode', 'type']))
-  )
-  .nullish()
 
 const run = {
   ports: optionalField((v) => readPorts(v, readIofogPort), null),
   env: optionalField(readIofogEnv, null),
   commands: optionalField((v) => readCommand(v), null),
   cmd: optionalField((v) => readCommand(v), null),
-  volumes,
+  volumes: optionalField((v) => readVolumes(v, readVolume), null),
   extraHosts: hosts
 }
 
@@ -265,12 +267,21 @@ function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+function readVolume(value: unknown): Volume | null {
+  if (isMap(value)) {
+    within('hostDestination', () => refuseTemplate(value['hostDestination']))
+    within('containerDestination', () => refuseTemplate(value['containerDestination']))
+  }
+  return readIofogVolume(value)
+}
+
 function specOf(m: Read, activated: boolean): MicroserviceSpec {
   const c = m.container
   const { x86, amd64, arm, arm64 } = m.images ?? {}
   const images = imagesByArch({ x86, amd64, arm, arm64 })
   const different = new Set(Object.values(images))
   const onlyX86 = images['arm'] === undefined && images['arm64'] === undefined
+  const volumes = filled(c?.volumes, m.volumes)
   const image = onlyX86 || different.size === 1 ? ([...different][0] ?? null) : null
   return {
     image,
@@ -285,7 +296,8 @@ function specOf(m: Read, activated: boolean): MicroserviceSpec {
     node: m.agent?.name?.name ?? null,
     constraints: [],
     restart: 'always',
-    healthcheck: null
+    healthcheck: null,
+    ...(volumes && { volumes })
   }
 }
 
@@ -301,7 +313,7 @@ function together(m: Read, path: Path): Problem[] {
     const message = 'expected an image for x86 or arm (images of a catalog are not done yet)'
     problems.push({ path: m.images ? [...path, 'images'] : path, message })
   }
-  for (const key of ['ports', 'env', 'commands', 'cmd'] as const) {
+  for (const key of ['ports', 'env', 'commands', 'cmd', 'volumes'] as const) {
     if (!filled(m[key]) || !filled(m.container?.[key])) continue
     problems.push({ path: [...path, key], message: `given here and in container.${key}` })
   }
@@ -324,7 +336,10 @@ function warningsOf(read: z.output<typeof file>, raw: z.input<typeof file>): Pro
   }
   const runs = (run: unknown, path: Path): void => {
     if (!isMap(run)) return
-    const { ports, env } = run
+    const { ports, env, volumes } = run
+    if (Array.isArray(volumes)) {
+      volumes.forEach((v, i) => later(v, [...path, 'volumes', i], laterVolume))
+    }
     if (Array.isArray(ports)) ports.forEach((p, i) => later(p, [...path, 'ports', i], laterPort))
     if (Array.isArray(env)) {
       env.forEach((variable: unknown, i) => {

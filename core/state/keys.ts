@@ -43,6 +43,9 @@ export const keys = {
   movesOf: (application: string, microservice: string) => `move/${application}/${microservice}/`,
   move: (application: string, microservice: string, n: number) =>
     `move/${application}/${microservice}/${slot(n)}`,
+  homes: 'home/',
+  home: (application: string, microservice: string, n: number) =>
+    `home/${application}/${microservice}/${slot(n)}`,
   recoveries: 'recovery/',
   recovery: (epoch: number, op: string) => `recovery/${slot(epoch)}/${op}`,
   lease: 'lease/current',

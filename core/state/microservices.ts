@@ -32,6 +32,7 @@ import type {
   PlacementRecord,
   RolloutRecord
 } from './state.ts'
+import { volumesOf } from './volumes.ts'
 
 const port = object({
   /** The port inside the container, or the number a process is told about. */
@@ -242,6 +243,7 @@ async function noteRollout(
 export function revisionOf(spec: MicroserviceSpec, format: number): string {
   const { image, images, files, command, env, labels, ports, resources, generation } = spec
   const devices = devicesOf(spec)
+  const volumes = volumesOf(spec)
   return contentHash({
     image,
     images,
@@ -253,6 +255,7 @@ export function revisionOf(spec: MicroserviceSpec, format: number): string {
     resources,
     // Older versions take no notice of them.
     ...(format >= 2 && devices.length > 0 && { devices }),
+    ...(format >= 2 && volumes.length > 0 && { volumes }),
     ...(format >= 2 && generation !== undefined && { generation })
   })
 }

@@ -5,13 +5,21 @@ import {
   mayOperate,
   written,
   type ApplyContext,
-  type Verdict
+  type Verdict,
+  type ViewBatch
 } from './apply.ts'
 import { keys } from './keys.ts'
 import { hasClaimed } from './lease.ts'
 import { name, nodeId } from './names.ts'
 import { integer, literal, nullable, object, optional, pattern, text, type Infer } from './shape.ts'
-import type { MicroserviceRecord, MoveRecord, NodeRecord, PlacementRecord } from './state.ts'
+import type {
+  HomeRecord,
+  MicroserviceRecord,
+  MoveRecord,
+  NodeRecord,
+  PlacementRecord
+} from './state.ts'
+import { noteHome } from './volumes.ts'
 
 const at = integer(0, Number.MAX_SAFE_INTEGER)
 const term = integer(1, Number.MAX_SAFE_INTEGER)
@@ -71,14 +79,14 @@ export const placementOps = {
         await view.del(key)
         return null
       }
-      const placed = await view.get<PlacementRecord>(
-        keys.placement(application, microservice, slot)
-      )
-      if (placed === null) return 'there is no such replica'
+      const now =
+        (await view.get<PlacementRecord>(keys.placement(application, microservice, slot))) ??
+        (await homeOf(op, view))
+      if (now === null) return 'there is no such replica'
       if ((await view.get<NodeRecord>(keys.node(node)))?.state !== 'member') {
         return 'there is no such node'
       }
-      if (placed.node === node) await view.del(key)
+      if (now.node === node) await view.del(key)
       else {
         const wish: MoveRecord = {
           application,
@@ -119,6 +127,7 @@ export const placementOps = {
         ...written(context, op.at)
       }
       await view.put(keys.placement(application, microservice, slot), record)
+      if (format >= 2) await noteHome(view, of, record)
       const wish = keys.move(application, microservice, slot)
       if (format >= 2 && (await view.get<MoveRecord>(wish))?.node === node) await view.del(wish)
       return null
@@ -137,6 +146,16 @@ export const placementOps = {
       return null
     }
   })
+}
+
+/** Where the volumes of a slot are that is asked for and has no place. */
+async function homeOf(
+  { application, microservice, slot }: SlotMove,
+  view: ViewBatch
+): Promise<HomeRecord | null> {
+  const of = await view.get<MicroserviceRecord>(keys.microservice(application, microservice))
+  if (of === null || of.spec.replicas === 'all' || slot >= of.spec.replicas) return null
+  return view.get<HomeRecord>(keys.home(application, microservice, slot))
 }
 
 /** Both sides of a merge made theirs under a claim of their own; the later by slot stands. */

@@ -1,6 +1,6 @@
 /**
  * How a microservice is brought up to date, and what is done while its node cannot be reached. They
- * are in its record and change no container, but for `devices` and `generation`. Who reads them takes
+ * are in its record and change no container, but for `devices`, `volumes` and `generation`. Who reads them takes
  * the default of a field that is missing, and of all where one is not of its shape: before format 2
  * apply took any.
  */
@@ -19,6 +19,7 @@ import {
 } from './shape.ts'
 import { devices } from './devices.ts'
 import { name } from './names.ts'
+import { volumes, writesVolumes } from './volumes.ts'
 
 const DAY_MS = 86_400_000
 
@@ -70,6 +71,8 @@ export const policies = object({
   disconnect: optional(disconnect),
   /** Of its node; part of the revision. */
   devices: optional(devices),
+  /** Part of the revision. */
+  volumes: optional(volumes),
   /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
   allow: optional(allow),
   /** Runs nowhere until it is started again. */
@@ -138,7 +141,8 @@ export function startsFirst(
   spec: Policies & { ports: readonly { host: number | null }[] }
 ): boolean {
   const { order } = updateOf(spec)
-  // Two containers cannot have one port of the node.
+  // Two containers must not write one volume, and cannot have one port of the node.
+  if (writesVolumes(spec)) return false
   if (spec.ports.some(({ host }) => host !== null)) return false
   return order !== 'stopFirst'
 }

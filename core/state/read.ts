@@ -7,6 +7,7 @@ import {
   microserviceKey,
   slotKey,
   type ApplicationRecord,
+  type HomeRecord,
   type InviteRecord,
   type JoinKeyRecord,
   type LeaseRecord,
@@ -36,6 +37,7 @@ export const emptyState = (): State => ({
   placements: new Map(),
   rollouts: new Map(),
   moves: new Map(),
+  homes: new Map(),
   lease: null,
   recoveries: [],
   indexers: [],
@@ -90,6 +92,7 @@ const FIELDS: Record<string, (records: Records) => Partial<State>> = {
     placements: mapUnder<PlacementRecord>(records, keys.placements, slotKey)
   }),
   [keys.moves]: (records) => ({ moves: mapUnder<MoveRecord>(records, keys.moves, slotKey) }),
+  [keys.homes]: (records) => ({ homes: mapUnder<HomeRecord>(records, keys.homes, slotKey) }),
   [keys.rollouts]: (records) => ({
     rollouts: mapUnder<RolloutRecord>(
       records,

@@ -156,6 +156,15 @@ export interface MoveRecord extends Written {
   node: string
 }
 
+/** Where the named volumes of a slot are: the node it was placed on last. Written with its placement. */
+export interface HomeRecord {
+  application: string
+  microservice: string
+  slot: number
+  /** Node id. */
+  node: string
+}
+
 export type RolloutState = 'running' | 'paused' | 'done' | 'rolledBack'
 
 /** The newest of a microservice; who wrote it last, as Written. */
@@ -213,6 +222,8 @@ export interface State {
   rollouts: Map<string, RolloutRecord>
   /** By `application/microservice/slot`. */
   moves: Map<string, MoveRecord>
+  /** By `application/microservice/slot`. */
+  homes: Map<string, HomeRecord>
   lease: LeaseRecord | null
   recoveries: RecoveryRecord[]
   /** Node ids of those whose agreement confirms the order, and of those that are about to join them. */

@@ -5,6 +5,7 @@
 import { devicesOf } from '../../core/state/devices.ts'
 import { imageFor } from '../../core/state/microservices.ts'
 import { startsFirst } from '../../core/state/policies.ts'
+import { volumesOf } from '../../core/state/volumes.ts'
 import {
   ALONE,
   canCreate,
@@ -241,6 +242,7 @@ function create(
       labels: spec.labels,
       ports: spec.ports,
       devices: devicesOf(spec),
+      volumes: volumesOf(spec),
       cpus: spec.resources.cpus ?? null,
       memoryBytes: spec.resources.memoryBytes ?? null
     }

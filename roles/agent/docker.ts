@@ -13,6 +13,7 @@ import type {
   EngineContainer,
   EngineEvent,
   EngineInfo,
+  EngineVolume,
   LogLine,
   Owner
 } from './engine.ts'
@@ -27,6 +28,7 @@ import {
 import { demultiplexer } from './docker/demux.ts'
 import { AppNetworks, isNetworkMissing } from './docker/networks.ts'
 import { brumeErrorOf, noAnswer, refusalOf, unreachable } from './docker/refusal.ts'
+import { ensureVolumes, listVolumes } from './docker/volumes.ts'
 
 /** A plain call that takes longer was sent to a dead or frozen engine. */
 const ANSWER_MS = 15_000
@@ -168,7 +170,7 @@ class DockerEngine implements Engine {
     }
   }
 
-  /** One call where nothing is in the way. */
+  /** One call where nothing is in the way, and two for each named volume. */
   async create(spec: ContainerSpec): Promise<string> {
     const name = nameOf(this.owner, spec)
     if (spec.image === null) {
@@ -178,6 +180,7 @@ class DockerEngine implements Engine {
     }
     const { image } = spec
     try {
+      await ensureVolumes(this.docker, (...call) => this.ask(...call), this.owner, spec)
       const container = await this.networks.using(spec.application, (network) => {
         const body = { _query: { name }, _body: bodyOf(this.owner, spec, image, network) }
         return this.ask(
@@ -254,6 +257,10 @@ class DockerEngine implements Engine {
     const listed = containers.map(engineContainerOf)
     for (const { id, application } of listed) this.ours.set(id, application)
     return listed
+  }
+
+  async volumes(): Promise<EngineVolume[]> {
+    return listVolumes(this.docker, (...call) => this.ask(...call), this.owner)
   }
 
   async clear(): Promise<void> {

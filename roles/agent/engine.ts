@@ -8,6 +8,7 @@
 import type { Readable } from 'node:stream'
 import type { Device } from '../../core/state/devices.ts'
 import type { Port } from '../../core/state/microservices.ts'
+import type { Volume } from '../../core/state/volumes.ts'
 
 export interface Owner {
   /** Mesh id. */
@@ -32,6 +33,11 @@ export interface ContainerSpec {
   ports: Port[]
   /** A process sees them where they are, whatever their path in a container. */
   devices: readonly Device[]
+  /**
+   * Named ones are of this slot and made where they are missing; all are told by `BRUME_VOLUME_*`. A
+   * process writes to where that says, and sees paths of the node where they are.
+   */
+  volumes: readonly Volume[]
   /** Address of the resolver it asks for names; null for the machine's own. A process asks none. */
   resolver: string | null
   cpus: number | null
@@ -67,6 +73,17 @@ export interface EngineContainer {
   address: string | null
 }
 
+/** A named volume of this owner. Whatever happens to containers, it stays. */
+export interface EngineVolume {
+  application: string
+  microservice: string
+  slot: number
+  /** As the application file has it. */
+  name: string
+  /** Docker's name of it, or the directory that it is. */
+  place: string
+}
+
 export interface EngineEvent {
   kind: 'started' | 'died' | 'removed'
   id: string
@@ -89,7 +106,7 @@ export interface EngineInfo {
 /**
  * @throws BrumeError ENGINE_UNREACHABLE (nothing answers), ENGINE_FORBIDDEN (socket without
  * permission; names the group), IMAGE_MISSING, PORT_IN_USE, COMMAND_NOT_FOUND,
- * DEVICE_MISSING (at its start), ENGINE_FAILED.
+ * DEVICE_MISSING (at its start), VOLUME_MISSING (a path of the node; at its making or start), ENGINE_FAILED.
  */
 export interface Engine {
   readonly kind: 'docker' | 'process'
@@ -105,7 +122,9 @@ export interface Engine {
   /** Removes it, ending it at once if it runs; the network of its application with the last. */
   remove(id: string): Promise<void>
   list(): Promise<EngineContainer[]>
-  /** Removes what is left of this owner beside containers: the networks of applications. */
+  /** In the order of slots and names. */
+  volumes(): Promise<EngineVolume[]>
+  /** Removes what is left of this owner beside containers and volumes: the networks of applications. */
   clear(): Promise<void>
   /** An object-mode stream of LogLine; ends at the log's end, or with the container if `follow`. */
   logs(id: string, options: { follow: boolean; tail: number | null }): Promise<Readable>

@@ -29,7 +29,7 @@ import { delayMs } from '../../core/backoff.ts'
 import { CONNECT } from './backoff.ts'
 import type { AgentComponents } from './components.ts'
 import { diff } from './diff.ts'
-import type { Engine, EngineContainer, EngineInfo } from './engine.ts'
+import type { Engine, EngineContainer, EngineInfo, EngineVolume } from './engine.ts'
 import {
   afterCheck,
   checkCommand,
@@ -57,7 +57,7 @@ import {
   type StepResult,
   type World
 } from './memory.ts'
-import { report, runsHealthily, type Reported } from './report.ts'
+import { report, runsHealthily, volumesTold, type Reported } from './report.ts'
 import { failureOf, runStep, type Step } from './steps.ts'
 
 export type AgentEvent =
@@ -87,6 +87,8 @@ export interface AgentContext {
   aloneSince: number | null
   /** null until the engine was listed since it was opened. */
   containers: readonly EngineContainer[] | null
+  /** Of the same list. */
+  volumes: readonly EngineVolume[]
   listedAt: number
   memory: Memory
   listsBegun: number
@@ -152,6 +154,7 @@ const watchEngine = fromCallback<EventObject, AgentContext>(({ input, sendBack }
 
 interface List {
   containers: readonly EngineContainer[]
+  volumes: readonly EngineVolume[]
   /** How many were begun till then. */
   number: number
   /** When it was begun, boot ms. */
@@ -159,7 +162,10 @@ interface List {
 }
 
 const listContainers = fromPromise<List, { engine: Engine; number: number; at: number }>(
-  async ({ input: { engine, number, at } }) => ({ containers: await engine.list(), number, at })
+  async ({ input: { engine, number, at } }) => {
+    const [containers, volumes] = await Promise.all([engine.list(), engine.volumes()])
+    return { containers, volumes, number, at }
+  }
 )
 
 const takeStep = fromCallback<
@@ -312,8 +318,9 @@ const base = setup({
         checked: new Map<string, string>()
       })
     }),
-    noteList: assign(({ context }, { containers, number, at }: List) => ({
+    noteList: assign(({ context }, { containers, volumes, number, at }: List) => ({
       containers,
+      volumes,
       listedAt: at,
       memory: listed(context.memory, number),
       attempts: 0
@@ -366,7 +373,10 @@ const act = base.enqueueActions(({ context, enqueue }) => {
       })
   const checked = new Map([...due].map(([id, { slot }]) => [id, slot]))
 
-  const body = report({ ...world, memory }, context.reported, components.wallNow())
+  const body: StatusBody = {
+    ...report({ ...world, memory }, context.reported, components.wallNow()),
+    ...volumesTold(context.volumes)
+  }
   const isNews = JSON.stringify(body) !== JSON.stringify(context.published)
   const reported = new Map(body.containers.map((s) => [slotKey(s), s]))
   const durable = JSON.stringify([toSaved(memory, body.containers, 0).slots, [...memory.revisions]])
@@ -425,6 +435,7 @@ export const agentMachine = base.createMachine({
     alive: new Set(),
     aloneSince: null,
     containers: null,
+    volumes: [],
     listedAt: 0,
     memory: EMPTY_MEMORY,
     listsBegun: 0,

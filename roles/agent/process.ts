@@ -11,15 +11,18 @@ import { resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
+import { isNamed } from '../../core/state/volumes.ts'
 import type {
   ContainerSpec,
   Engine,
   EngineContainer,
   EngineEvent,
   EngineInfo,
+  EngineVolume,
   Owner
 } from './engine.ts'
 import { isDevice } from './devices.ts'
+import { deviceMissing } from './missing.ts'
 import { findMarked, isAlive, leftMembers, signalGroup, stampOf } from './process/identity.ts'
 import { exitCodeOf, launch, resolveCommand, type Launched } from './process/launch.ts'
 import { RotatedLog } from './process/log.ts'
@@ -35,6 +38,7 @@ import {
   type ContainerRecord
 } from './process/record.ts'
 import { runCommand } from './process/run.ts'
+import { VolumeDirs } from './process/volumes.ts'
 
 /** How soon the end of a process that an earlier daemon started is noticed. */
 const LOOK_MS = 1000
@@ -49,12 +53,18 @@ const POLL_MS = 25
 
 const ARCHITECTURES: Record<string, string | undefined> = { x64: 'amd64', ia32: '386' }
 
-/** `dir` is made if it is not there; daemons of other owners may use it too. */
-export async function openProcess(owner: Owner, options: { dir: string }): Promise<Engine> {
+/**
+ * `dir` is made if it is not there, `volumesDir` with the first volume; daemons of other owners may use them
+ * too.
+ */
+export async function openProcess(
+  owner: Owner,
+  options: { dir: string; volumesDir: string }
+): Promise<Engine> {
   const dir = resolve(options.dir)
   await mkdir(dir, { recursive: true, mode: 0o700 })
   await cleanHalfMade(dir)
-  const engine = new ProcessEngine(owner, dir)
+  const engine = new ProcessEngine(owner, dir, new VolumeDirs(resolve(options.volumesDir), owner))
   await engine.adopt()
   return engine
 }
@@ -68,6 +78,7 @@ class ProcessEngine implements Engine {
   readonly kind = 'process'
   private readonly owner: Owner
   private readonly dir: string
+  private readonly volumeDirs: VolumeDirs
   private readonly logsOf = new Map<string, RotatedLog>()
   /** Running ones that are no children of this daemon: their end has to be looked for. */
   private readonly adopted = new Set<string>()
@@ -80,9 +91,10 @@ class ProcessEngine implements Engine {
   private readonly looking: NodeJS.Timeout
   private looks = 0
 
-  constructor(owner: Owner, dir: string) {
+  constructor(owner: Owner, dir: string, volumeDirs: VolumeDirs) {
     this.owner = owner
     this.dir = dir
+    this.volumeDirs = volumeDirs
     let busy = false
     this.looking = setInterval(() => {
       if (busy) return
@@ -145,6 +157,7 @@ class ProcessEngine implements Engine {
         env: spec.env,
         wanted: spec.ports,
         devices: spec.devices.map(({ host }) => host),
+        volumes: spec.volumes,
         ports: await assignPorts(spec.ports, [], reserved, { checkFixed: false }),
         state: 'created',
         pid: null,
@@ -152,6 +165,7 @@ class ProcessEngine implements Engine {
         startedAt: null,
         exitCode: null
       }
+      await this.volumeDirs.ensure(spec, spec.volumes.filter(isNamed))
       await makeContainer(this.dir, record, spec.filesDir)
       return record.id
     })
@@ -169,6 +183,7 @@ class ProcessEngine implements Engine {
       const { app, log, exit } = pathsOf(this.dir, id)
       const env = this.envOf(record)
       await mustHave(record.devices ?? [])
+      await this.volumeDirs.ensure(record, record.volumes ?? [])
       const [name, ...args] = record.command
       const command = [await resolveCommand(name as string, app, env), ...args]
 
@@ -227,6 +242,10 @@ class ProcessEngine implements Engine {
 
   async list(): Promise<EngineContainer[]> {
     return Promise.all((await this.own()).map((record) => this.containerOf(record)))
+  }
+
+  async volumes(): Promise<EngineVolume[]> {
+    return this.volumeDirs.list()
   }
 
   /** There are no networks. */
@@ -438,7 +457,8 @@ class ProcessEngine implements Engine {
       const value = process.env[name]
       if (value !== undefined) env[name] = value
     }
-    Object.assign(env, record.env, {
+    const volumes = this.volumeDirs.variables(record, record.volumes ?? [])
+    Object.assign(env, record.env, volumes, {
       BRUME_APPLICATION: record.application,
       BRUME_MICROSERVICE: record.microservice,
       BRUME_SLOT: String(record.slot),
@@ -541,9 +561,6 @@ function short(id: string): string {
 /** @throws BrumeError DEVICE_MISSING */
 async function mustHave(devices: readonly string[]): Promise<void> {
   for (const device of devices) {
-    if (await isDevice(device)) continue
-    throw new BrumeError('DEVICE_MISSING', `device ${device} is not on this node`, {
-      next: 'plug it in, or correct `devices` in the application file'
-    })
+    if (!(await isDevice(device))) throw deviceMissing(device)
   }
 }

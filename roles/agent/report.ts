@@ -2,6 +2,8 @@
 import { imageFor } from '../../core/state/microservices.ts'
 import type { ContainerPhase, ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
 import type { OpId } from '../../core/state/records.ts'
+import { slotKey } from '../../core/state/state.ts'
+import { MAX_VOLUMES_TOLD } from '../../core/state/volumes.ts'
 import {
   ALONE,
   canCreate,
@@ -13,7 +15,7 @@ import {
   type Duty,
   type SlotRef
 } from './duty.ts'
-import type { EngineContainer } from './engine.ts'
+import type { EngineContainer, EngineVolume } from './engine.ts'
 import {
   containersOf,
   failingRevisions,
@@ -38,6 +40,13 @@ export function report(world: World, reported: Reported, wallNow: number): Statu
     containers.push({ ...status, since })
   }
   return { containers, failing: failingRevisions(world.memory) }
+}
+
+/** The volumes of this node, for where their slots may run. */
+export function volumesTold(volumes: readonly EngineVolume[]): Pick<StatusBody, 'volumes'> {
+  if (volumes.length === 0) return {}
+  const told = volumes.map((volume) => `${slotKey(volume)}/${volume.name}`).sort()
+  return { volumes: told.slice(0, MAX_VOLUMES_TOLD) }
 }
 
 /** Whether this node runs the slot, healthily, for that very placement. Peers rely on a yes. */

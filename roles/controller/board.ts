@@ -13,6 +13,7 @@ import {
   type PlacementMove,
   type State
 } from '../../core/state/state.ts'
+import { MAX_VOLUMES_TOLD, volumeNames } from '../../core/state/volumes.ts'
 import {
   fixedPorts,
   KEEPS,
@@ -74,6 +75,7 @@ export class Board {
   readonly #spotOf = new Map<string, Spot & { use: Use }>()
   /** Containers by node id, and by microservice. */
   readonly #containers: ReadonlyMap<string, ReadonlyMap<string, readonly ContainerStatus[]>>
+  readonly #status: ReadonlyMap<string, StatusBody>
   readonly #failing = new Set<string>()
   readonly #counts = new Map<Service, Counts>()
   readonly #present = new Map<Service, boolean>()
@@ -81,6 +83,7 @@ export class Board {
 
   constructor({ state, alive, silentMs, facts, status, waves }: BoardInput) {
     this.#state = state
+    this.#status = status
     this.#containers = new Map([...status].map(([node, body]) => [node, indexOf(body)]))
     const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
     this.spots = nodes.map((node) => ({
@@ -168,6 +171,39 @@ export class Board {
       .filter((c) => adoptable(c, this.aim(service, service.placed.get(c.slot) ?? null).revision))
       .map(({ slot }) => slot)
       .sort((a, b) => a - b)
+  }
+
+  /**
+   * Where the volumes of a slot are: it runs there or nowhere, until a person says otherwise. null where
+   * it has none, or their node is no member any more, given up, or here to say that it has none.
+   */
+  home({ record }: Service, slot: number): Spot | null {
+    if (volumeNames(record.spec).length === 0) return null
+    const { application, name: microservice } = record
+    const key = slotKey({ application, microservice, slot })
+    const spot = this.spotIfAny(this.#state.homes.get(key)?.node ?? '')
+    if (spot?.node.state !== 'member' || (spot.node.lost && !spot.isAlive)) return null
+    return this.#isGone(spot, key) ? null : spot
+  }
+
+  /** The slots whose volumes a node has, lowest first. */
+  homesOn(node: string, service: Service): number[] {
+    if (volumeNames(service.record.spec).length === 0) return []
+    const { application, name } = service.record
+    return [...this.#state.homes.values()]
+      .filter((h) => h.application === application && h.microservice === name)
+      .map(({ slot }) => slot)
+      .filter((slot) => this.home(service, slot)?.node.id === node)
+      .sort((a, b) => a - b)
+  }
+
+  /** They were not made yet, or somebody removed them by hand: its node sees that. */
+  #isGone({ node, facts, isAlive }: Spot, key: string): boolean {
+    const status = this.#status.get(node.id)
+    const isSure = isAlive && status !== undefined && facts?.engine.problem === null
+    if (!isSure || facts.engine.kind === 'none') return false
+    const told = status.volumes ?? []
+    return told.length < MAX_VOLUMES_TOLD && !told.some((one) => one.startsWith(`${key}/`))
   }
 
   /** Whether any node has failed anything. */

@@ -7,10 +7,14 @@
  * runs elsewhere and not there, its node is back and may have it again, or a new revision no longer has
  * room. Nothing is moved to even out what came back. When a slot takes
  * a new revision is `rollout.ts`'s to say.
+ *
+ * INVARIANT: a slot with named volumes runs where they are or nowhere, unless somebody asked to move it or
+ * gave that node up.
  */
 import type { FactsBody } from '../../core/gossip-records.ts'
 import { disconnectOf, isStopped } from '../../core/state/policies.ts'
 import { slotKey, type MicroserviceRecord, type PlacementMove } from '../../core/state/state.ts'
+import { volumeNames } from '../../core/state/volumes.ts'
 import { Judge, type Choice } from './best.ts'
 import { Board, type Placed, type Service, type Slot } from './board.ts'
 import {
@@ -247,7 +251,7 @@ class Planning {
     const hasRoom = board.hasRoom(spot, record)
     const isMovable = !hasRoom && record.spec.replicas !== 'all' && this.#settled()
     const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
-    const why = hasRoom || other !== null ? '' : explain(board.spots, record)
+    const why = hasRoom || other !== null ? '' : this.#whyNowhere(service, placed, record)
     board.put(service, placed)
     if (hasRoom) return this.#change(service, placed, renewed, 'new revision')
     const { displayName } = spot.node
@@ -278,6 +282,9 @@ class Planning {
     const since = Number.isFinite(silent) ? ` since ${Math.floor(silent / 1000)} s` : ''
     const reason = `${displayName} is ${lost ? 'given up' : `silent${since}`}`
     if (record.spec.node !== null) return { held: true, reason: `${reason}; pinned to it` }
+    if (this.#isTied({ service, placed })) {
+      return { held: true, reason: `${reason}; ${tieOf(service, placed)}` }
+    }
     if (replace === 'never' && !lost) {
       return { held: true, reason: `${reason}; never replaced (disconnect.replace)` }
     }
@@ -295,6 +302,7 @@ class Planning {
     const board = this.#board
     const spot = board.spot(placed.node)
     if (spot.node.availability?.mode === 'draining') return this.#drained({ service, placed })
+    if (this.#isTied({ service, placed })) return null
     // Who asked for it meant it: what still runs where it was does not call it back.
     const isAsked = placed.moved?.why === 'asked'
     if (!isAsked && !board.holds(placed.node, service, placed.slot)) {
@@ -323,6 +331,11 @@ class Planning {
     return { to, reason, moved: { from: placed.node, why: 'asked' } }
   }
 
+  /** Whether its volumes are where it is placed, so that it goes nowhere by itself. */
+  #isTied({ service, placed }: At): boolean {
+    return this.#board.home(service, placed.slot)?.node.id === placed.node
+  }
+
   #drained({ service, placed }: At): Move {
     const { node } = this.#board.spot(placed.node)
     const { reason: words = '', deadlineMs = null } = node.availability ?? {}
@@ -330,9 +343,12 @@ class Planning {
       this.#again(deadlineMs - (this.#input.drainingMs.get(node.id) ?? 0))
     }
     const reason = `${node.displayName} is drained${words === '' ? '' : ` (${words})`}`
-    return service.record.spec.node === null
-      ? { reason }
-      : { held: true, reason: `${reason}; pinned to it` }
+    if (service.record.spec.node !== null) {
+      return { held: true, reason: `${reason}; pinned to it` }
+    }
+    return this.#isTied({ service, placed })
+      ? { held: true, reason: `${reason}; ${tieOf(service, placed)}` }
+      : { reason }
   }
 
   /** What has no other place goes when the time for it is over; one on every node goes first. */
@@ -411,13 +427,35 @@ class Planning {
       if (service.placed.has(slot)) continue
       const open = { application, microservice: name, slot }
       if (gone.has(slotKey(open))) continue
-      const chosen = this.#choose(service, open, null)
-      if (chosen === null) this.#wait(open, explain(this.#board.spots, service.record))
-      else {
-        const placed = { ...open, node: chosen.spot.node.id, revision }
-        this.#change(service, null, placed, chosen.why())
+      const asked = this.#askedFor(service, open)
+      const chosen = asked?.to ? { spot: asked.to, why: () => asked.reason } : null
+      const choice = chosen ?? this.#choose(service, open, null)
+      if (choice === null) {
+        const why = asked?.reason ?? this.#whyNowhere(service, open, service.record)
+        this.#wait(open, why)
+        continue
       }
+      const moved = asked?.moved
+      const placed = { ...open, node: choice.spot.node.id, revision, ...(moved && { moved }) }
+      this.#change(service, null, placed, choice.why())
     }
+  }
+
+  /** A person's wish for a slot that waits for the node with its volumes. */
+  #askedFor(service: Service, open: Slot): Move | null {
+    const { moves, homes } = this.#input.state
+    const key = slotKey(open)
+    const wish = moves.size === 0 ? undefined : moves.get(key)
+    const to = wish === undefined ? null : this.#board.spotIfAny(wish.node)
+    if (to === null) return null
+    const constraint = refusing(CONSTRAINTS, to, service.record)
+    const reason = `asked to move to ${to.node.displayName}`
+    if (constraint !== null) {
+      const { one } = constraint.refusal(to, service.record)
+      return { held: true, reason: `${reason}, which ${one}` }
+    }
+    const from = homes.get(key)?.node
+    return { to, reason, ...(from !== undefined && { moved: { from, why: 'asked' } }) }
   }
 
   /** `replicas: all`: every node that fits, in reach or not, has a slot; gives what has to wait. */
@@ -429,7 +467,7 @@ class Planning {
     // Another node's copy is not handed over: numbers that were had before are no free ones.
     const free = (): number => {
       let slot = 0
-      while (service.placed.has(slot) || had.has(slot)) slot++
+      while (service.placed.has(slot) || had.has(slot) || board.home(service, slot)) slot++
       return slot
     }
     for (const spot of board.spots) {
@@ -442,8 +480,11 @@ class Planning {
         held.push(`${displayName} ${constraint.refusal(there, record).one}`)
         continue
       }
-      const running = board.running(id, service).find((slot) => !service.placed.has(slot))
-      const slot = running ?? free()
+      const isFree = (slot: number): boolean => !service.placed.has(slot)
+      const slot =
+        board.homesOn(id, service).find(isFree) ??
+        board.running(id, service).find((one) => isFree(one) && !board.home(service, one)) ??
+        free()
       const placed = { application, microservice, slot, node: id, revision }
       this.#change(service, null, placed, `${displayName} fits`)
     }
@@ -455,11 +496,17 @@ class Planning {
     return held.map((reason, i) => ({ application, microservice, slot: numbers[i] ?? 0, reason }))
   }
 
-  /** The node for a slot that is not on the board: one that runs it, else the best spread. */
+  /** The node for a slot that is not on the board: that with its volumes, one that runs it, else the best spread. */
   #choose(service: Service, slot: Slot, placed: Placed | null): Choice | null {
     const board = this.#board
     const record = board.aim(service, placed)
     if (isStopped(record.spec)) return null
+    const home = board.home(service, slot.slot)
+    if (home !== null) {
+      if (refusing(CONSTRAINTS, home, record) !== null) return null
+      const why = `${volumesIn(record)} on ${home.node.displayName}`
+      return { spot: home, why: () => why }
+    }
     const runs = board.runner(service, slot.slot, record)
     if (runs !== null) return { spot: runs, why: () => `it runs on ${runs.node.displayName}` }
     return new Judge(board, service, record).best()
@@ -469,9 +516,18 @@ class Planning {
   #without(service: Service, placed: Placed, record: MicroserviceRecord): string {
     const board = this.#board
     board.take(service, placed)
-    const why = explain(board.spots, record)
+    const why = this.#whyNowhere(service, placed, record)
     board.put(service, placed)
     return why
+  }
+
+  /** Why a slot that is not on the board gets no place. */
+  #whyNowhere(service: Service, slot: Slot, record: MicroserviceRecord): string {
+    const home = this.#board.home(service, slot.slot)
+    const constraint = home && refusing(CONSTRAINTS, home, record)
+    if (home === null || constraint === null) return explain(this.#board.spots, record)
+    const { one } = constraint.refusal(home, record)
+    return `${home.node.displayName} ${one}; ${tieOf(service, slot)}`
   }
 
   #change(service: Service, from: Placed | null, to: Placed | null, reason: string): void {
@@ -519,6 +575,15 @@ interface Move {
   held?: boolean
   moved?: PlacementMove
 }
+
+/** `its volume data is`. */
+function volumesIn({ spec }: MicroserviceRecord): string {
+  const names = volumeNames(spec)
+  return names.length === 1 ? `its volume ${names[0]} is` : `its volumes ${names.join(', ')} are`
+}
+
+const tieOf = ({ record }: Service, slot: Slot): string =>
+  `${volumesIn(record)} there (\`brume move ${slotKey(slot)} NODE\` starts it elsewhere without)`
 
 const inOrder = ({ placed }: Service): Placed[] =>
   [...placed.values()].sort((a, b) => a.slot - b.slot)

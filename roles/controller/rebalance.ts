@@ -23,7 +23,7 @@ export function rebalance(input: PlaceInput): Rebalanced[] {
     if (spec.replicas === 'all' || spec.node !== null) continue
     for (const placed of [...service.placed.values()].sort((a, b) => a.slot - b.slot)) {
       const now = board.spot(placed.node)
-      if (!now.isAlive) continue
+      if (!now.isAlive || board.home(service, placed.slot) !== null) continue
       const record = board.aim(service, placed)
       board.take(service, placed)
       const judge = new Judge(board, service, record)

@@ -7,7 +7,7 @@ import type { Mesh } from '../../core/mesh.ts'
 import { slotKey } from '../../core/state/state.ts'
 import type { AgentComponents } from '../agent/components.ts'
 import type { SlotRef } from '../agent/duty.ts'
-import type { Engine, EngineContainer, EngineInfo } from '../agent/engine.ts'
+import type { Engine, EngineContainer, EngineInfo, EngineVolume } from '../agent/engine.ts'
 import type { AgentActor } from '../agent/machine.ts'
 import type { SavedMemory } from '../agent/memory.ts'
 import type { NodeComponents } from '../node.ts'
@@ -16,10 +16,17 @@ import { statusOf } from './world.ts'
 /** A container is asked to end for so long. */
 const CLEAR_GRACE_MS = 10_000
 
+export interface Cleared {
+  /** What ran, as APP/MICROSERVICE/SLOT. */
+  containers: string[]
+  /** Those that stay. */
+  volumes: EngineVolume[]
+}
+
 /** By an engine of its own: the Agent's may be in the middle of a step. */
-export async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<string[]> {
+export async function clearEngine(openEngine: () => Promise<Engine | null>): Promise<Cleared> {
   const engine = await openEngine()
-  if (engine === null) return []
+  if (engine === null) return { containers: [], volumes: [] }
   try {
     const containers = await engine.list()
     await Promise.all(
@@ -29,7 +36,7 @@ export async function clearEngine(openEngine: () => Promise<Engine | null>): Pro
       })
     )
     await engine.clear()
-    return containers.map(slotKey).sort()
+    return { containers: containers.map(slotKey).sort(), volumes: await engine.volumes() }
   } finally {
     await engine.close()
   }

@@ -1,12 +1,15 @@
 /** An engine in memory, for tests of what stands above `engine.ts`. It forgets nothing but its events. */
 import { Readable } from 'node:stream'
 import { BrumeError } from '../../core/errors.ts'
+import { slotKey } from '../../core/state/state.ts'
+import { volumeNames } from '../../core/state/volumes.ts'
 import type {
   ContainerSpec,
   Engine,
   EngineContainer,
   EngineEvent,
-  EngineInfo
+  EngineInfo,
+  EngineVolume
 } from '../../roles/agent/engine.ts'
 
 type Verb = 'create' | 'start' | 'stop' | 'remove' | 'list' | 'pull' | 'exec'
@@ -15,6 +18,7 @@ export class FakeEngine implements Engine {
   readonly kind: Engine['kind']
   readonly containers = new Map<string, EngineContainer>()
   readonly specs = new Map<string, ContainerSpec>()
+  readonly kept = new Map<string, EngineVolume>()
   readonly images = new Set<string>(['local/node:20'])
   readonly registry = new Set<string>()
   /** Every call that changes something, as `verb app/ms/slot@revision`. */
@@ -62,6 +66,11 @@ export class FakeEngine implements Engine {
     if (there) return there.id
     const id = `c${++this.#ids}`
     this.specs.set(id, spec)
+    const { application, microservice, slot } = spec
+    for (const name of volumeNames({ volumes: [...spec.volumes] })) {
+      const place = `${slotKey(spec)}/${name}`
+      this.kept.set(place, { application, microservice, slot, name, place })
+    }
     this.put({ ...spec, id })
     return id
   }
@@ -118,6 +127,10 @@ export class FakeEngine implements Engine {
       })
       onReady?.()
     })
+  }
+
+  async volumes(): Promise<EngineVolume[]> {
+    return [...this.kept.values()]
   }
 
   async clear(): Promise<void> {}

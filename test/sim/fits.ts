@@ -30,6 +30,20 @@ export function breach(input: PlaceInput, on: string, { spec }: MicroserviceReco
   return null
 }
 
+/** The node that a slot may not leave, or come up away from, by itself: its volumes are there. */
+export function tiedTo({ state, alive, status, facts }: PlaceInput, key: string): string | null {
+  const home = state.homes.get(key)
+  const spec = home && state.microservices.get(`${home.application}/${home.microservice}`)?.spec
+  if (!home || !spec?.volumes?.some(({ source }) => !source.startsWith('/'))) return null
+  const node = state.nodes.get(home.node)
+  if (node?.state !== 'member' || (node.lost && !alive.has(home.node))) return null
+  if (!alive.has(home.node)) return home.node
+  const engine = facts.get(home.node)?.engine
+  const seesAll = engine !== undefined && engine.kind !== 'none' && engine.problem === null
+  const told = status.get(home.node)?.volumes ?? []
+  return !seesAll || told.some((volume) => volume.startsWith(`${key}/`)) ? home.node : null
+}
+
 /** Why a node cannot get a replica more, with all that is placed; null: it can. */
 export function hindrance(
   input: PlaceInput,

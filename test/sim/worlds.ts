@@ -9,6 +9,7 @@ import type { MicroserviceSpec } from '../../core/state/microservices.ts'
 import {
   microserviceKey,
   slotKey,
+  type HomeRecord,
   type MicroserviceRecord,
   type MoveRecord,
   type Availability,
@@ -18,6 +19,7 @@ import {
 } from '../../core/state/state.ts'
 import type { Policies } from '../../core/state/policies.ts'
 import { emptyState } from '../../core/state/read.ts'
+import { volumeNames, type Volume } from '../../core/state/volumes.ts'
 import type { Plan, PlaceInput } from '../../roles/controller/place.ts'
 import { specWith } from '../helpers/spec.ts'
 
@@ -95,11 +97,19 @@ export function container(
   }
 }
 
+export const home = (name: string, slot: number, on: string): HomeRecord => ({
+  application: 'app',
+  microservice: name,
+  slot,
+  node: on
+})
+
 export function stateOf(parts: {
   nodes?: NodeRecord[]
   microservices?: MicroserviceRecord[]
   placements?: PlacementRecord[]
   moves?: MoveRecord[]
+  homes?: HomeRecord[]
   lease?: State['lease']
 }): State {
   return {
@@ -109,6 +119,7 @@ export function stateOf(parts: {
     microservices: new Map((parts.microservices ?? []).map((m) => [microserviceKey(m), m])),
     placements: new Map((parts.placements ?? []).map((p) => [slotKey(p), p])),
     moves: new Map((parts.moves ?? []).map((m) => [slotKey(m), m])),
+    homes: new Map((parts.homes ?? []).map((h) => [slotKey(h), h])),
     lease: parts.lease ?? null
   }
 }
@@ -122,6 +133,8 @@ export function world(
     /** Containers by node. */
     runs?: Record<string, ContainerStatus[]>
     failing?: Record<string, string[]>
+    /** Volumes that nodes tell of, as `app/web/0/data`. */
+    volumes?: Record<string, string[]>
     /** For how long nodes have been draining. */
     draining?: Record<string, number>
     settledMs?: number
@@ -141,7 +154,11 @@ export function world(
     status: new Map(
       ids.map((id): [string, StatusBody] => [
         id,
-        { containers: parts.runs?.[id] ?? [], failing: parts.failing?.[id] ?? [] }
+        {
+          containers: parts.runs?.[id] ?? [],
+          failing: parts.failing?.[id] ?? [],
+          ...(parts.volumes?.[id] && { volumes: parts.volumes[id] })
+        }
       ])
     ),
     settledMs: parts.settledMs ?? 60_000,
@@ -153,16 +170,21 @@ export function world(
 /** What apply makes of a plan. */
 export function carriedOut(input: PlaceInput, plan: Plan): PlaceInput {
   const placements = new Map(input.state.placements)
+  const homes = new Map(input.state.homes)
   for (const gone of plan.rm) placements.delete(slotKey(gone))
   for (const set of plan.set) {
     const { application, microservice: name, slot, node: on, revision, moved } = set
     const record = { ...placement(name, slot, on, revision), application }
     placements.set(slotKey(set), { ...record, ...(moved && { moved }) })
+    const spec = input.state.microservices.get(`${application}/${name}`)?.spec
+    if (spec !== undefined && volumeNames(spec).length > 0) {
+      homes.set(slotKey(set), { application, microservice: name, slot, node: on })
+    }
   }
   const moves = new Map(
     [...input.state.moves].filter(([key, { node }]) => placements.get(key)?.node !== node)
   )
-  return { ...input, state: { ...input.state, placements, moves } }
+  return { ...input, state: { ...input.state, placements, moves, homes } }
 }
 
 /** The same world with every map and set in another order. */
@@ -176,7 +198,8 @@ export function shuffled(input: PlaceInput, seed: number): PlaceInput {
       nodes: mix(state.nodes),
       microservices: mix(state.microservices),
       placements: mix(state.placements),
-      moves: mix(state.moves)
+      moves: mix(state.moves),
+      homes: mix(state.homes)
     },
     alive: new Set(reorder([...input.alive], seed)),
     silentMs: mix(input.silentMs),
@@ -196,6 +219,8 @@ export const USB: Device = {
   container: '/dev/ttyUSB0',
   permissions: 'rwm'
 }
+
+export const DATA: Volume = { source: 'data', container: '/data', readOnly: false }
 
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f']
 const NAMES = ['api', 'db', 'web']
@@ -217,20 +242,44 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
         containers: fc.array(fc.tuple(fc.constantFrom(...ids), anyContainer), { maxLength: 12 }),
         failing: fc.array(fc.tuple(fc.constantFrom(...ids), fc.constantFrom(...NAMES))),
         moves: fc.array(anyMove(ids), { maxLength: 3 }),
+        homes: fc.array(anyHome(ids), { maxLength: 4 }),
+        areGone: fc.constantFrom(false, false, true),
         draining: fc.constantFrom(0, 500, 5_000),
         settledMs: fc.constantFrom(0, 400, 1000, 60_000)
       })
       .map(
-        ({ nodes, microservices, placements, containers, failing, moves, draining, settledMs }) => {
+        ({
+          nodes,
+          microservices,
+          placements,
+          containers,
+          failing,
+          moves,
+          homes: left,
+          areGone,
+          draining,
+          settledMs
+        }) => {
           const asked = placements.filter((p) => {
             const replicas = microservices.find((m) => m.name === p.microservice)?.spec.replicas
             return replicas !== undefined && (replicas === 'all' || p.slot < replicas)
           })
+          const hasVolumes = (p: { microservice: string }): boolean =>
+            microservices.some((m) => m.name === p.microservice && volumeNames(m.spec).length > 0)
+          const at = asked.filter(hasVolumes).map((p) => home(p.microservice, p.slot, p.node))
+          const homes = [...left, ...at]
           return world({
             nodes: nodes.map((n) => n.record),
             microservices,
             placements: asked,
-            moves: moves.filter((m) => asked.some((p) => slotKey(p) === slotKey(m))),
+            moves: moves.filter((m) => [...asked, ...homes].some((p) => slotKey(p) === slotKey(m))),
+            homes,
+            volumes: Object.fromEntries(
+              ids.map((id) => [
+                id,
+                homes.filter((h) => h.node === id && !areGone).map((h) => `${slotKey(h)}/data`)
+              ])
+            ),
             draining: Object.fromEntries(ids.map((id) => [id, draining])),
             silent: Object.fromEntries(
               nodes.flatMap((n, i) =>
@@ -264,6 +313,7 @@ function anyNode(
         .record({
           role: often<NodeRecord['role']>('admin', 'node', 'viewer'),
           state: often<NodeRecord['state']>('member', 'pending', 'removed'),
+          lost: often(false, true),
           zone: fc.constantFrom('x', 'y', null),
           availability: often<Availability | null>(
             null,
@@ -273,9 +323,15 @@ function anyNode(
             { mode: 'draining', reason: 'disk', deadlineMs: 1_000 }
           )
         })
-        .map(({ role, state, zone, availability }) =>
+        .map(({ role, state, lost, zone, availability }) =>
           node(id, {
-            ...{ role, state, displayName: `pi-${id}`, labels: zone === null ? {} : { zone } },
+            ...{
+              role,
+              state,
+              lost,
+              displayName: `pi-${id}`,
+              labels: zone === null ? {} : { zone }
+            },
             ...(availability && { availability })
           })
         ),
@@ -328,6 +384,7 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
         )
       ),
       devices: rarely<Device[]>([], fc.constant([USB])),
+      volumes: rarely<Volume[]>([], fc.constant([DATA])),
       placing: rarely<Policies['placing'] | null>(
         null,
         fc.record(
@@ -352,6 +409,7 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
         image,
         disconnect,
         devices,
+        volumes,
         placing,
         stopped,
         ...rest
@@ -366,6 +424,7 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
             resources: { cpus, memoryBytes },
             ...(disconnect && { disconnect }),
             ...(devices.length > 0 && { devices }),
+            ...(volumes.length > 0 && { volumes }),
             ...(placing && { placing }),
             ...(stopped && { stopped })
           },
@@ -391,6 +450,11 @@ function anyPlacement(ids: string[]): fc.Arbitrary<PlacementRecord> {
       ...(moved && { moved })
     }))
 }
+
+const anyHome = (ids: string[]): fc.Arbitrary<HomeRecord> =>
+  fc
+    .tuple(fc.constantFrom(...NAMES), fc.integer({ min: 0, max: 5 }), fc.constantFrom(...ids))
+    .map((of) => home(...of))
 
 function anyMove(ids: string[]): fc.Arbitrary<MoveRecord> {
   return fc

@@ -40,6 +40,7 @@ function microservice(
     ['node', spec.node ?? ''],
     ['constraints', spec.constraints.join(', ')],
     ['ports', spec.ports.map(port).join(', ')],
+    ['volumes', (spec.volumes ?? []).map(volume).join(', ')],
     ['env', join(spec.env, ' ')],
     ['labels', join(spec.labels, ' ')],
     ['resources', resources(spec)],
@@ -60,6 +61,9 @@ const word = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : J
 
 const port = (p: Spec['ports'][number]): string =>
   `${p.host === null ? '' : `${p.host}:`}${p.container}/${p.protocol}`
+
+const volume = (v: NonNullable<Spec['volumes']>[number]): string =>
+  `${v.source}:${v.container}${v.readOnly ? ':ro' : ''}`
 
 function resources({ resources: { cpus, memoryBytes } }: Spec): string {
   const parts: string[] = []

@@ -1,6 +1,7 @@
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LeaveRequest, LeaveResult } from '../../api.ts'
+import { quoted } from '../../paths.ts'
 import { untilEnded } from '../background.ts'
 import type { Verb } from '../verb.ts'
 
@@ -9,8 +10,6 @@ interface Wish extends LeaveRequest {
 }
 
 interface Answer extends LeaveResult {
-  /** Volumes on this machine that are kept: none, brume has made none. */
-  volumes: string[]
   /** The data directory is gone. */
   purged: boolean
 }
@@ -18,7 +17,10 @@ interface Answer extends LeaveResult {
 export const leave: Verb<Wish, Answer> = {
   describe(command) {
     command
-      .option('--purge', 'remove the logs and the data directory as well')
+      .option(
+        '--purge',
+        'remove the logs and the data directory as well; volumes are kept and named'
+      )
       .option('--force', 'also where no other member is in reach, or none is left')
   },
 
@@ -29,15 +31,23 @@ export const leave: Verb<Wish, Answer> = {
     const result = await client.progress<LeaveResult>('/leave', { force }, tell)
     await untilEnded(result.pid)
     const purged = purge && (await removeDir(dataDir))
-    return { ...result, volumes: [], purged }
+    return { ...result, purged }
   },
 
-  print({ mesh, containers, purged }, { out, dataDir }) {
+  print({ mesh, containers, volumes, purged }, { out, dataDir }) {
     out.write(`left mesh ${mesh.slice(0, 8)}; ${containers.length} containers removed\n`)
     for (const name of containers) out.write(`  ${name}\n`)
-    out.write(purged ? `${dataDir} is gone\n` : `its logs are in ${dataDir}\n`)
+    if (volumes.length > 0) out.write('volumes are kept; remove them where nobody needs them:\n')
+    for (const { volume, place } of volumes) out.write(`  ${volume}: ${removal(place)}\n`)
+    const isLeft = volumes.some(({ place }) => place.startsWith('/'))
+    const what = isLeft ? 'its volumes' : 'its logs'
+    out.write(purged ? `${dataDir} is gone\n` : `${what} are in ${dataDir}\n`)
   }
 }
+
+/** Docker's name of a volume, or a directory. */
+const removal = (place: string): string =>
+  place.startsWith('/') ? `rm -r ${quoted(place)}` : `docker volume rm ${place}`
 
 const OURS = /^daemon\.(?:early\.)?log|\.sock$/
 

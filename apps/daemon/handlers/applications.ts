@@ -7,6 +7,7 @@ import { microserviceThing, revisionOf, withRestarts } from '../../../core/state
 import type { Op } from '../../../core/state/index.ts'
 import { isRival } from '../../../core/state/conflicts.ts'
 import type { OpId } from '../../../core/state/records.ts'
+import { volumesOf } from '../../../core/state/volumes.ts'
 import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from '../../api.ts'
 import { checkedApplication } from '../asked.ts'
 import { untilSpread } from '../bundle-spread.ts'
@@ -121,6 +122,9 @@ function mustMean({ application, ifRev, microservices }: DeployRequest, mesh: Me
   for (const { name } of microservices) mustNotBeService(mesh, `${application}/${name}`)
   if (microservices.some(({ spec }) => devicesOf(spec).length > 0)) {
     mustKnowFormat(mesh, 'microservice with devices')
+  }
+  if (microservices.some(({ spec }) => volumesOf(spec).length > 0)) {
+    mustKnowFormat(mesh, 'microservice with volumes')
   }
 }
 

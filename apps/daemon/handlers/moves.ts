@@ -1,6 +1,7 @@
 /** Replicas that go elsewhere because a person says so: a wish in the oplog, which the leader heeds. */
 import { BrumeError } from '../../../core/errors.ts'
 import type { Op } from '../../../core/state/index.ts'
+import { isStopped } from '../../../core/state/policies.ts'
 import { slotKey } from '../../../core/state/state.ts'
 import type { MoveRequest, RebalanceResult, ReplicaJson } from '../../api.ts'
 import type { Daemon } from '../daemon.ts'
@@ -21,8 +22,11 @@ export const moves = (daemon: Daemon): Route[] => [
       const { application = '', microservice = '', slot: text = '' } = request.params
       const slot = Number(text)
       const key = slotKey({ application, microservice, slot })
-      const placed = mesh.state.placements.get(key)
-      if (placed === undefined) {
+      const { placements, homes, microservices } = mesh.state
+      const spec = microservices.get(`${application}/${microservice}`)?.spec
+      const isAsked = spec !== undefined && !isStopped(spec) && slot < Number(spec.replicas)
+      // What waits for the node with its volumes can go elsewhere, too.
+      if (!placements.has(key) && !(isAsked && homes.has(key))) {
         throw new BrumeError('UNKNOWN_REFERENCE', `there is no replica "${key}" that runs`, {
           next: 'brume ps'
         })

@@ -1,5 +1,6 @@
 /** What a container of ours is to Docker: its name, its labels, its making, and how it reads back. */
 import type Docker from 'dockerode'
+import { isNamed, volumeVariable, type Volume } from '../../../core/state/volumes.ts'
 import type { ContainerSpec, EngineContainer, Owner, PublishedPort } from '../engine.ts'
 
 /** Where a container has the files of its bundle. */
@@ -11,7 +12,8 @@ export const LABEL = {
   application: 'brume.application',
   microservice: 'brume.microservice',
   slot: 'brume.slot',
-  revision: 'brume.revision'
+  revision: 'brume.revision',
+  volume: 'brume.volume'
 } as const
 
 /** On each list of ours, so that nobody else's is in it. */
@@ -35,8 +37,10 @@ export function bodyOf(
     const bound = (bindings[key] ??= [])
     bound.push({ HostPort: host === null ? '' : String(host) })
   }
+  const named = spec.volumes.filter(isNamed)
   const env = {
     ...spec.env,
+    ...Object.fromEntries(named.map((v) => [volumeVariable(v.source), v.container])),
     BRUME_APPLICATION: spec.application,
     BRUME_MICROSERVICE: spec.microservice,
     BRUME_SLOT: String(spec.slot),
@@ -57,13 +61,7 @@ export function bodyOf(
       NetworkMode: network,
       ...(spec.resolver !== null && { Dns: [spec.resolver] }),
       // A mount, not a bind: a bind makes a missing source directory instead of refusing.
-      ...(spec.filesDir !== null
-        ? {
-            Mounts: [
-              { Type: 'bind', Source: spec.filesDir, Target: FILES_AT, ReadOnly: true } as const
-            ]
-          }
-        : {}),
+      Mounts: mountsOf(owner, spec),
       ...(spec.devices.length > 0 && {
         Devices: spec.devices.map(({ host, container, permissions }) => ({
           PathOnHost: host,
@@ -77,11 +75,34 @@ export function bodyOf(
   }
 }
 
+function mountsOf(owner: Owner, spec: ContainerSpec): Docker.MountSettings[] {
+  const files: Docker.MountSettings[] =
+    spec.filesDir === null
+      ? []
+      : [{ Type: 'bind', Source: spec.filesDir, Target: FILES_AT, ReadOnly: true }]
+  const mountOf = (volume: Volume): Docker.MountSettings => ({
+    Type: isNamed(volume) ? 'volume' : 'bind',
+    Source: isNamed(volume) ? volumeNameOf(owner, spec, volume.source) : volume.source,
+    Target: volume.container,
+    ReadOnly: volume.readOnly
+  })
+  return [...files, ...spec.volumes.map(mountOf)]
+}
+
 /** Unique on an engine that several nodes share. */
 export function nameOf(owner: Owner, spec: ContainerSpec): string {
   const { application, microservice, slot, revision } = spec
   const node = owner.node.slice(0, 6)
   return `brume-${node}-${application}-${microservice}-${slot}-${revision.slice(0, 6)}`
+}
+
+/** No name has a dot in it: no two volumes come to one. */
+export function volumeNameOf(
+  owner: Owner,
+  { application, microservice, slot }: Pick<ContainerSpec, 'application' | 'microservice' | 'slot'>,
+  name: string
+): string {
+  return `brume-${owner.node.slice(0, 6)}-${application}.${microservice}.${slot}.${name}`
 }
 
 export function labelsOf(owner: Owner, spec: ContainerSpec): Record<string, string> {

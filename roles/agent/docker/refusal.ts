@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { BrumeError } from '../../../core/errors.ts'
+import { deviceMissing as noDevice, pathMissing } from '../missing.ts'
 
 /** What a failed request said, freed of the client library's own words. */
 export interface Refusal {
@@ -42,6 +43,7 @@ export async function brumeErrorOf(
   return (
     portInUse(refusal.sentence, error) ??
     deviceMissing(refusal.sentence, error) ??
+    volumeMissing(refusal.sentence, error) ??
     commandNotFound(refusal.sentence, error) ??
     new BrumeError('ENGINE_FAILED', `could not ${doing}: ${refusal.sentence}`, { cause: error })
   )
@@ -109,11 +111,13 @@ function portInUse(sentence: string, cause: unknown): BrumeError | null {
 /** `error gathering device information while adding custom device "/dev/ttyUSB0": no such file …` */
 function deviceMissing(sentence: string, cause: unknown): BrumeError | null {
   const device = /custom device "([^"]+)": (?:no such file|not a device)/.exec(sentence)?.[1]
-  if (device === undefined) return null
-  return new BrumeError('DEVICE_MISSING', `device ${device} is not on this node`, {
-    next: 'plug it in, or correct `devices` in the application file',
-    cause
-  })
+  return device === undefined ? null : noDevice(device, cause)
+}
+
+/** `invalid mount config for type "bind": bind source path does not exist: /srv/data` */
+function volumeMissing(sentence: string, cause: unknown): BrumeError | null {
+  const path = /bind source path does not exist: (\S+)/.exec(sentence)?.[1]
+  return path === undefined ? null : pathMissing(path, cause)
 }
 
 function commandNotFound(sentence: string, cause: unknown): BrumeError | null {

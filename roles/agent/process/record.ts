@@ -4,6 +4,7 @@ import { cp, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises
 import { join } from 'node:path'
 import { BrumeError } from '../../../core/errors.ts'
 import type { Port } from '../../../core/state/microservices.ts'
+import type { Volume } from '../../../core/state/volumes.ts'
 import type { Owner, PublishedPort } from '../engine.ts'
 import { isAlive, stampOf } from './identity.ts'
 
@@ -21,6 +22,8 @@ export interface ContainerRecord {
   wanted: Port[]
   /** Paths of this node that have to be there; versions before had none. */
   devices?: string[]
+  /** Those of the application file; versions before had none. */
+  volumes?: readonly Volume[]
   /** The ports chosen for `wanted`, in its order; kept over restarts. */
   ports: PublishedPort[]
   /** `starting` is written before the process is made: after a crash it may be there or not. */

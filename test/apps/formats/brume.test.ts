@@ -232,6 +232,75 @@ test('brume - dependsOn: who cannot be waited for is refused where it is written
 const chain = (...lines: string[]): string =>
   `${ours('image: x', ...lines)}    - { name: db, image: x, healthcheck: { test: x } }\n    - { name: cache, image: x }\n`
 
+test('brume - volumes: as compose writes them, or as a map', (t) => {
+  const read = (...lines: string[]) =>
+    parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.volumes
+  const volume = (source: string, container: string, readOnly = false) => ({
+    source,
+    container,
+    readOnly
+  })
+  t.alike(
+    read('volumes: ["data:/var/lib/data", "pg_data:/pg:ro", "/etc/x:/x:ro", "data:/b/:rw"]'),
+    [
+      volume('data', '/var/lib/data'),
+      volume('pg_data', '/pg', true),
+      volume('/etc/x', '/x', true),
+      volume('data', '/b')
+    ]
+  )
+  t.alike(read('volumes:', '  - { source: data, container: /data, readOnly: true }'), [
+    volume('data', '/data', true)
+  ])
+  t.is(read('volumes: []'), undefined)
+
+  const at = 'app.yaml:8: spec.microservices[0].volumes'
+  const why = (...lines: string[]) => refusedLines(ours('image: x', ...lines))[0]
+  const forms = 'expected NAME:/PATH or /PATH/ON/NODE:/PATH, with :ro behind where it only reads'
+  for (const bad of ['/data', 'data', 'data:/a:rx', 'a:/b:ro:z', '']) {
+    t.is(why(`volumes: ["${bad}"]`), `${at}[0]: ${forms}, got "${bad}"`)
+  }
+  for (const bad of ['data', '/', '/a/../b', '.', '']) {
+    t.is(
+      why(`volumes: ["data:${bad}"]`),
+      `${at}[0]: expected an absolute path in the container, got "${bad}"`
+    )
+  }
+  for (const bad of ['Data', '../data', '-a', 'a.b', '']) {
+    t.is(
+      why(`volumes: ["${bad}:/a"]`),
+      `${at}[0]: expected a name of small letters, digits, - and _ (or a path that begins with /), got "${bad}"`
+    )
+  }
+  t.is(why('volumes: ["/a/../b:/a"]'), `${at}[0]: ${forms}, got "/a/../b:/a"`)
+  t.is(why('volumes: ["a:/x", "b:/x"]'), `${at}[1]: /x is here twice`)
+  t.is(
+    why('volumes: ["a-b:/x", "a_b:/y"]'),
+    `${at}[1]: a-b and a_b are both BRUME_VOLUME_A_B to a process`
+  )
+  t.is(
+    why('volumes: [{ source: a, path: /x }]'),
+    `${at}[0]: unknown key \`path\`, expected one of source, container, readOnly`
+  )
+  t.is(why('volumes: a'), `${at}: expected a list of volumes, got "a"`)
+})
+
+test('brume - what cannot be beside a volume is said where it stands', (t) => {
+  const why = (...lines: string[]) => refusedLines(ours('image: x', ...lines))
+  const at = 'spec.microservices[0]'
+  t.alike(why('volumes: ["data:/data"]', 'update: { order: startFirst }'), [
+    `app.yaml:9: ${at}.update.order: stopFirst or auto: two containers of a slot must not write volume data`
+  ])
+  t.alike(why('volumes: ["data:/data:ro"]', 'update: { order: startFirst }'), [])
+  t.alike(why('volumes: ["/a:/data"]', 'update: { order: startFirst }'), [])
+  t.alike(why('volumes: ["data:/data:ro"]', 'disconnect: { replace: always }'), [
+    `app.yaml:9: ${at}.disconnect.replace: auto or never: a replica stays where its volume data is, until \`brume move\``
+  ])
+  t.alike(why('files: ./web', 'volumes: ["a:/a", "data:/app"]'), [
+    `app.yaml:9: ${at}.volumes[1]: in /app are the \`files\`: take another path`
+  ])
+})
+
 test('brume - a fixed port for several replicas of one node is a warning', (t) => {
   const text = ours('image: x', 'replicas: 2', 'node: pi-1', 'ports: ["8080:80"]')
   const { warnings } = parseApplication(text, 'app.yaml')
@@ -276,12 +345,12 @@ test('brume - each problem is a sentence with place, path and what was expected'
       '8: spec.microservices[0]: unknown key `container`: in brume/v1 its keys are beside `image`'
     ],
     [
-      ['image: x', 'volumes: []'],
-      '8: spec.microservices[0]: unknown key `volumes`: brume/v1 has no such thing yet'
+      ['image: x', 'routes: []'],
+      '8: spec.microservices[0]: unknown key `routes`: brume/v1 has no such thing yet'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, devices, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, devices, volumes, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],
@@ -377,6 +446,14 @@ test('brume - at its limit each value is taken, over it refused by its own reade
     ],
     ['devices', `devices: [/dev/${x(155)}]`, `devices: [/dev/${x(156)}]`],
     ['devices', `devices: ["/dev/a:/${x(159)}"]`, `devices: ["/dev/a:/${x(160)}"]`],
+    [
+      'volumes',
+      `volumes: ${listOf(16, (i) => `"a:/${i}"`)}`,
+      `volumes: ${listOf(17, (i) => `"a:/${i}"`)}`
+    ],
+    ['volumes', `volumes: ["${x(63)}:/a"]`, `volumes: ["${x(64)}:/a"]`],
+    ['volumes', `volumes: ["/${x(159)}:/a"]`, `volumes: ["/${x(160)}:/a"]`],
+    ['volumes', `volumes: ["a:/${x(159)}"]`, `volumes: ["a:/${x(160)}"]`],
     ['allow', `allow: ${listOf(64, (i) => `a${i}`)}`, `allow: ${listOf(65, (i) => `a${i}`)}`],
     ['allow', `allow: [${x(63)}/${x(63)}]`, `allow: [${x(63)}/${x(64)}]`],
     ['ports', 'ports: [1, 65535]', 'ports: [65536]'],

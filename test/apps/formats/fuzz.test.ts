@@ -73,6 +73,14 @@ const mine = fc.record({
   command: maybe(command),
   replicas: maybe(fc.oneof(fc.integer({ min: 0, max: 1100 }), fc.constant('all'))),
   node: maybe(word),
+  volumes: maybe(
+    fc.array(
+      fc
+        .tuple(fc.constantFrom('data', '/srv', '', '/../x', 'A'), fc.string({ maxLength: 8 }))
+        .map((parts) => parts.join(':/')),
+      { maxLength: 2 }
+    )
+  ),
   devices: maybe(
     fc.array(
       fc

@@ -85,6 +85,41 @@ test('iofog - version 1 has the keys of the container in the microservice', (t) 
   ])
 })
 
+test('iofog - volumes are binds, or named where their type says so', (t) => {
+  const of = (...volumes: string[]) => `container: { volumes: [${volumes.join(', ')}] }`
+  const volumes = (line: string) => only(iofog([IMAGES, line]))?.volumes
+  const bind = '{ hostDestination: /srv/a, containerDestination: /a, accessMode: ro }'
+  const named = '{ hostDestination: db_data, containerDestination: /var/db, type: volume }'
+  const both = [
+    { source: '/srv/a', container: '/a', readOnly: true },
+    { source: 'db_data', container: '/var/db', readOnly: false }
+  ]
+  t.alike(volumes(of(bind, named)), both)
+  t.alike(volumes(`volumes: [${bind}, ${named}]`), both)
+  const twin = `    - { name: db, images: { x86: a }, ${of(named)} }\n`
+  t.alike(parseApplication(iofog([IMAGES, of(bind, named)]) + twin, 'app.yaml').warnings, [
+    'app.yaml:9: spec.microservices[1]: its volume db_data is its own here: web has another of that name'
+  ])
+  const why = (volume: string) => refusedLines(iofog([IMAGES, of(volume)]))[0]
+  const at = 'app.yaml:8: spec.microservices[0].container.volumes[0]'
+  t.is(
+    why('{ hostDestination: data, containerDestination: /a }'),
+    `${at}.hostDestination: expected an absolute path of the node, got "data"`
+  )
+  t.is(
+    why('{ hostDestination: /data, containerDestination: /a, type: volume }'),
+    `${at}.hostDestination: expected the name of a volume, got "/data"`
+  )
+  t.is(
+    why('{ hostDestination: /a, containerDestination: /a, accessMode: x }'),
+    `${at}.accessMode: expected rw or ro, got "x"`
+  )
+  t.is(
+    why('{ hostDestination: "/a/$X", containerDestination: /a }'),
+    `${at}.hostDestination: write what the shell variable in "/a/$X" stands for`
+  )
+})
+
 test('iofog - what it knows and we do not do is a warning with key and line', (t) => {
   const text = iofog(
     [
@@ -94,7 +129,7 @@ test('iofog - what it knows and we do not do is a warning with key and line', (t
       'agent: { name: pi-1, config: { cpuLimit: 80 } }',
       'container:',
       '  rootHostAccess: true',
-      '  volumes: [{ hostDestination: /a, containerDestination: /b, accessMode: rw }]',
+      '  volumes: [{ hostDestination: a, containerDestination: /b, type: volumeMount }]',
       '  extraHosts: [{ name: a, address: 1.2.3.4 }]',
       '  runtime: kata',
       '  capAdd: [NET_ADMIN]',
@@ -111,7 +146,7 @@ test('iofog - what it knows and we do not do is a warning with key and line', (t
     `app.yaml:9: ${path}.schedule: is not done yet: ignored`,
     `app.yaml:10: ${path}.agent.config: is not done yet: ignored`,
     `app.yaml:12: ${path}.container.rootHostAccess: is not done yet: ignored`,
-    `app.yaml:13: ${path}.container.volumes: is not done yet: ignored`,
+    `app.yaml:13: ${path}.container.volumes[0].type: is not done yet: ignored`,
     `app.yaml:14: ${path}.container.extraHosts: is not done yet: ignored`,
     `app.yaml:15: ${path}.container.runtime: is not done yet: ignored`,
     `app.yaml:16: ${path}.container.capAdd: is not done yet: ignored`,

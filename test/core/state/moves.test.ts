@@ -1,5 +1,6 @@
 import test from 'brittle'
 import type { Op } from '../../../core/state/index.ts'
+import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import { keys } from '../../../core/state/keys.ts'
 import type { State } from '../../../core/state/state.ts'
 import { members, type Member } from '../../helpers/members.ts'
@@ -61,6 +62,33 @@ test('moves - why a slot is where it is stays with it, from format 2 on', async 
   }
 })
 
+test('moves - where a slot with a volume was last is known for as long as that may be there', async (t) => {
+  const volumes = [{ source: 'data', container: '/data', readOnly: false }]
+  const home = async (it: Awaited<ReturnType<typeof mesh>>): Promise<string | undefined> =>
+    (await it.state()).homes.get('app/web/0')?.node
+  t.is(await home(await mesh(2)), undefined, 'it has none')
+  t.is(await home(await mesh(1, { volumes })), undefined, 'format 1 knows of none')
+
+  const it = await mesh(2, { volumes })
+  t.is(await home(it), A.id)
+  await it.place(B.id)
+  t.is(await home(it), B.id)
+  const wish = (): Promise<string | null> =>
+    it.apply({ type: 'slot.move', ...slot0, node: A.id, at })
+  await it.apply({ type: 'placement.rm', ...slot0, term: 1, at })
+  t.is(await home(it), B.id, 'it has no place')
+  t.is(await wish(), null)
+  t.is((await it.state()).moves.get('app/web/0')?.node, A.id, 'and can be moved all the same')
+  const scaled = specWith({ replicas: 0, volumes })
+  const web = { application: 'app', name: 'web' }
+  await it.apply({ type: 'microservice.set', ...web, spec: scaled, over: null, at })
+  t.is((await it.state()).moves.size, 0)
+  t.is(await wish(), 'there is no such replica')
+  await it.apply({ type: 'microservice.rm', ...web, over: null, at })
+  t.is(await home(it), B.id, 'nobody asks for it')
+  t.is(await wish(), 'there is no such replica')
+})
+
 test('availability - an operator’s word, from format 2 on; in format 1 it is none', async (t) => {
   for (const format of [1, 2]) {
     const it = await mesh(format)
@@ -81,7 +109,7 @@ test('availability - an operator’s word, from format 2 on; in format 1 it is n
   }
 })
 
-async function mesh(format: number) {
+async function mesh(format: number, over: Partial<MicroserviceSpec> = {}) {
   const it = order(A.writer)
   const apply = (op: Op, by = A): Promise<string | null> => it.apply(by.writer, op)
   const must = async (op: Op): Promise<void> => {
@@ -95,7 +123,7 @@ async function mesh(format: number) {
   await must({ type: 'mesh.init', defaultRole: 'node', admission: A.paper, format, at })
   await must({ type: 'node.admit', admission: B.paper, at })
   await must({ type: 'application.set', name: 'app', over: null, at })
-  const spec = specWith({ replicas: 2 })
+  const spec = specWith({ replicas: 2, ...over })
   await must({ type: 'microservice.set', application: 'app', name: 'web', spec, over: null, at })
   await it.view.put(keys.claim(A.id), 1)
   await place(A.id)

@@ -1,4 +1,4 @@
-import { chmod, chown, stat } from 'node:fs/promises'
+import { chmod, chown, stat, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
@@ -17,9 +17,14 @@ conformance('docker', async () => {
   return {
     open: (owner) => openDocker(owner, { socketPath }),
     image: BUSYBOX,
-    nodeImage: NODE
+    nodeImage: NODE,
+    removeVolume: (place) => removeVolume(socketPath, place)
   }
 })
+
+const removeVolume = async (socketPath: string, name: string): Promise<void> => {
+  await dockerApi(socketPath, 'DELETE', `/volumes/${name}`)
+}
 
 const owner = { mesh: 'mesh', node: `docker-test-${process.pid}` }
 
@@ -37,7 +42,8 @@ const spec: ContainerSpec = {
   ports: [],
   cpus: null,
   memoryBytes: null,
-  devices: []
+  devices: [],
+  volumes: []
 }
 
 test('docker engine - one that is not there is said to be, with what helps', async (t) => {
@@ -108,6 +114,38 @@ test('docker engine - an image that is not there is named', async (t) => {
   t.is(pulled.code, 'IMAGE_MISSING')
   t.ok(pulled.message.includes(image))
   t.is((await refused(engine.create({ ...spec, image: null }))).code, 'IMAGE_MISSING')
+})
+
+test('docker engine - what a container only reads it cannot write, and a volume of a stranger is none', async (t) => {
+  const socketPath = await dockerSocket()
+  await ensureImages(socketPath)
+  const engine = await openDocker(owner, { socketPath })
+  const dir = await t.tmp()
+  await writeFile(join(dir, 'here'), 'x')
+  const taken = 'brume-docker-app.ms.0.taken'
+  await dockerApi(socketPath, 'POST', '/volumes/create', { Name: taken })
+  t.teardown(async () => {
+    for (const { id } of await engine.list()) await engine.remove(id)
+    for (const { place } of await engine.volumes()) await removeVolume(socketPath, place)
+    await removeVolume(socketPath, taken)
+    await engine.close()
+  })
+  const volumes = [
+    { source: 'data', container: '/data', readOnly: true },
+    { source: dir, container: '/mine', readOnly: true }
+  ]
+  const id = await engine.create({ ...spec, volumes })
+  await engine.start(id)
+  const run = (script: string) => engine.exec(id, ['sh', '-c', script], { timeoutMs: 10_000 })
+  t.is((await run('cat /mine/here')).output, 'x\n')
+  t.not((await run('touch /data/x')).exitCode, 0)
+  t.not((await run('touch /mine/x')).exitCode, 0)
+  t.is((await run('echo $BRUME_VOLUME_DATA')).output, '/data\n')
+
+  const wanted = [{ source: 'taken', container: '/data', readOnly: false }]
+  const error = await refused(engine.create({ ...spec, slot: 0, revision: 'd', volumes: wanted }))
+  t.is(error.code, 'ENGINE_FAILED')
+  t.ok(error.message.startsWith(`volume ${taken} is not this slot's`), error.message)
 })
 
 test('docker engine - a name that is taken by a stranger is an error, and its container safe', async (t) => {

@@ -23,6 +23,7 @@ export interface Subject {
   image: string | null
   /** Has `node`. */
   nodeImage: string | null
+  removeVolume(place: string): Promise<void>
 }
 
 export function conformance(name: string, subjectOf: (t: Assert) => Promise<Subject>): void {
@@ -122,6 +123,48 @@ export function conformance(name: string, subjectOf: (t: Assert) => Promise<Subj
     await engine.remove(id)
     await engine.start(await engine.create({ ...spec, devices: [device('/dev/full')] }))
     t.is((await only(engine)).state, 'running')
+  })
+
+  claim('a volume outlives its containers, and is one slot’s own', async (world, t) => {
+    const { engine, open, owner, shell } = world
+    const volumes = [{ source: 'data-1', container: '/data', readOnly: false }]
+    const script = 'echo line >>"$BRUME_VOLUME_DATA_1/log"; cat "$BRUME_VOLUME_DATA_1/log"'
+    const linesIn = async (over: Partial<ContainerSpec>): Promise<string[]> => {
+      const id = await engine.create({ ...shell(script), volumes, ...over })
+      await engine.start(id)
+      await until(engine, 'exited')
+      const lines = await linesOf(engine, id)
+      await engine.remove(id)
+      return lines
+    }
+    t.alike(await engine.volumes(), [])
+    t.alike(await linesIn({}), ['line'])
+    t.alike(await linesIn({ revision: 'b'.repeat(64) }), ['line', 'line'])
+    t.alike(await linesIn({ slot: 1 }), ['line'])
+    await engine.clear()
+    const kept = (await engine.volumes()).map(({ place: _, ...volume }) => volume)
+    const volume = { application: 'app', microservice: 'ms', name: 'data-1' }
+    t.alike(
+      kept.sort((a, b) => a.slot - b.slot),
+      [0, 1].map((slot) => ({ ...volume, slot }))
+    )
+    t.alike(await (await open({ ...owner, node: `n${owner.node}` })).volumes(), [])
+    t.is((await (await open(owner)).volumes()).length, 2)
+  })
+
+  claim('a path of the node that is not there is named', async ({ engine, shell, files }, t) => {
+    const at = (source: string) => ({ source, container: '/mine', readOnly: true })
+    const spec = shell('exec sleep 1000')
+    const none = join(await files({}), 'none')
+    const start = async (volume: ContainerSpec['volumes'][number]): Promise<void> =>
+      engine.start(await engine.create({ ...spec, volumes: [volume] }))
+    const error = await refused(start(at(none)))
+    t.is(error.code, 'VOLUME_MISSING')
+    t.is(error.message, `${none} is not on this node`)
+    for (const { id } of await engine.list()) await engine.remove(id)
+    await start(at(await files({})))
+    t.is((await only(engine)).state, 'running')
+    t.alike(await engine.volumes(), [])
   })
 
   claim('what is gone cannot be started, read or used', async ({ engine, shell }, t) => {
@@ -385,6 +428,7 @@ async function worldOf(t: Assert, subject: Subject): Promise<World> {
       await engine.close()
       const cleaner = await subject.open(who)
       for (const { id } of await cleaner.list()) await cleaner.remove(id)
+      for (const { place } of await cleaner.volumes()) await subject.removeVolume(place)
       await cleaner.close()
     }
   })
@@ -402,6 +446,7 @@ async function worldOf(t: Assert, subject: Subject): Promise<World> {
     labels: { tier: 'test', 'brume.node': 'a lie' },
     ports: [],
     devices: [],
+    volumes: [],
     cpus: 0.5,
     memoryBytes: 128 * 1024 * 1024
   }

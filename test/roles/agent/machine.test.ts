@@ -652,6 +652,27 @@ test('agent - news of other nodes start what waits for them', async (t) => {
   t.is(agent.status('web/0')?.state, 'running', 'what went away takes nothing with it')
 })
 
+test('agent - the new copy of a slot with a volume is up after the old one; its volumes are told, also when all is over', async (t) => {
+  const data = { source: 'data', container: '/data', readOnly: false }
+  const at = (revision: string) =>
+    view({ web: { revision, volumes: [data] } }, { 'web/0': { revision } })
+  const { engine, agent } = await start(t, at('a'))
+  t.alike(agent.body().volumes, ['demo/web/0/data'])
+  engine.calls = []
+  agent.send({ type: 'view.changed', state: at('b') })
+  await agent.pass(2_000)
+  t.alike(engine.calls, [
+    'create demo/web/0@b',
+    'stop demo/web/0@a',
+    'remove demo/web/0@a',
+    'start demo/web/0@b'
+  ])
+  agent.send({ type: 'view.changed', state: view({}, {}) })
+  await agent.pass(2_000)
+  t.alike(agent.body().containers, [])
+  t.alike(agent.body().volumes, ['demo/web/0/data'])
+})
+
 /** A promise and what resolves it. */
 function later(): { promise: Promise<void>; resolve: () => void } {
   let resolve = () => {}

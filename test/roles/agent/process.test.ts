@@ -16,10 +16,16 @@ import { conformance } from './engine.conformance.ts'
 
 conformance('process', async (t) => {
   const dir = await t.tmp()
-  return { open: (owner) => openProcess(owner, { dir }), image: null, nodeImage: null }
+  return {
+    open: (owner) => openProcess(owner, placesIn(dir)),
+    image: null,
+    nodeImage: null,
+    removeVolume: (place) => rm(place, { recursive: true })
+  }
 })
 
 const owner = { mesh: 'mesh', node: 'node' }
+const placesIn = (dir: string) => ({ dir, volumesDir: join(dir, '.volumes') })
 
 test('process engine - without a command it says what it needs', async (t) => {
   const { engine } = await engineIn(t)
@@ -72,7 +78,7 @@ test('process engine - a process is not taken for one of its pid that came later
   const stamp = `${(await stampOf(process.pid)) ?? ''}1`
   await writeRecord(dir, { ...record, state: 'running', pid: process.pid, stamp, startedAt: 1 })
 
-  const again = await openProcess(owner, { dir })
+  const again = await openProcess(owner, placesIn(dir))
   t.teardown(() => again.close())
   await exitOf(again, -1, t)
   await again.stop(id, 0)
@@ -103,7 +109,7 @@ test('process engine - killed between the process and its record: it is found', 
   await engine.close()
   await writeRecord(dir, { ...record, state: 'starting', pid: null, stamp: null })
 
-  const again = await openProcess(owner, { dir })
+  const again = await openProcess(owner, placesIn(dir))
   t.teardown(async () => {
     await again.remove(id)
     await again.close()
@@ -120,7 +126,7 @@ test('process engine - killed before the process: it never ran', async (t) => {
   await engine.close()
   const record = (await readRecord(dir, id)) as ContainerRecord
   await writeRecord(dir, { ...record, state: 'starting' })
-  const again = await openProcess(owner, { dir })
+  const again = await openProcess(owner, placesIn(dir))
   t.teardown(() => again.close())
   t.is((await again.list())[0]?.state, 'created')
 })
@@ -136,7 +142,7 @@ test('process engine - half-made directories are gone after opening, whole ones 
   const busy = `.half-${process.pid}@${(await stampOf(process.pid)) ?? ''}@y`
   await mkdir(join(dir, busy))
 
-  const again = await openProcess(owner, { dir })
+  const again = await openProcess(owner, placesIn(dir))
   t.teardown(() => again.close())
   t.alike((await readdir(dir)).sort(), [busy, id].sort())
 })
@@ -166,12 +172,13 @@ const spec: ContainerSpec = {
   ports: [],
   cpus: null,
   memoryBytes: null,
-  devices: []
+  devices: [],
+  volumes: []
 }
 
 async function engineIn(t: Assert): Promise<{ engine: Engine; dir: string }> {
   const dir = await t.tmp()
-  const engine = await openProcess(owner, { dir })
+  const engine = await openProcess(owner, placesIn(dir))
   t.teardown(async () => {
     for (const { id } of await engine.list()) await engine.remove(id)
     await engine.close()

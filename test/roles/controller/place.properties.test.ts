@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { slotKey, type MicroserviceRecord, type State } from '../../../core/state/state.ts'
 import { fixedPorts } from '../../../roles/controller/constraints.ts'
 import { place, SETTLE_MS, type PlaceInput } from '../../../roles/controller/place.ts'
-import { breach, crowding, hindrance, placedOn } from '../../sim/fits.ts'
+import { breach, crowding, hindrance, placedOn, tiedTo } from '../../sim/fits.ts'
 import { carriedOut, facts, microservice, node, shuffled, world, worlds } from '../../sim/worlds.ts'
 
 const RUNS = { numRuns: Number(process.env.BRUME_PROPERTY_RUNS ?? 1500) }
@@ -121,7 +121,9 @@ test('place - nothing waits for a place while there is one', (t) => {
         waited++
         const [application = '', microservice = ''] = key.split('/')
         const record = recordOf(after.state, { application, microservice })
+        const tied = tiedTo(after, key)
         for (const id of after.state.nodes.keys()) {
+          if (tied !== null && tied !== id) continue
           if (breach(after, id, record) !== null || hindrance(after, id, record) !== null) continue
           return `${key} waits, and ${id} is free`
         }
@@ -150,6 +152,27 @@ test('place - replicas: all leaves no node out that can run one', (t) => {
       return null
     })
   )
+})
+
+test('place - what has volumes comes up where they are and nowhere else, unless somebody asked', (t) => {
+  let tied = 0
+  t.execution(() =>
+    shows((input) => {
+      for (const set of place(input).set) {
+        const key = slotKey(set)
+        const to = tiedTo(input, key)
+        if (to !== null) tied++
+        if (to === null || to === set.node || input.state.moves.get(key)?.node === set.node)
+          continue
+        const old = input.state.placements.get(key)
+        // It was elsewhere before it had volumes.
+        if (old !== undefined && old.node !== to && old.node === set.node) continue
+        return `${key} is tied to ${to} and comes to ${set.node}`
+      }
+      return null
+    })
+  )
+  t.ok(tied > 40, `${tied} were tied`)
 })
 
 test('place - no more slots than asked for', (t) => {

@@ -2,10 +2,13 @@ import test from 'brittle'
 import type { NodeRecord, PlacementRecord } from '../../../core/state/state.ts'
 import type { ContainerStatus } from '../../../core/gossip-records.ts'
 import { place, type PlaceInput, type Plan } from '../../../roles/controller/place.ts'
+import { rebalance } from '../../../roles/controller/rebalance.ts'
 import {
   carriedOut,
   container,
+  DATA,
   facts,
+  home,
   microservice,
   MIB,
   node,
@@ -563,6 +566,115 @@ test('place - a wish to move is heeded where the node fits, and is not called ba
   t.alike(on(place(retiring)), {}, 'the old copy runs until the new one does')
   const pinned = place(wish('c', { node: 'a' }))
   t.alike(waits(pinned), { 'web/0': 'asked to move to c, which is not a' })
+})
+
+const kept = (over = {}) => web({ volumes: [DATA], ...over })
+const there = 'its volume data is there (`brume move app/web/0 NODE` starts it elsewhere without)'
+
+test('place - a slot with a volume stays where that is: silent, drained, ruled out or stopped in between', (t) => {
+  const with_ = (parts: Partial<Parameters<typeof world>[0]>): Plan =>
+    place(
+      world({
+        nodes: abc,
+        microservices: [kept()],
+        placements: [placement('web', 0, 'b')],
+        homes: [home('web', 0, 'b')],
+        runs: { b: [container('web', 0)] },
+        volumes: { b: ['app/web/0/data'] },
+        ...parts
+      })
+    )
+  t.alike(waits(with_({ silent: { b: 20_000 } })), { 'web/0': `b is silent since 20 s; ${there}` })
+  const always = { microservices: [kept({ disconnect: { replace: 'always' } })] }
+  t.alike(on(with_({ silent: { b: 20_000 }, ...always })), {}, 'whatever its policy says')
+
+  const draining = { mode: 'draining' as const, reason: '', deadlineMs: 60_000 }
+  const drain = { nodes: [node('a'), node('b', { availability: draining })] }
+  t.alike(waits(with_(drain)), { 'web/0': `b is drained; ${there}` })
+  const late = with_({ ...drain, draining: { b: 60_000 } })
+  t.alike([late.rm.length, waits(late)], [1, { 'web/0': `b is drained; ${there}` }])
+
+  const ruledOut = with_({ microservices: [kept({ constraints: ['zone=x'] })] })
+  t.alike([ruledOut.rm.length, on(ruledOut)], [1, {}])
+  t.alike(waits(ruledOut), { 'web/0': `b has no label zone=x; ${there}` })
+
+  const elsewhere = { runs: { c: [container('web', 0)] } }
+  t.alike(on(with_(elsewhere)), {}, 'another copy does not call it')
+  const larger = kept({ resources: { cpus: 64, memoryBytes: null } })
+  const renewed = with_({
+    microservices: [{ ...larger, revision: 'r2' }],
+    facts: { a: facts({ cpus: 99 }) }
+  })
+  t.alike(waits(renewed), {
+    'web/0': `the new revision waits: b has fewer than 64 cpus free; ${there}`
+  })
+
+  const open = { placements: [], runs: {} }
+  const again = with_(open)
+  t.alike(on(again), { 'web/0': 'b' })
+  t.is(again.set[0]?.reason, 'its volume data is on b')
+  const away = with_({ ...open, silent: { b: 40_000 } })
+  t.alike([on(away), waits(away)], [{}, { 'web/0': `b is silent since 40 s; ${there}` }])
+})
+
+test('place - a slot leaves its volume where a person says so, and where there is none', (t) => {
+  const parts = {
+    nodes: abc,
+    microservices: [kept()],
+    homes: [home('web', 0, 'b')],
+    volumes: { b: ['app/web/0/data'] }
+  }
+  const placed = { placements: [placement('web', 0, 'b')], runs: { b: [container('web', 0)] } }
+  const written = { op: 'm', by: 'a', at: 0 }
+  const wish = (to: string) => ({
+    moves: [{ application: 'app', microservice: 'web', slot: 0, node: to, ...written }]
+  })
+  for (const how of [placed, {}]) {
+    const input = world({ ...parts, ...how, ...wish('c'), silent: { b: 20_000 } })
+    const plan = place(input)
+    t.alike(on(plan), { 'web/0': 'c' }, 'asked to')
+    t.alike(plan.set[0]?.moved, { from: 'b', why: 'asked' })
+    const next = carriedOut(input, plan)
+    const back = { ...next, alive: new Set(['a', 'b', 'c']), silentMs: new Map() }
+    t.alike(on(place(back)), {}, 'the node with the old one is back')
+  }
+  const there = { ...parts, ...placed, silent: { b: 20_000 } }
+  const givenUp = [node('a'), node('b', { lost: true }), node('c')]
+  t.alike(on(place(world({ ...there, nodes: givenUp }))), { 'web/0': 'a' }, 'node lost')
+  const removed = [node('a'), node('b', { state: 'removed' }), node('c')]
+  t.alike(on(place(world({ ...there, nodes: removed }))), { 'web/0': 'a' }, 'node rm')
+  t.alike(on(place(world({ ...parts, volumes: {} }))), { 'web/0': 'a' }, 'removed by hand')
+  const bind = web({ volumes: [{ source: '/srv', container: '/srv', readOnly: true }] })
+  t.alike(on(place(world({ ...parts, microservices: [bind] }))), { 'web/0': 'a' }, 'no named one')
+  const refused = place(world({ ...parts, ...wish('c'), facts: { c: null }, silent: { b: 9_000 } }))
+  t.alike(waits(refused), {
+    'web/0': 'asked to move to c, which has not told its facts yet'
+  })
+})
+
+test('rebalance - what has a volume stays where that is', (t) => {
+  const moves = (over: object) =>
+    rebalance(
+      world({
+        nodes: [node('a'), node('b')],
+        microservices: [web({ replicas: 2, ...over })],
+        placements: [placement('web', 0, 'a'), placement('web', 1, 'a')],
+        homes: [home('web', 0, 'a'), home('web', 1, 'a')],
+        volumes: { a: ['app/web/0/data', 'app/web/1/data'] }
+      })
+    ).map(({ slot, to }) => [slot, to])
+  t.alike(moves({}), [[0, 'b']])
+  t.alike(moves({ volumes: [DATA] }), [])
+})
+
+test('place - replicas: all gives each node the slot whose volumes it has', (t) => {
+  const input = world({
+    nodes: [node('a'), node('b'), node('c')],
+    microservices: [kept({ replicas: 'all' })],
+    homes: [home('web', 0, 'c'), home('web', 1, 'b')],
+    volumes: { b: ['app/web/1/data'], c: ['app/web/0/data'] }
+  })
+  t.alike(on(place(input)), { 'web/0': 'c', 'web/1': 'b', 'web/2': 'a' })
 })
 
 const runs = (placed: PlacementRecord[], on: string): ContainerStatus[] =>

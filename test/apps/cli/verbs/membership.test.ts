@@ -1,4 +1,6 @@
 /** Verbs that say who is in the mesh: what is typed is what is sent, and how answers read. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import test from 'brittle'
 import type { InviteJson, NodeChange, NodeJson } from '../../../../apps/api.ts'
 import { withProgress } from '../../../../apps/daemon/socket.ts'
@@ -31,6 +33,26 @@ const INVITE: InviteJson = {
   expiresAt: new Date(3_600_000).toISOString(),
   createdBy: 'office'
 }
+
+test('leave - names what it removed, and the volumes it keeps with what removes them', async (t) => {
+  const daemon = spawn(process.execPath, ['-e', ''])
+  await once(daemon, 'exit')
+  const answer = {
+    mesh: 'm'.repeat(52),
+    containers: ['shop/db/0'],
+    volumes: [
+      { volume: 'shop/db/0/data', place: 'brume-abcdef-shop.db.0.data' },
+      { volume: 'shop/db/0/logs', place: "/var/lib/it's/logs" }
+    ],
+    pid: daemon.pid ?? 0
+  }
+  const dir = await fakeDaemon(t, { 'POST /leave': async () => withProgress(async () => answer) })
+  const { out, code } = await cli(['leave', '--data', dir])
+  t.is(code, 0)
+  t.ok(out.includes('1 containers removed\n  shop/db/0\nvolumes are kept;'), out)
+  t.ok(out.includes('  shop/db/0/data: docker volume rm brume-abcdef-shop.db.0.data\n'), out)
+  t.ok(out.includes(`  shop/db/0/logs: rm -r '/var/lib/it'\\''s/logs'\n`), out)
+})
 
 test('node - label, role, rename and lost send the change', async (t) => {
   const sent: [string, NodeChange][] = []
