@@ -6,9 +6,10 @@
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
 import { createKeyPair, fromId, hash, toId, type KeyPair } from './crypto.ts'
 import { unreachable } from './channel.ts'
-import { DataPort, type NoiseConnection } from './data-port.ts'
+import { DataPort } from './data-port.ts'
 import { sentenceOf } from './errors.ts'
 import { plain } from './flow-stream.ts'
 import type { NetBody, TunnelBody } from './gossip-records.ts'
@@ -88,10 +89,10 @@ export class Ways {
     this.#port = new DataPort({
       keyPair: this.#keys,
       allows: (key) => this.#memberOf(key) !== null,
-      onConnection: (connection) => {
-        const node = this.#memberOf(connection.remotePublicKey)
-        if (node === null) connection.destroy()
-        else onWire(nearWire(node, connection))
+      onConnection: ({ key, socket }) => {
+        const node = this.#memberOf(key)
+        if (node === null) socket.destroy()
+        else onWire(nearWire(node, socket))
       },
       log: options.log
     })
@@ -157,7 +158,7 @@ export class Ways {
   }
 
   /** All its addresses on this LAN at once; the first that answers is taken. */
-  async #dialNear(node: string, key: Buffer, port: number | null): Promise<NoiseConnection> {
+  async #dialNear(node: string, key: Buffer, port: number | null): Promise<TLSSocket> {
     const interfaces = networkInterfaces()
     const hosts = (this.#options.saidNet(node)?.addresses ?? [])
       .map((address) => address.slice(0, address.lastIndexOf(':')))
@@ -216,10 +217,10 @@ export class Ways {
   }
 }
 
-function nearWire(node: string, connection: NoiseConnection): Wire {
-  const { remoteAddress = '', remotePort = 0 } = connection.rawStream ?? {}
+function nearWire(node: string, socket: TLSSocket): Wire {
+  const { remoteAddress = '', remotePort = 0 } = socket
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
-  return { node, duplex: plain(connection), path: () => path, near: true }
+  return { node, duplex: socket, path: () => path, near: true }
 }
 
 /** The first that is there; those that come later are hung up on. @throws why one is not, if none is */

@@ -161,6 +161,8 @@ export class Tunnels {
 
   #take(wire: Wire): Outgoing {
     const { node } = wire
+    // Before node:http2 notices, by which all flows would end well.
+    wire.duplex.once('close', () => session.destroy(new Error('the connection is gone')))
     const session = http2.connect('http://peer', {
       createConnection: () => wire.duplex,
       settings: { ...SETTINGS, enablePush: false },
@@ -275,12 +277,19 @@ export class Tunnels {
     const now = bootNow()
     const tunnel = { wire, flows: 0, since: now, usedAt: now }
     this.#incoming.add(tunnel)
-    wire.duplex.once('close', () => this.#incoming.delete(tunnel))
+    let session: http2.Http2Session | null = null
+    wire.duplex.once('close', () => {
+      this.#incoming.delete(tunnel)
+      session?.destroy(new Error('the connection is gone'))
+    })
     const server = http2.createServer({
       settings: { ...SETTINGS, maxConcurrentStreams: MAX_FLOWS },
       maxSessionMemory: MEMORY_MB
     })
-    server.on('session', (session) => session.setLocalWindowSize(TUNNEL_WINDOW))
+    server.on('session', (opened) => {
+      session = opened
+      opened.setLocalWindowSize(TUNNEL_WINDOW)
+    })
     server.on('sessionError', (error) =>
       this.#options.log.debug({ error: sentenceOf(error) }, 'a tunnel ended with an error')
     )
