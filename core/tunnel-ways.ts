@@ -58,6 +58,8 @@ export interface Wire {
   node: string
   duplex: Duplex
   path(): Path
+  /** Another number whenever something shows that the other end is there. */
+  heard(): number
   /** Over TCP on a LAN, than which there is no better. */
   near: boolean
 }
@@ -213,15 +215,21 @@ export class Ways {
     this.#far.add(connection)
     connection.once('close', () => this.#far.delete(connection))
     const path = (): Path => this.#options.wide.pathOf(connection, node)
-    return { node, duplex: plain(connection), path, near: false }
+    // Acknowledgements too, of what goes the other way.
+    const heard = (): number => connection.rawStream?.packetsReceived ?? 0
+    return { node, duplex: plain(connection), path, heard, near: false }
   }
 }
 
 function nearWire(node: string, socket: TLSSocket): Wire {
   const { remoteAddress = '', remotePort = 0 } = socket
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
-  return { node, duplex: socket, path: () => path, near: true }
+  // What goes away in bulk shows it as well: for long to nobody it would not.
+  const heard = (): number => socket.bytesRead + Math.floor(socket.bytesWritten / BULK_BYTES)
+  return { node, duplex: socket, path: () => path, heard, near: true }
 }
+
+const BULK_BYTES = 64 * 1024
 
 /** The first that is there; those that come later are hung up on. @throws why one is not, if none is */
 async function firstOf<C extends { destroy(): unknown }>(dials: Promise<C>[]): Promise<C> {
