@@ -185,9 +185,11 @@ export class Tunnels {
     return tunnel
   }
 
-  #drop(tunnel: Outgoing): void {
+  #drop(tunnel: Outgoing, why?: Error): void {
     this.#outgoing.delete(tunnel)
-    tunnel.session.destroy()
+    tunnel.session.destroy(why)
+    // By itself it is open until what was written has gone over, which it may never do.
+    tunnel.wire.duplex.destroy()
     this.#retire(tunnel)
   }
 
@@ -229,7 +231,7 @@ export class Tunnels {
     const timer = setInterval(() => {
       silent = wire.heard() === heard ? silent + 1 : 0
       heard = wire.heard()
-      if (silent >= SILENT_LOOKS) session.destroy(new Error('nobody answers any more'))
+      if (silent >= SILENT_LOOKS) this.#drop(tunnel, new Error('nobody answers any more'))
     }, LOOK_MS)
     timer.unref()
     session.ping(() => {

@@ -97,6 +97,7 @@ function ends(line: Line, keyAtNear: Buffer, keyAtFar: Buffer): [Connection, Con
           for (let at = 0; at < chunk.length; at += KIB) {
             await sleep(Math.min(1_000, (KIB / (line.bytesPerS || 1)) * 1_000))
             while (line.bytesPerS === 0 && !this.destroyed) await sleep(50)
+            if (this.destroyed) return done()
             // An acknowledgement goes the other way at once.
             near.rawStream.packetsReceived++
             far.rawStream.packetsReceived++
