@@ -7,8 +7,11 @@ import { Duplex } from 'node:stream'
 /** Bytes on their way in either direction, before the other side is asked to wait. */
 const BUFFER_BYTES = 1024 * 1024
 
-/** Of one flow on their way to the next stream, before it is asked to wait. */
-const GATHERED_BYTES = 256 * 1024
+/**
+ * Of one flow on their way to the next stream, before it is asked to wait: as many as go over in a tenth of
+ * a second, for others wait behind them. From the least on each turn doubles or halves it.
+ */
+const GATHERED = { least: 16 * 1024, most: 256 * 1024, ms: 100 }
 
 /** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
 export function plain(connection: Duplex): Duplex {
@@ -71,13 +74,34 @@ export function join(
 
 /**
  * As `pipe`, which a flow makes wait at 16 KB: each chunk read would go all the way, alone, before
- * the next is. What gathers meanwhile goes as one frame and is encrypted as one message.
+ * the next is. What gathers meanwhile, or comes in one turn of the event loop, goes as one: a system
+ * call for each of the pieces that TLS and HTTP/2 leave, of 8 KB, is most of what a flow costs.
  */
 function pour(from: Duplex, to: Duplex): void {
+  let gathers = false
+  let limit = GATHERED.least
+  let waitsSince: number | null = null
   from.on('data', (chunk: Buffer) => {
-    if (!to.write(chunk) && to.writableLength >= GATHERED_BYTES) from.pause()
+    if (!gathers) {
+      gathers = true
+      to.cork()
+      setImmediate(() => {
+        gathers = false
+        to.uncork()
+      })
+    }
+    if (to.write(chunk) || to.writableLength < limit) return
+    waitsSince ??= performance.now()
+    from.pause()
   })
-  to.on('drain', () => from.resume())
+  to.on('drain', () => {
+    if (waitsSince !== null) {
+      const isSlow = performance.now() - waitsSince > GATHERED.ms
+      limit = isSlow ? Math.max(limit / 2, GATHERED.least) : Math.min(limit * 2, GATHERED.most)
+      waitsSince = null
+    }
+    from.resume()
+  })
   from.once('end', () => to.end())
   // Else the reader of nothing would see `from` end well, though it is reset.
   for (const over of ['finish', 'close']) to.once(over, () => from.pause())

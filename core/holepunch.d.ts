@@ -502,6 +502,29 @@ declare module '@hyperswarm/secret-stream' {
   }
 }
 
+declare module 'noise-handshake' {
+  import type { KeyPair } from './crypto.ts'
+  /** One end of a handshake; a static key as its curve has them. */
+  export default class Noise {
+    constructor(pattern: 'IK', isInitiator: boolean, keyPair: KeyPair, options: { curve: object })
+    initialise(prologue: Buffer, remoteKey?: Buffer): void
+    send(): Buffer
+    /** @throws where the message is another than what is to come, or of another key. */
+    recv(message: Buffer): Buffer
+    /** Of the other end, once it has said it. */
+    readonly rs: Buffer
+    /** Once it is over: `tx` of one end is `rx` of the other. */
+    readonly tx: Buffer
+    readonly rx: Buffer
+  }
+}
+
+declare module 'noise-curve-ed' {
+  /** Ed25519. */
+  const curve: object
+  export default curve
+}
+
 declare module 'blind-relay' {
   import type { EventEmitter } from 'node:events'
   import type { Connection } from 'hyperswarm'

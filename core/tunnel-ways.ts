@@ -6,9 +6,10 @@
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
 import { createKeyPair, fromId, hash, toId, type KeyPair } from './crypto.ts'
 import { unreachable } from './channel.ts'
-import { DataPort, type NoiseConnection } from './data-port.ts'
+import { DataPort } from './data-port.ts'
 import { sentenceOf } from './errors.ts'
 import { plain } from './flow-stream.ts'
 import type { NetBody, TunnelBody } from './gossip-records.ts'
@@ -57,6 +58,8 @@ export interface Wire {
   node: string
   duplex: Duplex
   path(): Path
+  /** Another number whenever something shows that the other end is there. */
+  heard(): number
   /** Over TCP on a LAN, than which there is no better. */
   near: boolean
 }
@@ -88,10 +91,10 @@ export class Ways {
     this.#port = new DataPort({
       keyPair: this.#keys,
       allows: (key) => this.#memberOf(key) !== null,
-      onConnection: (connection) => {
-        const node = this.#memberOf(connection.remotePublicKey)
-        if (node === null) connection.destroy()
-        else onWire(nearWire(node, connection))
+      onConnection: ({ key, socket }) => {
+        const node = this.#memberOf(key)
+        if (node === null) socket.destroy()
+        else onWire(nearWire(node, socket))
       },
       log: options.log
     })
@@ -157,7 +160,7 @@ export class Ways {
   }
 
   /** All its addresses on this LAN at once; the first that answers is taken. */
-  async #dialNear(node: string, key: Buffer, port: number | null): Promise<NoiseConnection> {
+  async #dialNear(node: string, key: Buffer, port: number | null): Promise<TLSSocket> {
     const interfaces = networkInterfaces()
     const hosts = (this.#options.saidNet(node)?.addresses ?? [])
       .map((address) => address.slice(0, address.lastIndexOf(':')))
@@ -212,15 +215,21 @@ export class Ways {
     this.#far.add(connection)
     connection.once('close', () => this.#far.delete(connection))
     const path = (): Path => this.#options.wide.pathOf(connection, node)
-    return { node, duplex: plain(connection), path, near: false }
+    // Acknowledgements too, of what goes the other way.
+    const heard = (): number => connection.rawStream?.packetsReceived ?? 0
+    return { node, duplex: plain(connection), path, heard, near: false }
   }
 }
 
-function nearWire(node: string, connection: NoiseConnection): Wire {
-  const { remoteAddress = '', remotePort = 0 } = connection.rawStream ?? {}
+function nearWire(node: string, socket: TLSSocket): Wire {
+  const { remoteAddress = '', remotePort = 0 } = socket
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
-  return { node, duplex: plain(connection), path: () => path, near: true }
+  // What goes away in bulk shows it as well: for long to nobody it would not.
+  const heard = (): number => socket.bytesRead + Math.floor(socket.bytesWritten / BULK_BYTES)
+  return { node, duplex: socket, path: () => path, heard, near: true }
 }
+
+const BULK_BYTES = 64 * 1024
 
 /** The first that is there; those that come later are hung up on. @throws why one is not, if none is */
 async function firstOf<C extends { destroy(): unknown }>(dials: Promise<C>[]): Promise<C> {

@@ -39,11 +39,12 @@ const MAX_FLOWS = 4_096
 const MEMORY_MB = 1_024
 const MAX_HEAD_BYTES = 8 * 1024
 const MAX_REASON_CHARS = 2_000
-/** Until who was asked for a flow says yes or no; it dials what is on its own machine. */
-const ANSWER_MS = 5_000
+/** Until who was asked for a flow says yes or no; it dials what is near it, and may be far off. */
+const ANSWER_MS = 20_000
 const PING_MS = 2_000
-/** A connection is over when a ping is unanswered for so long. */
-const PONG_MS = 4_000
+/** A connection is over when a ping is unanswered for so many looks, and nothing else heard meanwhile. */
+const SILENT_LOOKS = 4
+const LOOK_MS = 1_000
 /** Without a flow. */
 const IDLE_MS = 120_000
 const BETTER_EVERY_MS = 15_000
@@ -65,6 +66,8 @@ interface Outgoing extends Tunnel {
   session: http2.ClientHttp2Session
   /** When a better way was last looked for; Infinity while that goes on. */
   soughtAt: number
+  /** A ping is under way. */
+  isPinged: boolean
 }
 
 export class Tunnels {
@@ -161,6 +164,8 @@ export class Tunnels {
 
   #take(wire: Wire): Outgoing {
     const { node } = wire
+    // Before node:http2 notices, by which all flows would end well.
+    wire.duplex.once('close', () => session.destroy(new Error('the connection is gone')))
     const session = http2.connect('http://peer', {
       createConnection: () => wire.duplex,
       settings: { ...SETTINGS, enablePush: false },
@@ -169,7 +174,8 @@ export class Tunnels {
     })
     session.once('connect', () => session.setLocalWindowSize(TUNNEL_WINDOW))
     const now = bootNow()
-    const tunnel = { wire, session, flows: 0, since: now, usedAt: now, soughtAt: -Infinity }
+    const fresh = { flows: 0, since: now, usedAt: now, soughtAt: -Infinity, isPinged: false }
+    const tunnel: Outgoing = { wire, session, ...fresh }
     this.#outgoing.add(tunnel)
     session.on('error', (error) =>
       this.#options.log.debug({ node, error: sentenceOf(error) }, 'a tunnel ended with an error')
@@ -179,9 +185,11 @@ export class Tunnels {
     return tunnel
   }
 
-  #drop(tunnel: Outgoing): void {
+  #drop(tunnel: Outgoing, why?: Error): void {
     this.#outgoing.delete(tunnel)
-    tunnel.session.destroy()
+    tunnel.session.destroy(why)
+    // By itself it is open until what was written has gone over, which it may never do.
+    tunnel.wire.duplex.destroy()
     this.#retire(tunnel)
   }
 
@@ -209,13 +217,27 @@ export class Tunnels {
     }
   }
 
-  #ping({ session }: Outgoing): void {
-    if (session.destroyed || session.connecting) return
-    const timer = setTimeout(() => {
-      session.destroy(new Error('nobody answers any more'))
-    }, PONG_MS)
+  /**
+   * One at a time: on a slow line it waits for what was written before it, and is no sign of death as
+   * long as that goes over.
+   */
+  #ping(tunnel: Outgoing): void {
+    const { session, wire } = tunnel
+    if (tunnel.isPinged || session.destroyed || session.connecting) return
+    tunnel.isPinged = true
+    let heard = wire.heard()
+    // Looks and no clock: this process may stand still itself.
+    let silent = 0
+    const timer = setInterval(() => {
+      silent = wire.heard() === heard ? silent + 1 : 0
+      heard = wire.heard()
+      if (silent >= SILENT_LOOKS) this.#drop(tunnel, new Error('nobody answers any more'))
+    }, LOOK_MS)
     timer.unref()
-    session.ping(() => clearTimeout(timer))
+    session.ping(() => {
+      clearInterval(timer)
+      tunnel.isPinged = false
+    })
   }
 
   #seekBetter(tunnel: Outgoing, now: number): void {
@@ -248,13 +270,15 @@ export class Tunnels {
       tunnel.flows--
       tunnel.usedAt = bootNow()
     })
+    this.#ping(tunnel)
     return new Promise((resolve, reject) => {
       const lost = (error?: Error): void => {
         clearTimeout(timer)
         reject(error ?? new Error('the tunnel closed'))
       }
       const timer = setTimeout(() => {
-        lost(new Error('no answer'))
+        // Whether anybody is there is not for one flow to say.
+        lost(unreachable(tunnel.wire.node, new Error('no answer')))
         reset(flow)
       }, ANSWER_MS)
       flow.on('error', lost)
@@ -275,12 +299,19 @@ export class Tunnels {
     const now = bootNow()
     const tunnel = { wire, flows: 0, since: now, usedAt: now }
     this.#incoming.add(tunnel)
-    wire.duplex.once('close', () => this.#incoming.delete(tunnel))
+    let session: http2.Http2Session | null = null
+    wire.duplex.once('close', () => {
+      this.#incoming.delete(tunnel)
+      session?.destroy(new Error('the connection is gone'))
+    })
     const server = http2.createServer({
       settings: { ...SETTINGS, maxConcurrentStreams: MAX_FLOWS },
       maxSessionMemory: MEMORY_MB
     })
-    server.on('session', (session) => session.setLocalWindowSize(TUNNEL_WINDOW))
+    server.on('session', (opened) => {
+      session = opened
+      opened.setLocalWindowSize(TUNNEL_WINDOW)
+    })
     server.on('sessionError', (error) =>
       this.#options.log.debug({ error: sentenceOf(error) }, 'a tunnel ended with an error')
     )

@@ -16,7 +16,8 @@ const DOORS: Record<string, string[]> = {
   hyperdht: ['core/dht.ts'],
   'multicast-dns': ['core/lan.ts'],
   'blind-relay': ['core/relay.ts'],
-  '@hyperswarm/secret-stream': ['core/data-port.ts'],
+  'noise-handshake': ['core/greeting.ts'],
+  'noise-curve-ed': ['core/greeting.ts'],
   // The others hold what we do to parts of it that are no public API: its system core, what it reads
   // and writes in vain, how often it works.
   autobase: ['core/oplog.ts', 'core/system-core.ts', 'core/fewer-reads.ts', 'core/pace.ts'],

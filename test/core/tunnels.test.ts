@@ -89,13 +89,33 @@ test('tunnels - a reset on one side is a reset on the other, never a good end', 
 
 test('tunnels - who is no member any more is hung up on, and gets no other', async (t) => {
   const { a, b, from, to } = await pair(t)
-  b.answer(async () => new PassThrough())
+  const end = new PassThrough()
+  b.answer(async () => end)
   const flow = await a.open(to.self, {})
-  flow.on('error', () => {})
+  const seen: string[] = []
+  for (const event of ['end', 'error', 'close']) flow.on(event, () => seen.push(event))
   flow.resume()
   await to.append(to.removal(from.self, true))
-  await waitUntil(() => flow.destroyed)
+  await waitUntil(() => flow.destroyed && end.destroyed)
+  t.alike(seen, ['error', 'close'], 'and sees no good end')
+  t.absent(end.readableEnded)
   await refused(t, a.open(to.self, {}), 'NODE_UNREACHABLE')
+})
+
+test('tunnels - where an end closes, its flows see no good end', async (t) => {
+  for (const closes of ['a', 'b'] as const) {
+    const ends = await pair(t)
+    const end = new PassThrough()
+    ends.b.answer(async () => end)
+    const flow = await ends.a.open(idOf(t, ends.b), {})
+    const seen: string[] = []
+    for (const event of ['end', 'error', 'close']) flow.on(event, () => seen.push(event))
+    flow.resume()
+    await ends[closes].close()
+    await waitUntil(() => flow.destroyed && end.destroyed)
+    t.absent(seen.includes('end'), `the near end of a flow, as ${closes} closes`)
+    t.absent(end.readableEnded, `the far end, as ${closes} closes`)
+  }
 })
 
 const nodes = new Map<Tunnels, Mesh>()

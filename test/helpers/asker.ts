@@ -34,6 +34,7 @@ net.createServer({ allowHalfOpen: true }, (socket) => {
   socket.once('data', (first) => {
     const [word, n] = String(first).split(' ')
     if (word === 'endless') return endless(socket)
+    if (word[0] === 'x') return socket.resume()
     if (word === 'later') return socket.resume().on('end', () => socket.end(Buffer.alloc(Number(n))))
     socket.write(first)
     socket.pipe(socket)
@@ -90,6 +91,13 @@ const orders = {
     const socket = dial()
     socket.once('connect', () => held.add(socket)).write('endless')
     socket.pause()
+    return told
+  },
+  '/upload': () => {
+    const socket = dial()
+    const piece = Buffer.alloc(65536, 'x')
+    const go = () => { while (socket.writable && socket.write(piece)); }
+    socket.once('connect', () => (held.add(socket), go())).on('drain', go).resume()
     return told
   },
   '/release': () => (held.forEach((socket) => socket.destroy()), held.clear(), told)
