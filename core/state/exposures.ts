@@ -4,7 +4,7 @@
  */
 import { integer, list, literal, object, optional, pattern, text, type Infer } from './shape.ts'
 import type { NodeRecord } from './state.ts'
-import { readWish } from './wishes.ts'
+import { labelsFulfil, readWish } from './wishes.ts'
 
 interface Asks {
   expose?: Exposure[] | undefined
@@ -63,7 +63,5 @@ export function isOpenOn({ on }: Pick<Exposure, 'on'>, node: NodeRecord | undefi
   if (on === 'all') return true
   const wish = readWish(on)
   if (wish === null) return false
-  const value = wish.key === 'node' ? node.displayName : node.labels[wish.key]
-  const has = value !== undefined && (wish.values === null || wish.values.includes(value))
-  return has !== wish.negated
+  return labelsFulfil(wish, wish.key === 'node' ? { node: node.displayName } : node.labels)
 }
