@@ -20,7 +20,7 @@ require('node:http').createServer((q, r) => {
 
 test(
   'expose - nodes of a label open a port for what runs on another, and close it when the label goes',
-  { timeout: 90_000 },
+  { timeout: 240_000 },
   async (t) => {
     const lab = await createLab(4, t)
     const zones = ['a', 'b', 'a']
