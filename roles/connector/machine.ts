@@ -75,6 +75,8 @@ const NO_PORTS: Exposed = { open: [], faults: [] }
 
 const GATHER_MS = 200
 const REST = { firstMs: 500, capMs: 60_000 }
+/** To try is cheap, and who freed a port or renewed a certificate waits for it. */
+const PORTS_REST = { firstMs: 500, capMs: 10_000 }
 /** Who manages this machine's firewall may have taken our rules away. */
 const LOOK_AGAIN_MS = 60_000
 
@@ -148,7 +150,8 @@ const base = setup({
     gather: GATHER_MS,
     proved: LOOK_AGAIN_MS,
     rest: ({ context }) => delayMs(context.attempts - 1, REST, context.components.random()),
-    portsRest: ({ context }) => delayMs(context.failures - 1, REST, context.components.random()),
+    portsRest: ({ context }) =>
+      delayMs(context.failures - 1, PORTS_REST, context.components.random()),
     /** A certificate may have been renewed. */
     portsAgain: LOOK_AGAIN_MS
   }
