@@ -60,7 +60,13 @@ test(
       }, 30_000).catch(() => t.alike(states, wanted))
     }
     await until('shop/web', 'n1 8080 true', 'n3 8080 true', 'n1 8443 false', 'n3 8443 false')
+    await until('shop/api', 'n1 8080 true', 'n2 8080 true', 'n3 8080 true')
+    // Who serves is known on each some moments after a deploy is done.
+    for (const { host } of [one, two, three]) {
+      await waitUntil(async () => (await curl(`http://${host.ip}:8080/api`)) === 'api')
+    }
     for (const { host } of [one, three]) {
+      await waitUntil(async () => (await curl(`http://${host.ip}:8080/`)).startsWith('web '))
       t.is(await curl(`http://${host.ip}:8080/x?y`), `web /x?y ${outside.ip} http`, host.ip)
       t.is(await curl(`http://${host.ip}:8080/api/x`), 'api')
     }
