@@ -81,6 +81,8 @@ export interface StatusJson {
   peers: number
   engine: EngineJson
   names: NamesJson
+  /** Ports that this node is to open for microservices, whoever runs them. */
+  exposed: OpenPortJson[]
   /** From this node since its daemon started, one a microservice that was called. */
   flows: FlowsJson[]
   /** View lengths. */
@@ -175,6 +177,19 @@ export interface NamesJson {
   address: string | null
   /** Why they reach no microservice by name, and what helps. */
   problem: { message: string; next: string | null } | null
+}
+
+/** A port of a node that leads to replicas on any. */
+export interface OpenPortJson {
+  /** APP/MICROSERVICE */
+  microservice: string
+  port: number
+  /** Requests for that host and path alone; null: for any. */
+  host: string | null
+  path: string | null
+  open: boolean
+  /** Why it is not open, or not as it should be: one sentence. */
+  problem: string | null
 }
 
 export interface FlowsJson {
@@ -438,6 +453,27 @@ export interface ServiceNetJson {
   ports: { container: number; protocol: 'tcp' | 'udp' }[]
   /** Who serves, in the order in which a flow from this node tries them. */
   replicas: ServiceReplicaJson[]
+  /** Where ports are open for it, whoever runs it. */
+  exposed: ExposedJson[]
+}
+
+/** One node that opens a port for a microservice. */
+export interface ExposedJson {
+  /** Name. */
+  node: string
+  port: number
+  /** Of the container. */
+  to: number
+  protocol: 'tcp' | 'http'
+  /** `all`, or by which label the node is one of those. */
+  on: string
+  host: string | null
+  path: string | null
+  tls: boolean
+  /** null: nobody can tell now. */
+  open: boolean | null
+  /** Why it is not open, or nobody can tell: one sentence. */
+  reason: string | null
 }
 
 export interface ServiceReplicaJson {
@@ -605,6 +641,8 @@ export interface ReplicaJson {
   since: string | null
   image: string | null
   ports: { container: number; host: number; protocol: 'tcp' | 'udp' }[]
+  /** Ports of many nodes that lead to it or another replica, with what is wrong on one of them. */
+  exposed: { port: number; to: number; protocol: 'tcp' | 'http'; problem: string | null }[]
   /** Why it is not (yet) running, or what the last failure was. */
   reason: string | null
 }

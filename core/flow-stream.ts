@@ -134,6 +134,8 @@ export const endedWell = (stream: Duplex): boolean =>
 
 const isFlow = (stream: Duplex): stream is Http2Stream => 'rstCode' in stream
 
-/** A unix socket knows no reset, and throws. */
+/** A unix socket knows no reset, nor does one with TLS, and both throw. */
 const isTcp = (stream: Duplex): stream is Socket =>
-  'resetAndDestroy' in stream && (stream as Socket).remoteFamily !== undefined
+  'resetAndDestroy' in stream &&
+  !('encrypted' in stream) &&
+  (stream as Socket).remoteFamily !== undefined

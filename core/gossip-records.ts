@@ -147,6 +147,24 @@ const tunnel = object({
 })
 export type TunnelBody = Infer<typeof tunnel>
 
+/** `exposed`: ports this node opens for microservices, whoever runs them. Written on every change. */
+const exposed = object({
+  ports: list(
+    object({
+      /** APP/MICROSERVICE */
+      microservice: text(127),
+      port,
+      host: nullable(text(253)),
+      path: nullable(text(256)),
+      open: bool,
+      /** Why it is not open, or not as it should be: one sentence. */
+      problem: nullable(text(200))
+    }),
+    200
+  )
+})
+export type ExposedBody = Infer<typeof exposed>
+
 export interface GossipBodies {
   links: LinksBody
   facts: FactsBody
@@ -155,6 +173,7 @@ export interface GossipBodies {
   net: NetBody
   order: OrderBody
   tunnel: TunnelBody
+  exposed: ExposedBody
 }
 export type GossipKind = keyof GossipBodies
 
@@ -166,5 +185,6 @@ export const gossipShapes: { [K in GossipKind]: Shape<GossipBodies[K]> } = {
   holds,
   net,
   order,
-  tunnel
+  tunnel,
+  exposed
 }

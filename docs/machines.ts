@@ -164,9 +164,10 @@ function guardOf({ guard }: AnyTransitionDefinition): string {
   return name === '' || name === 'guard' ? '[…]' : `[${name}]`
 }
 
-/** Of what `setup()` named, or of a function in place. */
+/** Of what `setup()` named, with parameters or without, or of a function in place. */
 function nameOf(thing: unknown): string {
   if (typeof thing === 'string') return thing
+  if (typeof thing === 'object' && thing !== null && 'type' in thing) return nameOf(thing.type)
   if (typeof thing === 'function') return thing.name
   throw new Error('the pictures show actors and guards by name: name this one in setup()')
 }

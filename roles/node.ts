@@ -19,7 +19,7 @@ import {
 } from 'xstate'
 import { delayMs } from '../core/backoff.ts'
 import { bootNow } from '../core/clock.ts'
-import type { FactsBody } from '../core/gossip-records.ts'
+import type { ExposedBody, FactsBody } from '../core/gossip-records.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Mesh } from '../core/mesh.ts'
 import type { State } from '../core/state/state.ts'
@@ -37,6 +37,7 @@ import {
 } from './connector/machine.ts'
 import { forgetNames, openNames } from './connector/name-service.ts'
 import { NearEnds } from './connector/near-end.ts'
+import { OpenPorts } from './connector/open-ports.ts'
 import { elect } from './controller/election.ts'
 import { verdicts, type NodeVerdict } from './controller/explain.ts'
 import { createController, type ControllerComponents } from './controller/machine.ts'
@@ -53,11 +54,14 @@ import {
 } from './node/agent.ts'
 import {
   answerFlows,
+  exposedReport,
   flowsComponents,
   nameComponents,
   namesOff,
   namesReport,
+  portsComponents,
   resolverOf,
+  tellExposed,
   type NamesReport
 } from './node/connector.ts'
 import { controllerComponents, controllerWorld } from './node/controller.ts'
@@ -101,6 +105,8 @@ export interface RunningNode {
   flows: Flows
   /** Whether containers of this node reach microservices by name. */
   names(): NamesReport
+  /** Ports that should be open here for microservices, and why they are not. */
+  exposed(): ExposedBody['ports']
   /** Lines of JSON (LogLine) of a container of this node. @throws BrumeError LOGS_NONE */
   logs(slot: string, options: { follow: boolean; tail: number | null }): Promise<Readable>
   /** Ends the roles; containers stay. */
@@ -151,8 +157,10 @@ export function startNode(components: NodeComponents): RunningNode {
     }),
     controller: controllerComponents(components, agent),
     connector: {
+      self: mesh.self,
       readWorld: () => ({ ...worldOf(mesh), state: mesh.state }),
       openNames: () => (components.names ? openNames(names) : Promise.reject(namesOff())),
+      ports: new OpenPorts({ ...portsComponents(flows), log }),
       random: Math.random,
       log
     },
@@ -164,7 +172,10 @@ export function startNode(components: NodeComponents): RunningNode {
     inspect(event) {
       if (event.type !== '@xstate.snapshot') return
       noteState(root, event.actorRef, event.snapshot, states)
-      if (event.actorRef === connector()) facts.noteNames(namesReport(connector()))
+      if (event.actorRef === connector()) {
+        facts.noteNames(namesReport(connector()))
+        tellExposed(mesh, exposedReport(connector()))
+      }
       if (event.actorRef !== agent()) return
       followLoopback()
       reviewNear()
@@ -201,6 +212,7 @@ export function startNode(components: NodeComponents): RunningNode {
     directory: directoryNow,
     flows,
     names: () => namesReport(connector()),
+    exposed: () => exposedReport(connector()),
     logs: (slot, options) => logsOf(agent(), slot, options),
     async stop() {
       const open = agent()?.getSnapshot().context.engine

@@ -71,9 +71,18 @@ export function since(iso: string | null, now: number): string {
   return Number.isNaN(at) ? '' : age(now - at)
 }
 
-/** `8080->80/tcp`, docker's way round: the node's port first. */
-export function ports(of: ReplicaJson['ports']): string {
-  return of.map((p) => `${p.host}->${p.container}/${p.protocol}`).join(', ')
+/** `8080->80/tcp`, docker's way round: the node's port first; `*:` where many nodes have it. */
+export function ports(of: ReplicaJson['ports'], exposed: ReplicaJson['exposed']): string {
+  return [
+    ...of.map((p) => `${p.host}->${p.container}/${p.protocol}`),
+    ...exposed.map((p) => `*:${p.port}->${p.to}/${p.protocol}`)
+  ].join(', ')
+}
+
+/** Of its own, else of a port that is not open where it should be. */
+function reason({ reason: own, exposed }: ReplicaJson): string {
+  const wrong = exposed.find(({ problem }) => problem !== null)
+  return own ?? (wrong === undefined ? '' : `port ${wrong.port} ${wrong.problem}`)
 }
 
 export const replicaName = (r: {
@@ -89,9 +98,9 @@ export function replicaTable(rows: ReplicaJson[], output: Output, now: number): 
     { title: 'STATE', cell: (r) => r.state, color: stateColor },
     { title: 'HEALTH', cell: (r) => health(r.healthy), color: healthColor },
     { title: 'SINCE', cell: (r) => since(r.since, now) },
-    { title: 'PORTS', cell: (r) => ports(r.ports) },
+    { title: 'PORTS', cell: (r) => ports(r.ports, r.exposed) },
     { title: 'IMAGE', cell: (r) => r.image ?? '' },
-    { title: 'REASON', cell: (r) => r.reason ?? '', whenAny: true }
+    { title: 'REASON', cell: reason, whenAny: true }
   ]
   return table(rows, columns, output)
 }

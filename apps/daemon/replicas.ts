@@ -1,5 +1,5 @@
 /** The lines of `brume ps`: what is asked for, joined with what nodes report. Pure. */
-import type { ContainerStatus, StatusBody } from '../../core/gossip-records.ts'
+import type { ContainerStatus, ExposedBody, StatusBody } from '../../core/gossip-records.ts'
 import { imageFor } from '../../core/state/microservices.ts'
 import { isStopped } from '../../core/state/policies.ts'
 import {
@@ -9,6 +9,7 @@ import {
   type State
 } from '../../core/state/state.ts'
 import type { ReplicaJson, WatchedReplica } from '../api.ts'
+import { exposedBrief } from './exposed.ts'
 
 export interface ReplicaWorld {
   state: State
@@ -17,6 +18,8 @@ export interface ReplicaWorld {
   status: ReadonlyMap<string, StatusBody>
   /** Why slots wait, by slot key. */
   waiting: ReadonlyMap<string, string>
+  /** What each node tells of ports it opens. */
+  exposed: ReadonlyMap<string, ExposedBody>
   /** Why the engine of a node cannot be used now; null where it can. */
   engineProblem: (node: string) => string | null
 }
@@ -35,13 +38,16 @@ export function replicas(world: ReplicaWorld): WatchedReplica[] {
 }
 
 export function toReplicaJson(row: WatchedReplica): ReplicaJson {
-  const { application, microservice, slot, node, state, healthy, since, image, ports, reason } = row
-  return { application, microservice, slot, node, state, healthy, since, image, ports, reason }
+  const { application, microservice, slot, node, state, healthy, since } = row
+  const { image, ports, exposed, reason } = row
+  const what = { application, microservice, slot, node, state, healthy, since }
+  return { ...what, image, ports, exposed, reason }
 }
 
 function wanted(record: MicroserviceRecord, world: ReplicaWorld): WatchedReplica[] {
   const { application, name: microservice, spec } = record
   const { placements } = world.state
+  const exposed = exposedBrief(`${application}/${microservice}`, world)
   const slots =
     spec.replicas === 'all'
       ? [...placements.values()]
@@ -55,7 +61,7 @@ function wanted(record: MicroserviceRecord, world: ReplicaWorld): WatchedReplica
     const image = imageOf(record)
     return slots.map((slot) => ({
       ...{ application, microservice, slot, node: null, state: 'stopped' as const },
-      ...{ ...rest, image, wanted: null }
+      ...{ ...rest, image, exposed, wanted: null }
     }))
   }
   return slots.map((slot) => {
@@ -68,6 +74,7 @@ function wanted(record: MicroserviceRecord, world: ReplicaWorld): WatchedReplica
       slot,
       ...situation(placement, found, world, key),
       image: found?.image ?? imageOf(record),
+      exposed,
       wanted: record.revision,
       checked: spec.healthcheck !== null
     }
@@ -128,6 +135,7 @@ function leftovers(world: ReplicaWorld): WatchedReplica[] {
         node: nameOf(id, world),
         ...reportOf(container),
         image,
+        exposed: [],
         wanted: null,
         checked: false
       })

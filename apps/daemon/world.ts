@@ -3,7 +3,7 @@ import type { Mesh } from '../../core/mesh.ts'
 import { applicationRev } from '../../core/state/applications.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { BrumeError } from '../../core/errors.ts'
-import { statusOf } from '../../roles/node/world.ts'
+import { exposedOf, statusOf } from '../../roles/node/world.ts'
 import type { Member } from './daemon.ts'
 import type { ReplicaWorld } from './replicas.ts'
 
@@ -15,6 +15,7 @@ export function replicaWorld({ mesh, node }: Pick<Member, 'mesh' | 'node'>): Rep
     alive,
     silentMs: mesh.silent(alive),
     status: statusOf(mesh),
+    exposed: exposedOf(mesh),
     engineProblem: (node) => mesh.gossip.get(node, 'facts')?.body.engine.problem ?? null,
     /** A placement of everything, as the leader makes it: only where somebody waits. */
     get waiting() {

@@ -8,6 +8,7 @@ import { readConstraints } from './constraints.ts'
 import { readDevices } from './devices.ts'
 import { readDependsOn, wrongDependencies } from './depends-on.ts'
 import { readEnv, readText } from './env.ts'
+import { exposuresFor, readExpose, wrongExposures } from './expose.ts'
 import { field, optionalField, readWith } from './fields.ts'
 import { readHealthTest } from './healthcheck.ts'
 import {
@@ -78,6 +79,7 @@ const microservice = z.strictObject({
   agent: z.strictObject({ name: field(readName) }).nullish(),
   ports: optionalField((v) => readPorts(v), []),
   allow: optionalField(readAllow, []),
+  expose: optionalField(readExpose, []),
   devices: optionalField(readDevices, []),
   volumes: optionalField((v) => readVolumes(v), []),
   env: optionalField(readEnv, {}),
@@ -107,6 +109,7 @@ const file = z.strictObject({
 type Read = z.output<typeof microservice>
 
 function specOf(m: Read): MicroserviceSpec {
+  const expose = exposuresFor(m.expose, m.ports)
   return {
     image: m.image,
     images: imagesByArch(m.images ?? {}),
@@ -125,6 +128,7 @@ function specOf(m: Read): MicroserviceSpec {
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
     ...(m.allow.length > 0 && { allow: m.allow }),
+    ...(expose.length > 0 && { expose }),
     ...(m.devices.length > 0 && { devices: m.devices }),
     ...(m.volumes.length > 0 && { volumes: m.volumes }),
     ...(Object.keys(m.dependsOn).length > 0 && { dependsOn: m.dependsOn }),
@@ -147,7 +151,7 @@ function healthcheckOf(read: z.output<typeof healthcheck> | null): MicroserviceS
 
 /** What is wrong with keys that are each right alone. */
 function together(m: Read, path: (string | number)[]): Problem[] {
-  const problems: Problem[] = []
+  const problems = wrongExposures(m.expose, m.ports, path)
   const images = Object.keys(imagesByArch(m.images ?? {})).length
   if (m.image === null && images === 0 && m.command.length === 0) {
     const message = 'expected an `image`, or `files` and the `command` that runs them'

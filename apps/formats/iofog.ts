@@ -8,6 +8,7 @@ import type { Volume } from '../../core/state/volumes.ts'
 import { readCommand } from './command.ts'
 import { readEnv } from './env.ts'
 import { field, optionalField, readWith } from './fields.ts'
+import { exposureOf, publicWarnings, readPublic, type PublicPort } from './iofog-public.ts'
 import { duplicateNames, imagesByArch, readImage, type ReadApplication } from './microservice.ts'
 import { readName, suggestName } from './names.ts'
 import { portOf, readPorts } from './ports.ts'
@@ -23,7 +24,7 @@ export function readIofog(source: YamlSource): ReadApplication {
   const problems = listed.flatMap((m, i) => together(m, at(i)))
   const microservices = listed.map((m) => ({
     name: m.name.name,
-    spec: specOf(m, read.spec.isActivated !== false),
+    spec: specOf(m, read.metadata.name.name, read.spec.isActivated !== false),
     files: null
   }))
   const names = microservices.map((m) => m.name)
@@ -126,11 +127,12 @@ const laterImages: Later = {
 }
 
 const laterPort: Later = {
-  public: nothing,
+  // Public ports have warnings of their own.
+  public: never,
+  host: never,
   publicMode: nothing,
   publicLink: nothing,
-  proxy: nothing,
-  host: nothing
+  proxy: nothing
 }
 
 const laterVolume: Later = { type: (v) => v !== 'volumeMount' }
@@ -149,7 +151,7 @@ const routes = z.array(z.strictObject(unread(['name', 'from', 'to']))).nullish()
 const hosts = z.array(z.strictObject(unread(['name', 'address']))).nullish()
 
 const run = {
-  ports: optionalField((v) => readPorts(v, readIofogPort), null),
+  ports: optionalField(readIofogPorts, null),
   env: optionalField(readIofogEnv, null),
   commands: optionalField((v) => readCommand(v), null),
   cmd: optionalField((v) => readCommand(v), null),
@@ -231,7 +233,24 @@ function refuseTemplate(value: unknown): void {
   }
 }
 
-const PUBLIC_KEYS = ['schemes', 'protocol', 'router', 'links', 'enabled']
+interface ReadPorts {
+  ports: Port[]
+  open: PublicPort[]
+}
+
+/** null where there is none. */
+function readIofogPorts(value: unknown): ReadPorts | null {
+  const open: PublicPort[] = []
+  const ports = readPorts(value, (item) => {
+    const port = readIofogPort(item)
+    const found = readPublic(item as Record<string, unknown>, port)
+    if (found === null) return port
+    open.push(found)
+    // Every node opens it, and so does the one that runs it.
+    return port.host === found.port ? { ...port, host: null } : port
+  })
+  return ports.length === 0 ? null : { ports, open }
+}
 
 function readIofogPort(value: unknown): Port {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -239,7 +258,6 @@ function readIofogPort(value: unknown): Port {
   }
   onlyKeys(value, ['internal', 'external', 'protocol', ...Object.keys(laterPort)])
   const { internal, external, protocol, public: open } = value as Record<string, unknown>
-  if (isMap(open)) within('public', () => onlyKeys(open, PUBLIC_KEYS))
   // Version 2 says here how a public port is reached from outside.
   const outer = !nothing(open ?? null) && (protocol === 'http' || protocol === 'https')
   return portOf(internal, external, outer ? 'tcp' : protocol)
@@ -275,8 +293,10 @@ function readVolume(value: unknown): Volume | null {
   return readIofogVolume(value)
 }
 
-function specOf(m: Read, activated: boolean): MicroserviceSpec {
+function specOf(m: Read, application: string, activated: boolean): MicroserviceSpec {
   const c = m.container
+  const { ports, open } = filled(c?.ports, m.ports) ?? { ports: [], open: [] }
+  const expose = open.map((one) => exposureOf(one, application, m.name.name))
   const { x86, amd64, arm, arm64 } = m.images ?? {}
   const images = imagesByArch({ x86, amd64, arm, arm64 })
   const different = new Set(Object.values(images))
@@ -290,14 +310,15 @@ function specOf(m: Read, activated: boolean): MicroserviceSpec {
     command: filled(c?.commands, c?.cmd, m.commands, m.cmd) ?? [],
     env: filled(c?.env, m.env) ?? {},
     labels: {},
-    ports: filled(c?.ports, m.ports) ?? [],
+    ports,
     resources: { cpus: null, memoryBytes: null },
     replicas: activated ? 1 : 0,
     node: m.agent?.name?.name ?? null,
     constraints: [],
     restart: 'always',
     healthcheck: null,
-    ...(volumes && { volumes })
+    ...(volumes && { volumes }),
+    ...(expose.length > 0 && { expose })
   }
 }
 
@@ -334,13 +355,24 @@ function warningsOf(read: z.output<typeof file>, raw: z.input<typeof file>): Pro
     if (!name || name.written === null) return
     warn(path, `${shown(name.written)} is called ${name.name} here`)
   }
-  const runs = (run: unknown, path: Path): void => {
+  const opens = (port: unknown, name: string, path: Path): void => {
+    if (!isMap(port)) return
+    const found = readPublic(port, readIofogPort(port))
+    const exposure = found && exposureOf(found, read.metadata.name.name, name)
+    for (const [key, message] of publicWarnings(port, exposure)) warn([...path, key], message)
+  }
+  const runs = (run: unknown, name: string, path: Path): void => {
     if (!isMap(run)) return
     const { ports, env, volumes } = run
     if (Array.isArray(volumes)) {
       volumes.forEach((v, i) => later(v, [...path, 'volumes', i], laterVolume))
     }
-    if (Array.isArray(ports)) ports.forEach((p, i) => later(p, [...path, 'ports', i], laterPort))
+    if (Array.isArray(ports)) {
+      ports.forEach((port: unknown, i) => {
+        later(port, [...path, 'ports', i], laterPort)
+        opens(port, name, [...path, 'ports', i])
+      })
+    }
     if (Array.isArray(env)) {
       env.forEach((variable: unknown, i) => {
         later(variable, [...path, 'env', i], laterEnv)
@@ -371,8 +403,8 @@ function warningsOf(read: z.output<typeof file>, raw: z.input<typeof file>): Pro
     later(written?.images, [...path, 'images'], laterImages)
     later(written, path, { ...laterMicroservice, ...laterFlat })
     later(written?.container, [...path, 'container'], laterContainer)
-    runs(written, path)
-    runs(written?.container, [...path, 'container'])
+    runs(written, m.name.name, path)
+    runs(written?.container, m.name.name, [...path, 'container'])
   })
   return warnings
 }

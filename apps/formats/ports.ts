@@ -56,7 +56,8 @@ export function portOf(internal: unknown, external: unknown, protocol: unknown):
   }
 }
 
-function readNumber(value: unknown, whole: unknown): number {
+/** Of a port; `whole` is what the file says. */
+export function readNumber(value: unknown, whole: unknown): number {
   const number = typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value
   if (typeof number === 'number' && Number.isInteger(number) && number >= 1 && number <= 65_535) {
     return number

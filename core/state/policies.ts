@@ -18,6 +18,7 @@ import {
   type Infer
 } from './shape.ts'
 import { devices } from './devices.ts'
+import { exposures } from './exposures.ts'
 import { name } from './names.ts'
 import { volumes, writesVolumes } from './volumes.ts'
 
@@ -75,6 +76,8 @@ export const policies = object({
   volumes: optional(volumes),
   /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
   allow: optional(allow),
+  /** Which nodes open a port for it. */
+  expose: optional(exposures),
   /** Runs nowhere until it is started again. */
   stopped: optional(bool),
   /** Grows with every restart that was asked for; part of the revision. */

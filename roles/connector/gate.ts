@@ -1,6 +1,7 @@
 /** What a flow is asked for, and whether who asks may have it: pure. */
 import { BrumeError } from '../../core/errors.ts'
 import type { StatusBody } from '../../core/gossip-records.ts'
+import { exposuresOf, isOpenOn } from '../../core/state/exposures.ts'
 import { allowedBy } from '../../core/state/policies.ts'
 import { isGateway } from '../../core/state/services.ts'
 import { name } from '../../core/state/names.ts'
@@ -15,7 +16,7 @@ export const flowHead = object({
   /** Of the container. */
   port: integer(1, 65_535),
   protocol: literal('tcp', 'udp'),
-  /** The microservice that asks; null for a person at that node. */
+  /** The microservice that asks; null for a person at that node, or whoever uses a port it opens. */
   from: nullable(microservice)
 })
 export type FlowHead = Infer<typeof flowHead>
@@ -37,7 +38,7 @@ export function refusal(from: string, head: FlowHead, world: GateWorld): BrumeEr
   if (refused !== null) return refused
   if (head.from === null) {
     const role = world.state.nodes.get(from)?.role ?? 'viewer'
-    if (atLeast(role, 'operator')) return null
+    if (atLeast(role, 'operator') || opens(from, head, world)) return null
     return new BrumeError('FORBIDDEN', `a ${role} node opens no flow to ${target}:${port}`)
   }
   const asker = `${head.from.application}/${head.from.microservice}`
@@ -76,6 +77,14 @@ function offered(
   }
   if (spec.ports.some((each) => each.port === port && each.protocol === protocol)) return null
   return new BrumeError('PORT_CLOSED', `${target} has no port ${port}/${protocol}`)
+}
+
+/** Whether the view has that node open a port for that one. */
+function opens(node: string, { to, port, protocol }: FlowHead, { state }: GateWorld): boolean {
+  const spec = state.microservices.get(`${to.application}/${to.microservice}`)?.spec
+  if (spec === undefined || protocol !== 'tcp') return false
+  const record = state.nodes.get(node)
+  return exposuresOf(spec).some((each) => each.to === port && isOpenOn(each, record))
 }
 
 /** One of the same application, or one that is let in, by the name of its application or its own. */

@@ -3,6 +3,7 @@
  * runs what. It changes as a plan is made; what it began from, and what it was given, do not.
  */
 import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import { exposuresOf, isOpenOn, type Exposure } from '../../core/state/exposures.ts'
 import { placingOf } from '../../core/state/policies.ts'
 import { recordAt } from '../../core/state/rollouts.ts'
 import {
@@ -86,11 +87,13 @@ export class Board {
     this.#status = status
     this.#containers = new Map([...status].map(([node, body]) => [node, indexOf(body)]))
     const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+    const exposures = [...state.microservices.values()].flatMap(({ spec }) => exposuresOf(spec))
     this.spots = nodes.map((node) => ({
       node,
       facts: facts.get(node.id) ?? null,
       isAlive: alive.has(node.id),
       silentMs: alive.has(node.id) ? null : (silentMs.get(node.id) ?? null),
+      exposed: exposedOn(node, exposures),
       use: { slots: 0, milliCpus: 0, memoryBytes: 0, ports: new Map(), replicas: new Map() }
     }))
     for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
@@ -290,6 +293,13 @@ export class Board {
     this.#counts.set(service, counts)
     return counts
   }
+}
+
+const NO_PORT: ReadonlySet<string> = new Set()
+
+function exposedOn(node: NodeRecord, exposures: readonly Exposure[]): ReadonlySet<string> {
+  const open = exposures.filter((exposure) => isOpenOn(exposure, node))
+  return open.length === 0 ? NO_PORT : new Set(open.map(({ port }) => `${port}/tcp`))
 }
 
 const NONE: readonly ContainerStatus[] = []

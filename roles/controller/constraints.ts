@@ -22,6 +22,8 @@ export interface Spot {
   isAlive: boolean
   /** null while it is alive, and for ever where it is not known. */
   silentMs: number | null
+  /** Ports it opens for what is exposed, whether it runs it or not, as `80/tcp`. */
+  exposed: ReadonlySet<string>
   use: NodeUse
 }
 
@@ -177,10 +179,17 @@ const sight: Constraint = {
 const ports: Constraint = {
   name: 'ports',
   kind: 'room',
-  admits: ({ use }, { spec }) =>
-    !spec.ports.some((port) => port.host !== null && use.ports.has(portKey(port))),
-  refusal: ({ use }, microservice) => {
-    const why = `port ${fixedPorts(microservice).find((port) => use.ports.has(port))} in use`
+  admits: ({ use, exposed }, { spec }) =>
+    !spec.ports.some(
+      (port) => port.host !== null && (use.ports.has(portKey(port)) || exposed.has(portKey(port)))
+    ),
+  refusal: ({ use, exposed }, microservice) => {
+    const wanted = fixedPorts(microservice)
+    const used = wanted.find((port) => use.ports.has(port))
+    const why =
+      used === undefined
+        ? `port ${wanted.find((port) => exposed.has(port))} open for what is exposed`
+        : `port ${used} in use`
     return { one: `has ${why}`, many: `have ${why}` }
   }
 }

@@ -2,15 +2,19 @@
 import type { Duplex } from 'node:stream'
 import { waitFor } from 'xstate'
 import { BrumeError } from '../../core/errors.ts'
+import { canonical } from '../../core/crypto.ts'
+import type { ExposedBody } from '../../core/gossip-records.ts'
 import type { Mesh } from '../../core/mesh.ts'
 import type { EngineContainer } from '../agent/engine.ts'
 import type { AgentActor } from '../agent/machine.ts'
 import type { Directory } from '../connector/directory.ts'
+import { ruleKey, told } from '../connector/exposed.ts'
 import type { Flows } from '../connector/flows.ts'
 import { flowHead, outsideOf, refusal, type FlowHead } from '../connector/gate.ts'
 import type { ConnectorActor, ConnectorContext } from '../connector/machine.ts'
 import type { NameComponents } from '../connector/name-service.ts'
 import { dialOutside, type NearEnds } from '../connector/near-end.ts'
+import type { OpenPortsComponents } from '../connector/open-ports.ts'
 import type { LocalPort } from '../connector/packet-rules.ts'
 import type { NodeComponents } from '../node.ts'
 import { statusOf } from './world.ts'
@@ -129,6 +133,33 @@ export function namesReport(connector: ConnectorActor | undefined): NamesReport 
   }
   const state = snapshot?.matches({ names: 'opening' }) === true ? 'opening' : 'unasked'
   return { state, address: null, problem: null }
+}
+
+export const portsComponents = (flows: Flows): Pick<OpenPortsComponents, 'open'> => ({
+  open: ({ application, microservice, to: port }) =>
+    flows.open({ application, microservice, slot: null, port, from: null })
+})
+
+/** A record holds no more. */
+const MAX_TOLD = 200
+const MAX_PROBLEM = 200
+
+/** All that should be open here, and what is wrong with it. */
+export function exposedReport(connector: ConnectorActor | undefined): ExposedBody['ports'] {
+  const opened = connector?.getSnapshot().context.opened
+  if (opened === undefined) return []
+  return told(opened).map(({ port, rule, open, problem }) => {
+    const { host, path } = rule
+    const why = problem?.slice(0, MAX_PROBLEM) ?? null
+    return { microservice: ruleKey(rule), port, host, path, open, problem: why }
+  })
+}
+
+/** Tells members of it where it is not what was told last. */
+export function tellExposed({ gossip, self }: Mesh, ports: ExposedBody['ports']): void {
+  const body = { ports: ports.slice(0, MAX_TOLD) }
+  const last = gossip.get(self, 'exposed')?.body ?? { ports: [] }
+  if (canonical(body) !== canonical(last)) gossip.publish('exposed', body)
 }
 
 /** Whoever it comes from, this node too, is judged by the same rule. @throws BrumeError */

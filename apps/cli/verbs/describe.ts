@@ -40,6 +40,7 @@ function microservice(
     ['node', spec.node ?? ''],
     ['constraints', spec.constraints.join(', ')],
     ['ports', spec.ports.map(port).join(', ')],
+    ['expose', (spec.expose ?? []).map(exposure).join('; ')],
     ['volumes', (spec.volumes ?? []).map(volume).join(', ')],
     ['env', join(spec.env, ' ')],
     ['labels', join(spec.labels, ' ')],
@@ -64,6 +65,17 @@ const port = (p: Spec['ports'][number]): string =>
 
 const volume = (v: NonNullable<Spec['volumes']>[number]): string =>
   `${v.source}:${v.container}${v.readOnly ? ':ro' : ''}`
+
+function exposure(e: NonNullable<Spec['expose']>[number]): string {
+  const { port, to, protocol, on, host = '', path = '', tls } = e
+  const parts = [
+    `${port}->${to}/${protocol}`,
+    ...(host + path === '' ? [] : [`for ${host}${path}`]),
+    on === 'all' ? 'on all nodes' : `on ${on}`,
+    ...(tls === undefined ? [] : [`with TLS by ${tls.cert}`])
+  ]
+  return parts.join(' ')
+}
 
 function resources({ resources: { cpus, memoryBytes } }: Spec): string {
   const parts: string[] = []

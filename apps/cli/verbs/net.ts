@@ -1,4 +1,4 @@
-import type { NetJson, ServiceNetJson, ServiceReplicaJson } from '../../api.ts'
+import type { ExposedJson, NetJson, ServiceNetJson, ServiceReplicaJson } from '../../api.ts'
 import { withQuery } from '../../client.ts'
 import { age, oneLine, table, type Column } from '../print.ts'
 import type { Context, Verb } from '../verb.ts'
@@ -19,11 +19,12 @@ export const net: Verb<string | null, NetJson[] | ServiceNetJson> = {
   }
 }
 
-function printService({ name, ports, replicas }: ServiceNetJson, { out }: Context): void {
+function printService({ name, ports, replicas, exposed }: ServiceNetJson, { out }: Context): void {
   const at = ports.map(({ container, protocol }) => `${container}/${protocol}`).join(', ')
   out.write(`${name}  ${at === '' ? 'no ports' : at}\n`)
   if (replicas.length === 0) out.write('no replica is up and healthy on a node in reach\n')
   else out.write(`\n${table(replicas, REPLICAS, out)}`)
+  if (exposed.length > 0) out.write(`\n${table(exposed, EXPOSED, out)}`)
 }
 
 const COLORS: Record<NetJson['path'], number | null> = {
@@ -51,6 +52,19 @@ const REPLICAS: Column<ServiceReplicaJson>[] = [
   { title: 'RTT', cell: rttOf },
   { title: 'FLOWS', cell: ({ flows }) => String(flows) },
   { title: 'WHY', cell: ({ why }) => oneLine(why) }
+]
+
+const EXPOSED: Column<ExposedJson>[] = [
+  { title: 'NODE', cell: ({ node }) => node },
+  { title: 'PORT', cell: ({ port, to, protocol }) => `${port}->${to}/${protocol}` },
+  { title: 'FOR', cell: ({ host, path }) => `${host ?? ''}${path ?? ''}`, whenAny: true },
+  { title: 'TLS', cell: ({ tls }) => (tls ? 'yes' : ''), whenAny: true },
+  {
+    title: 'STATE',
+    cell: ({ open }) => (open === null ? 'unknown' : open ? 'open' : 'closed'),
+    color: ({ open }) => (open === null ? 33 : open ? 32 : 31)
+  },
+  { title: 'WHY', cell: ({ reason }) => oneLine(reason ?? ''), whenAny: true }
 ]
 
 function rttOf({ rttMs }: { rttMs: number | null }): string {

@@ -21,6 +21,7 @@ export const status: Verb<null, StatusJson> = {
         ['peers', String(s.peers)],
         ['engine', engine(s.engine)],
         ...names(s.names),
+        ...exposed(s.exposed),
         ['oplog', `${confirmed} confirmed, ${tentative} tentative${refused}`],
         ['confirmed by', s.indexers.map(indexer).join(', ')],
         ...waits(s),
@@ -79,6 +80,21 @@ function names({ state, address, problem }: StatusJson['names']): [string, strin
   }
   if (state === 'unasked') return []
   return [['names', state === 'opening' ? 'opening' : `containers ask ${address ?? ''}`]]
+}
+
+/** A line for what is open, and one for each port that is not as it should be. */
+function exposed(ports: StatusJson['exposed']): [string, string][] {
+  const inWords = ({ port, host, path, microservice }: StatusJson['exposed'][number]): string =>
+    `${port}${host === null && path === null ? '' : ` (${host ?? ''}${path ?? ''})`} for ${microservice}`
+  const open = ports.filter((one) => one.open).map(inWords)
+  const wrong = ports.flatMap((one): [string, string][] => {
+    if (one.problem === null) return []
+    return [[one.open ? 'open port' : 'closed port', `${inWords(one)}: ${one.problem}`]]
+  })
+  return [
+    ...(open.length === 0 ? [] : [['open ports', open.join(', ')] as [string, string]]),
+    ...wrong
+  ]
 }
 
 function engine({ kind, version, problem }: StatusJson['engine']): string {

@@ -12,6 +12,7 @@ import type { ApplicationJson, DeployRequest, DeployResult, RemoveResult } from 
 import { checkedApplication } from '../asked.ts'
 import { untilSpread } from '../bundle-spread.ts'
 import type { Daemon } from '../daemon.ts'
+import { mustBeFree } from '../exposed.ts'
 import { replicas } from '../replicas.ts'
 import { seenOf } from '../seen.ts'
 import type { Route } from '../socket.ts'
@@ -27,6 +28,7 @@ export const applications = (daemon: Daemon): Route[] => [
       mustOperate(mesh)
       const asked = checkedApplication(await request.json<DeployRequest>())
       mustMean(asked, mesh)
+      mustBeFree(mesh.state, asked.application, asked.microservices)
       const ifRev = meantFor(mesh, asked)
       const { ops, changes } = await plan(mesh, asked, ifRev)
       const [first] = await mesh.append(ops)

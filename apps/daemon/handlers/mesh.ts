@@ -62,6 +62,7 @@ async function status(daemon: Daemon): Promise<StatusJson> {
     peers: mesh.links.ids.length,
     engine: node.engine(),
     names: node.names(),
+    exposed: node.exposed(),
     flows: flowsJson(node),
     oplog: mesh.oplog.lengths(),
     ...confirmation(mesh),

@@ -1,7 +1,9 @@
 import { BrumeError } from '../../../core/errors.ts'
 import type { NetJson, ServiceNetJson, ServiceReplicaJson } from '../../api.ts'
 import { serviceKey } from '../../../roles/connector/directory.ts'
+import { exposedOf } from '../../../roles/node/world.ts'
 import type { Daemon, Member } from '../daemon.ts'
+import { exposedRows } from '../exposed.ts'
 import { serviceOf } from '../references.ts'
 import type { Route } from '../socket.ts'
 import { nodeName } from '../world.ts'
@@ -26,7 +28,10 @@ export const net = (daemon: Daemon): Route[] => [
       }
       const replicas = replicasOf(member, member.node.flows.order(service))
       const name = `${microservice}.${application}.brume`
-      return { application, microservice, name, ports: service.ports, replicas }
+      const told = { state: member.mesh.state, alive: member.mesh.alive() }
+      const key = serviceKey({ application, microservice })
+      const exposed = exposedRows(key, { ...told, exposed: exposedOf(member.mesh) })
+      return { application, microservice, name, ports: service.ports, replicas, exposed }
     }
   }
 ]

@@ -11,6 +11,7 @@ import type { PlanRequest, PlanResult } from '../../api.ts'
 import { checkedApplication } from '../asked.ts'
 import { changeLine, differences } from '../changes.ts'
 import type { Daemon } from '../daemon.ts'
+import { mustBeFree } from '../exposed.ts'
 import type { Route } from '../socket.ts'
 import { nodeName } from '../world.ts'
 
@@ -26,6 +27,7 @@ export const planRoutes = (daemon: Daemon): Route[] => [
         const old = state.microservices.get(`${asked.application}/${name}`) ?? null
         return { name, old, spec: specOf(spec, files, old) }
       })
+      mustBeFree(state, asked.application, wanted)
       const then = after(state, asked.application, wanted)
       const plan = node.planFor(then)
       const gone = [...state.microservices.values()].filter(

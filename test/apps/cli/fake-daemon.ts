@@ -103,6 +103,7 @@ export function replica(fields: Partial<ReplicaJson> = {}): ReplicaJson {
     since: '2026-01-01T11:57:00Z',
     image: 'local/node:20',
     ports: [],
+    exposed: [],
     reason: null,
     ...fields
   }

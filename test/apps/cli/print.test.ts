@@ -23,6 +23,20 @@ test('print - ps is aligned; REASON is there only when there is one', (t) => {
   )
 })
 
+test('print - ps shows ports of many nodes, and why one is not open where the replica itself is well', (t) => {
+  const port = { port: 8080, to: 80, protocol: 'http' as const }
+  const ports = [{ container: 80, host: 32768, protocol: 'tcp' as const }]
+  const rows = [
+    replica({ ports, exposed: [{ ...port, problem: null }] }),
+    replica({ exposed: [{ ...port, problem: 'not open on n2: only root opens port 80' }] }),
+    replica({ exposed: [{ ...port, problem: 'not open on n2' }], reason: 'its own' })
+  ]
+  const [, open = '', closed = '', own = ''] = replicaTable(rows, pipe, NOW).split('\n')
+  t.ok(open.includes(' 32768->80/tcp, *:8080->80/http '), open)
+  t.ok(closed.endsWith('port 8080 not open on n2: only root opens port 80'), closed)
+  t.ok(own.endsWith('its own'), own)
+})
+
 test('print - an empty list is a header', (t) => {
   t.is(
     replicaTable([], pipe, NOW),

@@ -237,3 +237,35 @@ async function untilConflict(node: MeshNode): Promise<ConflictsJson['conflicts']
   }
   throw new Error(`${node.name} lists no conflict`)
 }
+
+test('records - a deploy that takes a port of another is refused, and changes nothing', async (t) => {
+  const { nodes } = await createMesh(1, t, { openSwarm: new Switchboard().open })
+  const [a] = nodes as [MeshNode]
+  const expose = (over: object): { name: string; spec: MicroserviceSpec } => ({
+    name: 'web',
+    spec: spec({ expose: [{ port: 8080, to: 80, protocol: 'http', on: 'all', ...over }] })
+  })
+  const send = (application: string, of: object): Promise<DeployResult> =>
+    ask(a, 'POST', '/applications', { application, microservices: [expose(of)] })
+  await send('shop', { path: '/b' })
+  await send('shop', { path: '/c', protocol: 'http' })
+  await send('other', {})
+  for (const of of [{ path: '/c' }, { protocol: 'tcp' }]) {
+    for (const application of ['another', 'zoo']) {
+      const error = await failure(send(application, of))
+      t.is(error.code, 'PORT_IN_USE')
+      const name = a.mesh.me?.displayName
+      const theirs = 'protocol' in of ? 'other/web' : 'shop/web'
+      t.is(
+        error.message,
+        `${application}/web cannot have port 8080 on ${name}: it is exposed for ${theirs}`
+      )
+    }
+  }
+  t.alike([...a.mesh.state.applications.keys()].sort(), ['other', 'shop'])
+  await send('another', { port: 8081, protocol: 'tcp' })
+  await send('zoo', { protocol: 'tcp', on: 'zone=nowhere' })
+  const both = ['x', 'y'].map((name) => ({ ...expose({ port: 1 }), name }))
+  const twice = ask(a, 'POST', '/applications', { application: 'twin', microservices: both })
+  t.is((await failure(twice)).message.includes('twin/'), true)
+})

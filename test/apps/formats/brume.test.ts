@@ -159,6 +159,88 @@ test('brume - devices: as docker writes them, or as a map', (t) => {
   t.is(why('devices: /dev/a'), `${at}: expected a list of devices, got "/dev/a"`)
 })
 
+test('brume - expose: ports of the nodes, as short as can be', (t) => {
+  const read = (...lines: string[]): unknown =>
+    parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.expose
+  const plain = { port: 8080, to: 80, protocol: 'tcp', on: 'all' }
+  const one = 'ports: [80]'
+  t.alike(read(one, 'expose: [8080]'), [plain])
+  t.alike(read('expose: ["8080:80"]'), [plain])
+  t.alike(read('expose: ["8080:80/http"]'), [{ ...plain, protocol: 'http' }])
+  t.alike(read('ports: [80, 53/udp]', 'expose: [{ port: 8080 }]'), [plain])
+  t.alike(read('expose: [{ port: 8080, to: 80, on: "zone==a" }]'), [{ ...plain, on: 'zone=a' }])
+  t.alike(
+    read(one, 'expose: [{ port: 8080, host: Shop.Example, path: /api/, on: "node in (a,b)" }]'),
+    [{ ...plain, protocol: 'http', host: 'shop.example', path: '/api', on: 'node in (a, b)' }]
+  )
+  t.alike(read(one, 'expose: [{ port: 8080, path: / }]'), [{ ...plain, protocol: 'http' }])
+  t.alike(read(one, 'expose: [{ port: 8080, tls: { cert: /a.crt, key: /a.key } }]'), [
+    { ...plain, tls: { cert: '/a.crt', key: '/a.key' } }
+  ])
+  for (const none of [[], ['expose: []'], ['expose:']]) t.is(read(...none), undefined)
+
+  const rows: [string[], string][] = [
+    [
+      ['expose: [8080]'],
+      '8: [0]: expected PORT:TO, with a port of the container: there is none in `ports`'
+    ],
+    [
+      ['ports: [80, 81]', 'expose: [8080]'],
+      '9: [0]: expected PORT:TO, with a port of the container: there is more than one in `ports`'
+    ],
+    [
+      ['ports: ["8080:80"]', 'expose: [8080]'],
+      '9: [0]: port 8080 is in `ports` too: give CONTAINER alone there, it is open on that node as well'
+    ],
+    [['expose: ["1:1", "2:2", "1:3"]'], '8: [2]: port 1 is here twice'],
+    [
+      ['expose: [{ port: 1, to: 1, host: a, path: /b }, { port: 1, to: 2, host: A, path: /b/ }]'],
+      '8: [1]: port 1 for a/b is here twice'
+    ],
+    [['expose: ["8080:80/udp"]'], '8: [0]: UDP is not exposed yet: expected tcp or http'],
+    [
+      ['expose: [{ port: 1, to: 1, protocol: https }]'],
+      '8: [0].protocol: expected http, and `tls` with a certificate'
+    ],
+    [
+      ['expose: [{ port: 1, to: 1, protocol: tcp, host: a }]'],
+      '8: [0]: `host` and `path` are of http, not of tcp'
+    ],
+    [['expose: [{ to: 1 }]'], '8: [0].port: expected a port from 1 to 65535, got nothing'],
+    [['expose: ["1:99999"]'], '8: [0]: expected a port from 1 to 65535, got "1:99999"'],
+    [
+      ['expose: [{ port: 1, to: 1, on: "a b" }]'],
+      '8: [0].on: expected all, or nodes by a label such as zone=a, got "a b"'
+    ],
+    [
+      ['expose: [{ port: 1, to: 1, on: arch=arm64 }]'],
+      '8: [0].on: `on` goes by labels and by `node`, not by arch'
+    ],
+    [
+      ['expose: [{ port: 1, to: 1, host: "a.*.b" }]'],
+      '8: [0].host: expected a host such as shop.example or *.shop.example, got "a.*.b"'
+    ],
+    [
+      ['expose: [{ port: 1, to: 1, path: api }]'],
+      '8: [0].path: expected a path such as /api, got "api"'
+    ],
+    [
+      ['expose: [{ port: 1, to: 1, tls: { cert: a.crt, key: /k } }]'],
+      '8: [0].tls.cert: expected a file of each node that opens the port, from / on, got "a.crt"'
+    ],
+    [
+      ['expose: [{ port: 1, target: 1 }]'],
+      '8: [0]: unknown key `target`, expected one of port, to, on, protocol, host, path, tls'
+    ],
+    [['expose: 8080'], '8: : expected a list of ports, got 8080']
+  ]
+  for (const [lines, sentence] of rows) {
+    const [line = '', at = '', why = ''] = /^(\d+): (.*?): (.*)$/.exec(sentence)?.slice(1) ?? []
+    const [said = ''] = refusedLines(ours('image: x', ...lines))
+    t.is(said, `app.yaml:${line}: spec.microservices[0].expose${at}: ${why}`)
+  }
+})
+
 test('brume - allow: an application, or a list of them and of microservices', (t) => {
   const read = (...lines: string[]) =>
     parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.allow
@@ -350,7 +432,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, devices, volumes, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, expose, devices, volumes, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],
@@ -457,6 +539,31 @@ test('brume - at its limit each value is taken, over it refused by its own reade
     ['allow', `allow: ${listOf(64, (i) => `a${i}`)}`, `allow: ${listOf(65, (i) => `a${i}`)}`],
     ['allow', `allow: [${x(63)}/${x(63)}]`, `allow: [${x(63)}/${x(64)}]`],
     ['ports', 'ports: [1, 65535]', 'ports: [65536]'],
+    [
+      'expose',
+      `expose: ${listOf(32, (i) => `"${i + 1}:1"`)}`,
+      `expose: ${listOf(33, (i) => `"${i + 1}:1"`)}`
+    ],
+    [
+      'on',
+      `expose: [{ port: 1, to: 1, on: a=${x(254)} }]`,
+      `expose: [{ port: 1, to: 1, on: a=${x(255)} }]`
+    ],
+    [
+      'host',
+      `expose: [{ port: 1, to: 1, host: a.${x(63)} }]`,
+      `expose: [{ port: 1, to: 1, host: a.${x(64)} }]`
+    ],
+    [
+      'path',
+      `expose: [{ port: 1, to: 1, path: /${x(255)} }]`,
+      `expose: [{ port: 1, to: 1, path: /${x(256)} }]`
+    ],
+    [
+      'cert',
+      `expose: [{ port: 1, to: 1, tls: { cert: /${x(1023)}, key: /k } }]`,
+      `expose: [{ port: 1, to: 1, tls: { cert: /${x(1024)}, key: /k } }]`
+    ],
     ['command', `command: ${listOf(256, () => 'w')}`, `command: ${listOf(257, () => 'w')}`],
     ['command', `command: [${x(4096)}]`, `command: [${x(4097)}]`],
     ['env', `env: ${mapOf(512)}`, `env: ${mapOf(513)}`],

@@ -2,7 +2,7 @@ import test from 'brittle'
 import fc from 'fast-check'
 import { stringify } from 'yaml'
 import { BrumeError } from '../../../core/errors.ts'
-import { microserviceSpec } from '../../../core/state/microservices.ts'
+import { isWholeSpec } from '../../../core/state/microservices.ts'
 import { parseApplication, type ParsedApplication } from '../../../apps/formats/application.ts'
 
 const KEYS = [
@@ -55,6 +55,11 @@ const port = fc.oneof(
   fc.tuple(number, number).map(([a, b]) => `${a}:${b}`),
   fc.record({ internal: number, external: number })
 )
+const publicPort = fc.record({
+  internal: number,
+  external: number,
+  public: fc.oneof(number, any, fc.record({ router: fc.record({ port: maybe(number) }) }))
+})
 const env = fc.oneof(
   fc.dictionary(fc.stringMatching(/^[A-Z_]{1,8}$/), scalar, { maxKeys: 4, noNullPrototype: true }),
   fc.array(fc.record({ key: word, value: scalar }), { maxLength: 3 })
@@ -98,6 +103,25 @@ const mine = fc.record({
       )
     )
   ),
+  expose: maybe(
+    fc.array(
+      fc.oneof(
+        port,
+        fc.record(
+          {
+            port: number,
+            to: number,
+            on: fc.constantFrom('all', 'zone=a', 'zone in (a, b)', 'arch=x', ' '),
+            host: fc.oneof(fc.constantFrom('x.y', '*.X'), fc.string({ maxLength: 4 })),
+            path: fc.oneof(fc.constantFrom('/', '/a/', '/a/b'), fc.string({ maxLength: 4 })),
+            tls: fc.record({ cert: fc.constantFrom('/a', 'b'), key: fc.string({ maxLength: 3 }) })
+          },
+          { requiredKeys: ['port'] }
+        )
+      ),
+      { maxLength: 3 }
+    )
+  ),
   dependsOn: maybe(
     fc.oneof(
       fc.array(word, { maxLength: 2 }),
@@ -126,7 +150,11 @@ const theirs = fc.record({
   ...common,
   config: maybe(any),
   container: maybe(
-    fc.record({ ports: maybe(fc.array(port)), env: maybe(env), commands: maybe(command) })
+    fc.record({
+      ports: maybe(fc.array(fc.oneof(port, publicPort))),
+      env: maybe(env),
+      commands: maybe(command)
+    })
   )
 })
 const application = fc.oneof(
@@ -194,7 +222,7 @@ test('fuzz - what the file gives, apply takes', (t) => {
       taken++
       return parsed.microservices.every((m) => {
         const copy: unknown = JSON.parse(JSON.stringify(m.spec))
-        return microserviceSpec.check(m.spec) && microserviceSpec.check(copy)
+        return isWholeSpec(m.spec) && isWholeSpec(copy)
       })
     }),
     { numRuns: 1000 }

@@ -150,7 +150,7 @@ test('iofog - what it knows and we do not do is a warning with key and line', (t
     `app.yaml:14: ${path}.container.extraHosts: is not done yet: ignored`,
     `app.yaml:15: ${path}.container.runtime: is not done yet: ignored`,
     `app.yaml:16: ${path}.container.capAdd: is not done yet: ignored`,
-    `app.yaml:17: ${path}.container.ports[0].public: is not done yet: ignored`,
+    `app.yaml:17: ${path}.container.ports[0].public: port 6328 of every node is opened for it`,
     `app.yaml:18: ${path}.container.env[0].valueFromSecret: is not done yet: ignored`,
     `app.yaml:18: ${path}.container.env[1]: template expressions are not done yet: kept as text`,
     'app.yaml:19: spec.routes: is not done yet: ignored',
@@ -158,6 +158,73 @@ test('iofog - what it knows and we do not do is a warning with key and line', (t
   ])
   t.is(microservices[0]?.spec.replicas, 0)
   t.alike(microservices[0]?.spec.env, { U: '{{ self.name }}' })
+})
+
+test('iofog - a public port is open on every node', (t) => {
+  const tcp = { to: 80, protocol: 'tcp' as const, on: 'all' }
+  const http = { ...tcp, protocol: 'http' as const }
+  const rows: [string, object[], string[]][] = [
+    [
+      'public: { schemes: [http], protocol: http, router: { port: 6666 } }',
+      [{ port: 6666, ...http }],
+      []
+    ],
+    [
+      'public: { protocol: tcp, router: { port: 6666, host: default-router } }',
+      [{ port: 6666, ...tcp }],
+      []
+    ],
+    ['public: 5001', [{ port: 5001, ...http }], []],
+    ['public: 5001, host: default-router, protocol: tcp', [{ port: 5001, ...tcp }], []],
+    ['public: 5001, protocol: https', [{ port: 5001, ...http }], []],
+    ['public: { router: { port: 1 }, enabled: false }', [], []],
+    ...['public: false', 'public: ""', 'public: {}', ''].map(
+      (none): [string, object[], string[]] => [none, [], []]
+    ),
+    ['public: 1, protocol: udp', [], ['UDP is not opened on other nodes yet: ignored']],
+    [
+      'public: 1, host: pi-1',
+      [{ port: 1, ...http }],
+      ['every node opens the port, not "pi-1" alone']
+    ],
+    [
+      'public: { schemes: [https], router: { host: hq, port: 1 } }',
+      [{ port: 1, ...http }],
+      [
+        'every node opens the port, not "hq" alone',
+        'https is not done here: the port is opened without TLS'
+      ]
+    ]
+  ]
+  for (const [words, expose, warnings] of rows) {
+    const port = ['external: 5000', 'internal: 80', ...(words === '' ? [] : [words])].join(', ')
+    const file = iofog([IMAGES, 'container:', `  ports: [{ ${port} }]`])
+    const parsed = parseApplication(file, 'app.yaml')
+    t.alike(parsed.microservices[0]?.spec.expose ?? [], expose, words)
+    const at = 'app.yaml:9: spec.microservices[0].container.ports[0].public: '
+    t.alike(
+      parsed.warnings,
+      warnings.map((warning) => at + warning),
+      words
+    )
+    t.is(parsed.microservices[0]?.spec.ports[0]?.host, 5000)
+  }
+  const same = only(iofog([IMAGES, 'ports: [{ external: 5000, internal: 80, public: 5000 }]']))
+  t.is(same?.ports[0]?.host, null, 'the node that runs it opens it as all do')
+  const chosen = only(iofog([IMAGES, 'ports: [{ internal: 80, public: { protocol: tcp } }]']))
+  const { port = 0 } = chosen?.expose?.[0] ?? {}
+  t.ok(port >= 6000 && port <= 7000, `${port}`)
+  for (const [words, why] of [
+    ['public: 70000', 'public: expected a port from 1 to 65535, got 70000'],
+    [
+      'public: { router: { port: x } }',
+      'public.router.port: expected a port from 1 to 65535, got "x"'
+    ],
+    ['public: { protocol: udp }', 'public: expected the protocol http or tcp, got "udp"']
+  ]) {
+    const [line = ''] = refusedLines(iofog([IMAGES, `ports: [{ internal: 80, ${words} }]`]))
+    t.is(line, `app.yaml:8: spec.microservices[0].ports[0].${why}`)
+  }
 })
 
 test('iofog - a key it does not know is a problem, wherever it is', (t) => {

@@ -1,4 +1,5 @@
 import test from 'brittle'
+import type { MicroserviceSpec } from '../../../core/state/microservices.ts'
 import type { ServiceSpec } from '../../../core/state/services.ts'
 import type { PlacementRecord, ServiceRecord } from '../../../core/state/state.ts'
 import { flowHead, refusal, type FlowHead, type GateWorld } from '../../../roles/connector/gate.ts'
@@ -41,12 +42,18 @@ const outside = (name: string, over: Partial<ServiceSpec>): ServiceRecord => ({
   at: 0
 })
 
+const SHARED: Partial<MicroserviceSpec> = {
+  allow: ['bills', 'street/meter'],
+  expose: [{ port: 8080, to: 80, protocol: 'tcp', on: 'zone=a' }]
+}
+
 const world: GateWorld = {
   state: {
     nodes: new Map([
       ['n', node('n', { role: 'node' })],
       ['o', node('o', { role: 'operator' })],
-      ['here', node('here')]
+      ['here', node('here')],
+      ['open', node('open', { role: 'node', labels: { zone: 'a' } })]
     ]),
     placements: new Map([
       ['app/meter/0', placement],
@@ -54,9 +61,7 @@ const world: GateWorld = {
       ['street/meter/0', { ...placement, application: 'street' }],
       ['street/lamp/0', { ...placement, application: 'street', microservice: 'lamp' }]
     ]),
-    microservices: new Map([
-      ['app/web', microservice('web', { allow: ['bills', 'street/meter'] })]
-    ]),
+    microservices: new Map([['app/web', microservice('web', SHARED)]]),
     services: new Map([
       ['app/plc', outside('plc', { node: 'here', allow: ['bills'] })],
       ['app/far', outside('far', { node: 'o' })],
@@ -67,12 +72,17 @@ const world: GateWorld = {
   status: new Map()
 }
 
-test('gate - who may open a flow: people of operators, microservices of the same application', (t) => {
+test('gate - who may open a flow: people of operators, nodes that expose it, microservices of the same application', (t) => {
   const meter = { application: 'app', microservice: 'meter' }
   const rows: [string, FlowHead, boolean][] = [
     ['o', head(), true],
     ['n', head(), false],
     ['stranger', head(), false],
+    // It opens a port for it.
+    ['open', head(), true],
+    ['open', head({ port: 81 }), false],
+    ['open', head({ protocol: 'udp' }), false],
+    ['open', head({ to: { ...TO, microservice: 'other' } }), false],
     ['n', head({ from: meter }), true],
     // It does not run there: that node cannot speak for it.
     ['o', head({ from: meter }), false],

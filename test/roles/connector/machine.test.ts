@@ -3,10 +3,14 @@ import test, { type Assert } from 'brittle'
 import { createActor, SimulatedClock } from 'xstate'
 import { emptyState } from '../../../core/state/read.ts'
 import { BrumeError } from '../../../core/errors.ts'
-import type { DirectoryInput } from '../../../roles/connector/directory.ts'
-import { connectorMachine, type ConnectorActor } from '../../../roles/connector/machine.ts'
+import type { Fault, OpenPort } from '../../../roles/connector/exposed.ts'
+import {
+  connectorMachine,
+  type ConnectorActor,
+  type ConnectorComponents
+} from '../../../roles/connector/machine.ts'
 import type { NameService } from '../../../roles/connector/name-service.ts'
-import { microservice } from '../../sim/worlds.ts'
+import { microservice, node } from '../../sim/worlds.ts'
 
 const FAILED = new BrumeError('NAMES_FAILED', 'iptables failed: it is locked')
 const IMPOSSIBLE = new BrumeError('NAMES_IMPOSSIBLE', 'names in containers need `ip`')
@@ -170,6 +174,81 @@ test('connector - stopped, names are closed, also those that were opening', asyn
   t.alike([other.names.opened, other.names.closed], [1, 1])
 })
 
+const exposing = (...ports: number[]): object => ({
+  expose: ports.map((port) => ({ port, to: 80, protocol: 'tcp', on: 'all' }))
+})
+
+test('connector - ports that are exposed are opened, and set again only when that changes', async (t) => {
+  const { connector, ports, world } = await start(t)
+  await connector.pass(1_000)
+  t.alike(ports.calls, [], 'none is exposed')
+  for (const [wanted, over] of [
+    [[8080], exposing(8080)],
+    [[8080, 9090], exposing(8080, 9090)],
+    [[], {}]
+  ] as const) {
+    world.change(over)
+    connector.send({ type: 'view.changed' })
+    connector.send({ type: 'gossip.changed' })
+    await connector.pass(500)
+    connector.send({ type: 'gossip.changed' })
+    await connector.pass(500)
+    t.alike(ports.calls.at(-1), [...wanted])
+  }
+  t.is(ports.calls.length, 3)
+  t.is(connector.portState(), 'settled')
+  t.alike(connector.context().opened, { from: { open: [], faults: [] }, faults: [] })
+})
+
+test('connector - a port that cannot be opened is tried again, later each time, until it can', async (t) => {
+  const { connector, ports, world } = await start(t)
+  ports.taken.add(8080)
+  world.change(exposing(8080))
+  connector.send({ type: 'view.changed' })
+  await connector.pass(300)
+  t.is(connector.portState(), 'resting')
+  t.is(connector.context().opened.faults[0]?.problem, 'it is taken')
+  await connector.pass(60_000)
+  const tries = ports.calls.length
+  t.ok(tries > 5 && tries < 15, `${tries} times in a minute`)
+  ports.taken.clear()
+  await connector.pass(10_000)
+  t.is(connector.portState(), 'settled')
+  t.alike(connector.context().opened.faults, [])
+  t.is(connector.context().failures, 0)
+})
+
+test('connector - once a minute open ports are looked after, what is not exposed never', async (t) => {
+  const { connector, ports, world } = await start(t)
+  await connector.pass(200_000)
+  t.is(ports.calls.length, 0)
+  world.change(exposing(8080))
+  connector.send({ type: 'view.changed' })
+  await connector.pass(181_000)
+  t.is(ports.calls.length, 4)
+})
+
+test('connector - what changes while ports are set is set next, and never two at a time', async (t) => {
+  const { connector, ports, world } = await start(t)
+  let open = (): void => undefined
+  ports.gate = new Promise((resolve) => (open = resolve))
+  world.change(exposing(1))
+  connector.send({ type: 'view.changed' })
+  await connector.pass(500)
+  world.change(exposing(2))
+  connector.send({ type: 'view.changed' })
+  await connector.pass(500)
+  t.alike(ports.calls, [[1]])
+  ports.gate = Promise.resolve()
+  open()
+  await connector.pass(10)
+  t.alike(ports.calls, [[1], [2]])
+  t.is(connector.portState(), 'settled')
+  t.is(ports.closed, 0)
+  connector.stop()
+  t.is(ports.closed, 1, 'stopped, they are closed')
+})
+
 /** Some turns of the event loop, in which promises settle. */
 async function turns(count = 8): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
@@ -209,13 +288,38 @@ class FakeNames {
   }
 }
 
+class FakePorts {
+  /** Ports of each call. */
+  calls: number[][] = []
+  /** Ports that cannot be opened. */
+  taken = new Set<number>()
+  closed = 0
+  gate: Promise<void> = Promise.resolve()
+
+  async set(wanted: readonly OpenPort[]): Promise<Fault[]> {
+    this.calls.push(wanted.map(({ port }) => port))
+    await this.gate
+    return wanted.flatMap(({ port, rules }) =>
+      rules.flatMap((rule) => {
+        if (!this.taken.has(port)) return []
+        return [{ port, rule, open: false, problem: 'it is taken', rival: null }]
+      })
+    )
+  }
+
+  close(): void {
+    this.closed++
+  }
+}
+
 async function start(t: Assert) {
   const clock = new SimulatedClock()
   const names = new FakeNames()
   const warnings: string[] = []
   let random = 1
-  let world: DirectoryInput = {
-    state: emptyState(),
+  const ports = new FakePorts()
+  let world: ReturnType<ConnectorComponents['readWorld']> = {
+    state: { ...emptyState(), nodes: new Map([['n', node('n')]]) },
     alive: new Set(),
     status: new Map()
   }
@@ -223,7 +327,9 @@ async function start(t: Assert) {
   const actor: ConnectorActor = createActor(connectorMachine, {
     clock,
     input: {
+      self: 'n',
       readWorld: () => world,
+      ports,
       openNames: () => names.open(services),
       random: () => (random = (random * 16807) % 2147483647) / 2147483647,
       log: { warn: (_, message) => warnings.push(message) }
@@ -247,6 +353,7 @@ async function start(t: Assert) {
     stop: () => actor.stop(),
     context: () => actor.getSnapshot().context,
     state: () => actor.getSnapshot().value.names,
+    portState: () => actor.getSnapshot().value.ports,
     /** The ms until names are opened once more. */
     async untilOpened(): Promise<number> {
       const [before, since] = [names.opened, clock.now()]
@@ -259,9 +366,9 @@ async function start(t: Assert) {
       return clock.now() - since
     }
   }
-  const change = (): void => {
-    const microservices = new Map([['app/web', microservice('web')]])
+  const change = (over: Parameters<typeof microservice>[1] = {}): void => {
+    const microservices = new Map([['app/web', microservice('web', over)]])
     world = { ...world, state: { ...world.state, microservices } }
   }
-  return { connector, names, warnings, world: { change } }
+  return { connector, names, ports, warnings, world: { change } }
 }

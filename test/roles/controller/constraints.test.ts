@@ -17,6 +17,7 @@ interface Case {
   facts?: Partial<FactsBody> | null
   use?: Partial<Spot['use']>
   silentMs?: number
+  exposed?: string[]
 }
 
 const port = (host: number | null, protocol: 'tcp' | 'udp' = 'tcp') => ({
@@ -152,6 +153,12 @@ const ROWS: [string, Case, string, Case][] = [
     { spec: { ports: [port(80, 'udp'), port(null)] }, use: { ports: new Map([['80/tcp', 1]]) } }
   ],
   [
+    'ports',
+    { spec: { ports: [port(81), port(80)] }, exposed: ['80/tcp', '82/tcp'] },
+    'has port 80/tcp open for what is exposed',
+    { spec: { ports: [port(80, 'udp'), port(null)] }, exposed: ['80/tcp'] }
+  ],
+  [
     'cpus',
     { spec: asks(1.5, null), use: { milliCpus: 3000 } },
     'has fewer than 1.5 cpus free',
@@ -233,14 +240,16 @@ const NO_USE: Spot['use'] = {
 }
 
 function spotOf(node: NodeRecord, over: Partial<Spot> = {}): Spot {
-  return { node, facts: facts(), isAlive: true, silentMs: null, use: NO_USE, ...over }
+  const seen = { facts: facts(), isAlive: true, silentMs: null, exposed: new Set<string>() }
+  return { node, ...seen, use: NO_USE, ...over }
 }
 
 function built(row: Case): { spot: Spot; microservice: MicroserviceRecord } {
   const spot = spotOf(node('a', row.node), {
     isAlive: row.silentMs === undefined,
     silentMs: row.silentMs ?? null,
-    facts: row.facts === null ? null : facts(row.facts)
+    facts: row.facts === null ? null : facts(row.facts),
+    exposed: new Set(row.exposed)
   })
   spot.use = { ...spot.use, ...row.use }
   return { spot, microservice: microservice('web', row.spec) }

@@ -77,6 +77,8 @@ test('key - is all of stdout', async (t) => {
   t.alike(await cli(['key', '--data', dir]), { code: 0, out: 'brume-k\n', err: '' })
 })
 
+const PORT = { microservice: 'shop/web', host: null, path: null }
+
 test('status - one node, its parts, and what troubles it', async (t) => {
   const answer: StatusJson = {
     name: 'pi-1',
@@ -85,6 +87,11 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     peers: 2,
     engine: { kind: 'docker', version: null, problem: 'the socket does not answer' },
     names: { state: 'unasked', address: null, problem: null },
+    exposed: [
+      { ...PORT, port: 80, open: false, problem: 'only root opens port 80' },
+      { ...PORT, port: 8080, open: true, problem: null },
+      { ...PORT, port: 8080, host: 'x.y', path: '/a', open: true, problem: null }
+    ],
     flows: [],
     oplog: { confirmed: 4, tentative: 6 },
     leader: 'pi-2',
@@ -118,6 +125,8 @@ test('status - one node, its parts, and what troubles it', async (t) => {
     (await cli(['status', '--data', dir])).out,
     'name:          pi-1\nid:            ybnd\nmesh:          mmmm\nrole:          admin\npeers:         2\n' +
       'engine:        docker: the socket does not answer\n' +
+      'open ports:    8080 for shop/web, 8080 (x.y/a) for shop/web\n' +
+      'closed port:   80 for shop/web: only root opens port 80\n' +
       'oplog:         4 confirmed, 6 tentative, 1 refused\n' +
       'confirmed by:  pi-1, pi-3 (silent)\n' +
       'waits:         2 changes wait for confirmation: pi-3 is silent; if it is lost for good: brume recover\n' +
@@ -129,6 +138,7 @@ test('status - one node, its parts, and what troubles it', async (t) => {
 })
 
 test('describe - only what is said of it', async (t) => {
+  const tls = { cert: '/etc/x.crt', key: '/etc/x.key' }
   const spec = {
     image: 'local/node:20',
     images: {},
@@ -137,6 +147,10 @@ test('describe - only what is said of it', async (t) => {
     env: { X: '1' },
     labels: {},
     ports: [{ container: 80, host: null, protocol: 'tcp' }],
+    expose: [
+      { port: 8080, to: 80, protocol: 'tcp', on: 'all' },
+      { port: 443, to: 80, protocol: 'http', on: 'zone=a', host: 'x.y', path: '/a', tls }
+    ],
     resources: { cpus: 0.5, memoryBytes: 64 * 1024 * 1024 },
     replicas: 'all',
     node: null,
@@ -158,7 +172,9 @@ test('describe - only what is said of it', async (t) => {
     'microservice:  hello/web\nrevision:      aaaa\nset:           2026-01-01T11:00:00Z by pi-1\n' +
       'rev:           0123456789abcdef, of hello, for deploy --if-rev\n' +
       'image:         local/node:20\ncommand:       node "a b"\n' +
-      'replicas:      one on every node that fits\nports:         80/tcp\nenv:           X=1\n' +
+      'replicas:      one on every node that fits\nports:         80/tcp\n' +
+      'expose:        8080->80/tcp on all nodes; ' +
+      '443->80/http for x.y/a on zone=a with TLS by /etc/x.crt\nenv:           X=1\n' +
       'resources:     0.5 cpus, 64 MiB memory\nrestart:       always\n\n' +
       'APPLICATION/MICROSERVICE/SLOT   NODE   STATE     HEALTH   SINCE       PORTS   IMAGE\n' +
       'hello/web/0                     pi-1   running   -        3 minutes   -       local/node:20\n'
@@ -281,6 +297,8 @@ test('rm - what does not go away in time is named; exit code 3', async (t) => {
 })
 
 test('net REF - where calls of a microservice go, and why', async (t) => {
+  const where = { port: 8080, to: 80, protocol: 'http' as const, on: 'all', host: null, path: null }
+  const open = { ...where, tls: false }
   const replica = { slot: 0, path: 'self' as const, via: null, rttMs: null, flows: 2 }
   const answer: ServiceNetJson = {
     application: 'shop',
@@ -298,18 +316,27 @@ test('net REF - where calls of a microservice go, and why', async (t) => {
         rttMs: 9,
         why: '9 ms away'
       }
+    ],
+    exposed: [
+      { ...open, node: 'barn', open: true, reason: null },
+      { ...open, node: 'gate', tls: true, open: false, reason: 'there is no /x.crt' },
+      { ...open, node: 'hill', host: 'x.y', path: '/a', open: null, reason: 'hill is not in reach' }
     ]
   }
   const dir = await fakeDaemon(t, {
     'GET /net/service': ({ query }) =>
-      query.get('ref') === 'web' ? answer : { ...answer, ports: [], replicas: [] }
+      query.get('ref') === 'web' ? answer : { ...answer, ports: [], replicas: [], exposed: [] }
   })
   t.is(
     (await cli(['net', 'web', '--data', dir])).out,
     'web.shop.brume  80/tcp\n\n' +
       'SLOT   NODE    PATH              RTT    FLOWS   WHY\n' +
       '0      barn    self              -      2       runs here\n' +
-      '1      attic   relayed by hill   9 ms   2       9 ms away\n'
+      '1      attic   relayed by hill   9 ms   2       9 ms away\n\n' +
+      'NODE   PORT            FOR     TLS   STATE     WHY\n' +
+      'barn   8080->80/http   -       -     open      -\n' +
+      'gate   8080->80/http   -       yes   closed    there is no /x.crt\n' +
+      'hill   8080->80/http   x.y/a   -     unknown   hill is not in reach\n'
   )
   const none = await cli(['net', 'shop/other', '--data', dir])
   t.is(none.out, 'web.shop.brume  no ports\nno replica is up and healthy on a node in reach\n')
