@@ -9,7 +9,7 @@ const BUFFER_BYTES = 1024 * 1024
 
 /**
  * Of one flow on their way to the next stream, before it is asked to wait: as many as go over in a tenth of
- * a second, for others wait behind them. From the least on each turn doubles or halves it.
+ * a second, for others wait behind them. Each turn halves or doubles it.
  */
 const GATHERED = { least: 16 * 1024, most: 256 * 1024, ms: 100 }
 
@@ -79,7 +79,7 @@ export function join(
  */
 function pour(from: Duplex, to: Duplex): void {
   let gathers = false
-  let limit = GATHERED.least
+  let limit = GATHERED.most
   let waitsSince: number | null = null
   from.on('data', (chunk: Buffer) => {
     if (!gathers) {
