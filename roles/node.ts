@@ -113,7 +113,7 @@ export interface RunningNode {
 }
 
 /** Who does not lead has not looked before. */
-const NOTHING_SEEN = { sinceMs: new Map<string, number>(), drainingMs: new Map<string, number>() }
+const NOTHING_SEEN = { sinceMs: new Map<string, number>() }
 
 /** A node that is silent for longer counts as lost. */
 export const LOST_AFTER_MS = 5_000

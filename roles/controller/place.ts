@@ -36,8 +36,6 @@ export interface PlaceInput extends RolloutInput {
   facts: ReadonlyMap<string, FactsBody>
   /** Since the alive set or the order of ops last changed. */
   settledMs: number
-  /** For how long each draining node has been that, as far as this leader has seen. */
-  drainingMs: ReadonlyMap<string, number>
 }
 
 export interface Plan {
@@ -338,10 +336,7 @@ class Planning {
 
   #drained({ service, placed }: At): Move {
     const { node } = this.#board.spot(placed.node)
-    const { reason: words = '', deadlineMs = null } = node.availability ?? {}
-    if (deadlineMs !== null) {
-      this.#again(deadlineMs - (this.#input.drainingMs.get(node.id) ?? 0))
-    }
+    const { reason: words = '' } = node.availability ?? {}
     const reason = `${node.displayName} is drained${words === '' ? '' : ` (${words})`}`
     if (service.record.spec.node !== null) {
       return { held: true, reason: `${reason}; pinned to it` }
@@ -351,12 +346,15 @@ class Planning {
       : { reason }
   }
 
-  /** What has no other place goes when the time for it is over; one on every node goes first. */
+  /**
+   * What has no other place goes when the time for it is over, which the node itself says, so that it goes
+   * on whoever leads; one on every node goes first.
+   */
   #mustGo({ node, isAlive }: Spot, { spec }: MicroserviceRecord): boolean {
     if (node.availability?.mode !== 'draining' || !isAlive) return false
     if (spec.replicas === 'all') return true
-    const { deadlineMs } = node.availability
-    return deadlineMs !== null && (this.#input.drainingMs.get(node.id) ?? 0) >= deadlineMs
+    const overdue = this.#input.status.get(node.id)?.overdue
+    return overdue !== undefined && overdue === node.edits.availability?.op
   }
 
   /** The node that was silent is back and runs it still: which of the two copies stays. */

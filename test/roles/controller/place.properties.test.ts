@@ -330,6 +330,5 @@ const replicasOf = (state: State, p: { application: string; microservice: string
 
 function passed(input: PlaceInput, ms: number): PlaceInput {
   const silentMs = new Map([...input.silentMs].map(([id, silent]) => [id, silent + ms]))
-  const drainingMs = new Map([...input.drainingMs].map(([id, draining]) => [id, draining + ms]))
-  return { ...input, silentMs, drainingMs, settledMs: input.settledMs + ms }
+  return { ...input, silentMs, settledMs: input.settledMs + ms }
 }
