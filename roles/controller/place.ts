@@ -236,12 +236,16 @@ class Planning {
       this.#wait(placed, `${move.reason}; ${this.#without(service, placed, record)}`)
     }
     const later = board.later(service, placed)
-    if (later !== null) return this.#wait(placed, later)
-    if (placed.revision !== record.revision) this.#renew({ service, placed }, record)
+    if (later === null) {
+      if (placed.revision !== record.revision)
+        this.#renew({ service, placed }, record, 'new revision')
+    } else if (board.isLost(service, placed)) {
+      this.#renew({ service, placed }, record, 'back to what ran before: its revision is given up')
+    } else this.#wait(placed, later)
   }
 
   /** The new revision where the slot is; elsewhere, if it has no room there. */
-  #renew({ service, placed }: At, record: MicroserviceRecord): void {
+  #renew({ service, placed }: At, record: MicroserviceRecord, reason: string): void {
     const board = this.#board
     const renewed = { ...placed, revision: record.revision }
     const spot = board.spot(placed.node)
@@ -251,7 +255,7 @@ class Planning {
     const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
     const why = hasRoom || other !== null ? '' : this.#whyNowhere(service, placed, record)
     board.put(service, placed)
-    if (hasRoom) return this.#change(service, placed, renewed, 'new revision')
+    if (hasRoom) return this.#change(service, placed, renewed, reason)
     const { displayName } = spot.node
     if (other === null) return this.#wait(placed, `the new revision waits: ${why}`)
     const moved = { ...slotOf(placed), node: other.node.id, revision: record.revision }
