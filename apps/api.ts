@@ -47,7 +47,8 @@
  *   GET    /resolve?ref=REF                           RefJson
  *   GET    /watch?application=NAME                    event stream: `rollouts` (RolloutJson[]) and
  *                                                     `replicas` (WatchedReplica[]), first at once,
- *                                                     then on every change
+ *                                                     then on every change; before what they led to,
+ *                                                     `events` (EventJson[]) since it was asked for
  *   GET    /conflicts                                 ConflictsJson
  *   POST   /conflicts/:conflict/keep   KeepRequest    KeepResult
  *   GET    /history?ref=REF&noun=NOUN&tail=N          HistoryJson
