@@ -142,7 +142,7 @@ const ROWS: [string, Case, string, Case][] = [
   [
     'sight',
     { spec: usb, facts: { devices: { '/dev/video0': true } } },
-    'has not told yet whether device /dev/ttyUSB0 is there',
+    'has not looked for device /dev/ttyUSB0 yet (nodes do once what is deployed asks for it)',
     { facts: { devices: { '/dev/ttyUSB0': false } } }
   ],
   [
@@ -154,13 +154,13 @@ const ROWS: [string, Case, string, Case][] = [
   [
     'cpus',
     { spec: asks(1.5, null), use: { milliCpus: 3000 } },
-    'has fewer than 1.5 cpus free',
+    'has 1 cpus free of 1.5',
     { spec: asks(0.1, null), use: { milliCpus: 3900 } }
   ],
   [
     'memory',
     { spec: asks(null, 600), use: { memoryBytes: 500 * MIB } },
-    'has less than 600 MiB free',
+    'has 524 MiB free of 600 MiB',
     { spec: asks(null, 524), use: { memoryBytes: 500 * MIB } }
   ]
 ]
@@ -217,7 +217,17 @@ test('explain - counts the nodes that lack a device', (t) => {
   ]
   t.is(
     explain(spots, microservice('web', { ...usb, ...asks(null, 256) })),
-    '5 nodes: 2 are silent since 9 s, 2 lack device /dev/ttyUSB0, 1 has less than 256 MiB free'
+    '5 nodes: 2 are silent since 9 s, 2 lack device /dev/ttyUSB0, 1 has 24 MiB free of 256 MiB'
+  )
+})
+
+test('explain - nodes with too little are counted together, however much each has', (t) => {
+  const spots = [900, 1000].map((used, i) =>
+    spotOf(node(`n${i}`), { use: { ...NO_USE, memoryBytes: used * MIB } })
+  )
+  t.is(
+    explain(spots, microservice('web', asks(null, 256))),
+    '2 nodes: 2 have less than 256 MiB free'
   )
 })
 

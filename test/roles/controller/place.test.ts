@@ -317,7 +317,7 @@ test('place - a new revision that no longer has room moves, or waits where it is
   const alone = place(world({ nodes: [node('a')], ...parts }))
   t.alike(on(alone), {})
   t.alike(alone.rm, [])
-  t.alike(waits(alone), { 'web/0': 'the new revision waits: a has fewer than 3 cpus free' })
+  t.alike(waits(alone), { 'web/0': 'the new revision waits: a has 2 cpus free of 3' })
 })
 
 test('place - a node an operator ruled out loses the slot', (t) => {
