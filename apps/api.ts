@@ -304,6 +304,11 @@ export interface PlanResult {
     placements: { slot: number; node: string; reason: string }[]
     /** Slots that would get none, and why. */
     waiting: { slot: number; reason: string }[]
+    /**
+     * How many nodes could run it, where a mesh split into halves of them would have both sides run it
+     * until they meet; else null.
+     */
+    halves: number | null
   }[]
 }
 

@@ -16,6 +16,7 @@ import {
 import { MAX_VOLUMES_TOLD, volumeNames } from '../../core/state/volumes.ts'
 import {
   fixedPorts,
+  hasNoEngine,
   KEEPS,
   milliCpus,
   READY,
@@ -253,6 +254,15 @@ export class Board {
     )
     this.#eligible.set(record, found)
     return found
+  }
+
+  /** Members that could run it, in reach or not, but not given up: half of them may replace the others. */
+  couldRun(record: MicroserviceRecord): readonly Spot[] {
+    return this.spots.filter((spot) => {
+      if (spot.node.lost && !spot.isAlive) return false
+      if (spot.facts !== null && hasNoEngine(spot.facts)) return false
+      return refusing(KEEPS, spot, record) === null
+    })
   }
 
   hasRoom(spot: Spot, record: MicroserviceRecord): boolean {

@@ -386,11 +386,7 @@ class Planning {
 
   /** Of the members that could run it, silent or not but not given up, how many are on my side. */
   #sideOf(record: MicroserviceRecord): { mine: number; all: number } {
-    const could = this.#board.spots.filter((spot) => {
-      if (spot.node.lost && !spot.isAlive) return false
-      if (spot.facts !== null && hasNoEngine(spot.facts)) return false
-      return refusing(KEEPS, spot, record) === null
-    })
+    const could = this.#board.couldRun(record)
     return { mine: could.filter(({ isAlive }) => isAlive).length, all: could.length }
   }
 

@@ -9,7 +9,8 @@ import {
   KEEPS,
   type Spot
 } from '../../../roles/controller/constraints.ts'
-import { facts, microservice, MIB, node } from '../../sim/worlds.ts'
+import { halves } from '../../../roles/controller/explain.ts'
+import { facts, microservice, MIB, node, world } from '../../sim/worlds.ts'
 
 interface Case {
   node?: Partial<NodeRecord>
@@ -229,6 +230,19 @@ test('explain - nodes with too little are counted together, however much each ha
     explain(spots, microservice('web', asks(null, 256))),
     '2 nodes: 2 have less than 256 MiB free'
   )
+})
+
+test('explain - split into halves, both sides run it: what `plan` warns of', (t) => {
+  const four = ['a', 'b', 'c', 'd'].map((id) => node(id))
+  const of = (over = {}, nodes = four) =>
+    halves(world({ nodes, microservices: [microservice('web', over)] }), 'app/web')
+  t.is(of(), 4)
+  t.is(of({}, four.slice(1)), null, 'of three one side has more')
+  t.is(of({}, [...four.slice(1), node('e', { role: 'viewer' })]), null, 'a viewer does not count')
+  t.is(of({ disconnect: { replace: 'never' } }), null)
+  t.is(of({ replicas: 'all' }), null)
+  t.is(of({ node: 'a' }), null)
+  t.is(of({ stopped: true }), null)
 })
 
 test('explain - names the node where only one comes into question', (t) => {
