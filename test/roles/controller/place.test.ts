@@ -610,7 +610,7 @@ test('place - a slot with a volume stays where that is: silent, drained, ruled o
     facts: { a: facts({ cpus: 99 }) }
   })
   t.alike(waits(renewed), {
-    'web/0': `the new revision waits: b has fewer than 64 cpus free; ${there}`
+    'web/0': `the new revision waits: b has 4 cpus free of 64; ${there}`
   })
 
   const open = { placements: [], runs: {} }
