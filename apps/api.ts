@@ -47,7 +47,8 @@
  *   GET    /resolve?ref=REF                           RefJson
  *   GET    /watch?application=NAME                    event stream: `rollouts` (RolloutJson[]) and
  *                                                     `replicas` (WatchedReplica[]), first at once,
- *                                                     then on every change
+ *                                                     then on every change; before what they led to,
+ *                                                     `events` (EventJson[]) since it was asked for
  *   GET    /conflicts                                 ConflictsJson
  *   POST   /conflicts/:conflict/keep   KeepRequest    KeepResult
  *   GET    /history?ref=REF&noun=NOUN&tail=N          HistoryJson
@@ -318,6 +319,11 @@ export interface PlanResult {
     placements: { slot: number; node: string; reason: string }[]
     /** Slots that would get none, and why. */
     waiting: { slot: number; reason: string }[]
+    /**
+     * How many nodes could run it, where a mesh split into halves of them would have both sides run it
+     * until they meet; else null.
+     */
+    halves: number | null
   }[]
 }
 

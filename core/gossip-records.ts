@@ -104,7 +104,9 @@ const status = object({
   /** Revisions that failed here five times in five minutes: `app/microservice@revision`. */
   failing: list(text(256), 1_000),
   /** Named volumes it has, `app/microservice/slot/name`; missing: none. */
-  volumes: optional(list(text(256), MAX_VOLUMES_TOLD))
+  volumes: optional(list(text(256), MAX_VOLUMES_TOLD)),
+  /** The op that has this node drained until a deadline, once that is over: by its own clock. */
+  overdue: optional(text(128))
 })
 export type StatusBody = Infer<typeof status>
 

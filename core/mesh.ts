@@ -28,7 +28,7 @@ import { meshTopic } from './mesh-key.ts'
 import { networkRows, worldOf, type NetworkInput, type NetworkRow } from './network.ts'
 import { Oplog } from './oplog.ts'
 import { takeBackFrom, untilOwnEnd, type OwnEnd } from './own-end.ts'
-import { beginRun, endRun, type Run } from './run.ts'
+import { beginRun, bootId, endRun, type Run } from './run.ts'
 import { Observer } from './observer.ts'
 import type { Op, Operations } from './state/index.ts'
 import { emptyState } from './state/read.ts'
@@ -114,6 +114,8 @@ export class Mesh extends EventEmitter<{
   readonly keyRing: KeyRing
   readonly follower: Follower
   readonly #door: Door
+  /** Names the boot of this machine that boot ms are of. */
+  readonly boot: string
   readonly #components: MeshComponents
   readonly #swarm: Connections
   readonly #session = randomBytes(8).toString('hex')
@@ -155,6 +157,7 @@ export class Mesh extends EventEmitter<{
     super()
     const { dir, store, identity, log } = components
     this.#components = components
+    this.boot = components.boot ?? bootId()
     this.#joins = met !== null
     this.membership = membership
     this.self = identity.id
@@ -256,7 +259,7 @@ export class Mesh extends EventEmitter<{
 
   /** Opens the store and starts to look for peers; waits for them only where it lacks blocks. */
   async open(): Promise<void> {
-    this.#run = await beginRun(this.#components.dir, this.#components.boot)
+    this.#run = await beginRun(this.#components.dir, this.boot)
     await this.gossip.load()
     this.#outside = this.membership.removal !== null
     if (!this.#outside) this.links.start()

@@ -39,7 +39,7 @@ import { forgetNames, openNames } from './connector/name-service.ts'
 import { NearEnds } from './connector/near-end.ts'
 import { OpenPorts } from './connector/open-ports.ts'
 import { elect } from './controller/election.ts'
-import { verdicts, type NodeVerdict } from './controller/explain.ts'
+import { halves, verdicts, type NodeVerdict } from './controller/explain.ts'
 import { createController, type ControllerComponents } from './controller/machine.ts'
 import { place, type Plan, type SlotReason } from './controller/place.ts'
 import { rebalance, type Rebalanced } from './controller/rebalance.ts'
@@ -93,6 +93,8 @@ export interface RunningNode {
   election(): string
   /** Where things would be if the view were this. */
   planFor(state: State): Plan
+  /** How many nodes could run it then, where two halves of them would both; else null. */
+  halvesFor(state: State, microservice: string): number | null
   /** What each member has to say against one more replica of it; null where there is no such one. */
   verdicts(microservice: string): NodeVerdict[] | null
   /** What would spread replicas more evenly, as the Controller would place them here and now. */
@@ -119,7 +121,7 @@ export interface RunningNode {
 }
 
 /** Who does not lead has not looked before. */
-const NOTHING_SEEN = { sinceMs: new Map<string, number>(), drainingMs: new Map<string, number>() }
+const NOTHING_SEEN = { sinceMs: new Map<string, number>() }
 
 /** A node that is silent for longer counts as lost. */
 export const LOST_AFTER_MS = 5_000
@@ -206,6 +208,7 @@ export function startNode(components: NodeComponents): RunningNode {
     explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
     election: () => elect(controllerWorld(mesh)).reason,
     planFor: (state) => place({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }),
+    halvesFor: (state, key) => halves({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }, key),
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),
     engine: facts.engine,

@@ -7,6 +7,8 @@ import type { Output } from './verb.ts'
 export interface Progress {
   /** Shows the newest rows; draws only what differs from what is shown. */
   show(rows: WatchedReplica[], nowMs: number): void
+  /** What happened, and why. */
+  tell(text: string, nowMs: number): void
   /** Leaves the last picture on the screen; whatever is written next goes below it. */
   end(): void
   /** Takes the live picture off the screen, for a result that says the same and more. */
@@ -34,7 +36,12 @@ interface Line {
 function liveTable(output: Output, startMs: number): Progress {
   const doneAt = new Map<string, number>()
   let drawn = ''
+  let told = ''
   return {
+    // The newest goes below the table, from the next look on.
+    tell(text) {
+      told = `${oneLine(text).slice(0, output.columns - 1)}\n`
+    },
     show(rows, nowMs) {
       const lines = rows.map((row): Line => {
         const name = replicaName(row)
@@ -42,7 +49,7 @@ function liveTable(output: Output, startMs: number): Progress {
         else if (!doneAt.has(name)) doneAt.set(name, nowMs)
         return { row, elapsedMs: (doneAt.get(name) ?? nowMs) - startMs }
       })
-      const picture = fit(table(lines, COLUMNS, output), output)
+      const picture = fit(table(lines, COLUMNS, output) + told, output)
       if (picture === drawn) return
       output.write(erase(drawn) + picture)
       drawn = picture
@@ -91,6 +98,9 @@ function erase(drawn: string): string {
 function changeLines(output: Output, startMs: number): Progress {
   const shown = new Map<string, string>()
   return {
+    tell(text, nowMs) {
+      output.write(`${oneLine(text)} (${elapsed(nowMs - startMs)})\n`)
+    },
     show(rows, nowMs) {
       for (const row of rows) {
         const where = row.node === null ? '' : ` on ${row.node}`

@@ -1,7 +1,14 @@
 /** Waits until what was asked for has come true, and shows how it goes. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { BrumeError, sentenceOf } from '../../core/errors.ts'
-import type { DeployResult, DescribeJson, LogJson, RolloutJson, WatchedReplica } from '../api.ts'
+import type {
+  DeployResult,
+  DescribeJson,
+  EventJson,
+  LogJson,
+  RolloutJson,
+  WatchedReplica
+} from '../api.ts'
 import { commandFor, withQuery } from '../client.ts'
 import { createJudge, isUp, type Goal, type Verdict } from './judge.ts'
 import { oneLine, replicaName } from './print.ts'
@@ -48,6 +55,9 @@ export async function settle(goal: Goal, patience: Patience, context: Context): 
       if (event !== null) {
         if (event.done === true) throw ended(goal, context)
         next = pull()
+        if (event.value.event === 'events') {
+          for (const { text } of event.value.data as EventJson[]) progress.tell(text, nowMs)
+        }
         if (event.value.event === 'rollouts') {
           rollouts = (event.value.data as RolloutJson[]).filter((r) => isOf(r, goal))
           for (const rollout of rollouts) mustGoOn(rollout, context)

@@ -45,6 +45,8 @@ export interface AgentComponents {
   }
   /** Boot ms: what every duration is counted in. */
   now: () => number
+  /** Names this boot of the machine. */
+  boot: string
   /** Wall ms, for people. */
   wallNow: () => number
   /** In [0, 1). */

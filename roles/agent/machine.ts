@@ -26,9 +26,11 @@ import type { OpId } from '../../core/state/records.ts'
 import { recordAt } from '../../core/state/rollouts.ts'
 import { slotKey, type State } from '../../core/state/state.ts'
 import { delayMs } from '../../core/backoff.ts'
+import { aloneFrom, aloneMs, aloneStill, longestAlone, searchEndsIn, type Alone } from './alone.ts'
 import { CONNECT } from './backoff.ts'
 import type { AgentComponents } from './components.ts'
 import { diff } from './diff.ts'
+import { drainOf, overdueIn, type Drain } from './drain.ts'
 import type { Engine, EngineContainer, EngineInfo, EngineVolume } from './engine.ts'
 import {
   afterCheck,
@@ -38,6 +40,7 @@ import {
   type CheckResult,
   type Health
 } from './health.ts'
+import { sinceOf, toLasting } from './lasting.ts'
 import {
   EMPTY_MEMORY,
   engineLost,
@@ -45,6 +48,7 @@ import {
   healthNoted,
   listed,
   observe,
+  slotsOf,
   stepBegun,
   stepCancelled,
   stepDone,
@@ -83,8 +87,13 @@ export interface AgentContext {
   engineReport: FactsBody['engine'] | null
   view: State | null
   alive: ReadonlySet<string>
-  /** Since when, boot ms, no other member is alive; null while one is, or there is none. */
-  aloneSince: number | null
+  /** While no other member is alive, and there is one. */
+  alone: Alone | null
+  drain: Drain | null
+  /** What an earlier daemon saw of both, until the view is there to say whether it is so still. */
+  recalled: Clocks | null
+  /** As they are saved. */
+  clocks: Clocks
   /** null until the engine was listed since it was opened. */
   containers: readonly EngineContainer[] | null
   /** Of the same list. */
@@ -100,6 +109,8 @@ export interface AgentContext {
   /** Containers whose health is checked, by id: the slot each is of. */
   checked: ReadonlyMap<string, string>
 }
+
+type Clocks = Pick<SavedMemory, 'alone' | 'drained'>
 
 export type AgentActor = ActorRefFrom<typeof agentMachine>
 
@@ -285,11 +296,23 @@ const base = setup({
     recall: assign({
       memory: ({ context }, saved: SavedMemory | null) =>
         saved === null ? EMPTY_MEMORY : fromSaved(saved, context.components.now()),
-      reported: (_, saved: SavedMemory | null) => statesIn(saved)
+      reported: (_, saved: SavedMemory | null) => statesIn(saved),
+      recalled: (_, saved: SavedMemory | null) => saved
     }),
-    noteAlone: assign({
-      aloneSince: ({ context }) =>
-        isAlone(context) ? (context.aloneSince ?? context.components.now()) : null
+    /** What an earlier daemon saw last. */
+    noteClocks: assign(({ context }) => {
+      const { view, alone, drain, recalled, components } = context
+      if (!isLoaded(view)) return {}
+      const { self, boot } = components
+      const clock = { boot, now: components.now() }
+      const { alone: was, drained } = recalled ?? {}
+      const begun = was ? aloneStill(was, clock) : aloneFrom(clock.now)
+      const known = drained ? { op: drained.op, since: sinceOf(drained, clock) } : drain
+      return {
+        alone: isAlone(context) ? ((was ? null : alone) ?? begun) : null,
+        drain: drainOf(view, self, known, clock.now),
+        recalled: null
+      }
     }),
     /** Tells of the engine where that is news. */
     reportEngine: enqueueActions(({ context, enqueue }, { error }: { error: unknown }) => {
@@ -373,26 +396,37 @@ const act = base.enqueueActions(({ context, enqueue }) => {
       })
   const checked = new Map([...due].map(([id, { slot }]) => [id, slot]))
 
+  const { alone, drain } = context
+  const overdueMs = drain && overdueIn(drain, world.now)
   const body: StatusBody = {
     ...report({ ...world, memory }, context.reported, components.wallNow()),
-    ...volumesTold(context.volumes)
+    ...volumesTold(context.volumes),
+    ...(drain && overdueMs === 0 && { overdue: drain.op })
   }
   const isNews = JSON.stringify(body) !== JSON.stringify(context.published)
   const reported = new Map(body.containers.map((s) => [slotKey(s), s]))
-  const durable = JSON.stringify([toSaved(memory, body.containers, 0).slots, [...memory.revisions]])
+  const clocks = clocksOf(context, world)
+  const { slots } = toSaved(memory, body.containers, 0)
+  const durable = JSON.stringify([slots, [...memory.revisions], clocks])
   enqueue.assign({
     memory,
     checked,
     reported,
     durable,
+    clocks,
     published: isNews ? body : context.published
   })
   if (isNews) enqueue(() => components.publishStatus(body))
 
   if (plan.needsList) enqueue.raise({ type: 'container.changed' })
   enqueue.cancel('alarm')
-  if (plan.againInMs !== null)
-    enqueue.raise({ type: 'alarm' }, { id: 'alarm', delay: plan.againInMs })
+  const searchMs = alone && searchEndsIn(alone, world.now)
+  const times = [plan.againInMs, overdueMs, searchMs].filter((ms) => ms !== null && ms > 0)
+  if (times.length > 0)
+    enqueue.raise(
+      { type: 'alarm' },
+      { id: 'alarm', delay: Math.ceil(Math.min(...(times as number[]))) }
+    )
 })
 
 const noteStepDone = base.enqueueActions(({ context, event, enqueue }) => {
@@ -433,7 +467,10 @@ export const agentMachine = base.createMachine({
     engineReport: null,
     view: null,
     alive: new Set(),
-    aloneSince: null,
+    alone: null,
+    drain: null,
+    recalled: null,
+    clocks: {},
     containers: null,
     volumes: [],
     listedAt: 0,
@@ -447,9 +484,9 @@ export const agentMachine = base.createMachine({
   }),
   type: 'parallel',
   on: {
-    'view.changed': { actions: [assign({ view: ({ event }) => event.state }), 'noteAlone', act] },
+    'view.changed': { actions: [assign({ view: ({ event }) => event.state }), 'noteClocks', act] },
     'gossip.changed': { guard: 'waits', actions: act },
-    'peers.changed': { actions: [assign({ alive: ({ event }) => event.alive }), 'noteAlone', act] }
+    'peers.changed': { actions: [assign({ alive: ({ event }) => event.alive }), 'noteClocks', act] }
   },
   states: {
     engine: {
@@ -461,7 +498,7 @@ export const agentMachine = base.createMachine({
             input: ({ context }) => context.components,
             onDone: {
               target: 'connecting',
-              actions: { type: 'recall', params: ({ event }) => event.output }
+              actions: [{ type: 'recall', params: ({ event }) => event.output }, 'noteClocks']
             },
             onError: {
               target: 'connecting',
@@ -589,9 +626,12 @@ export const agentMachine = base.createMachine({
         saving: {
           invoke: {
             src: 'saveMemory',
-            input: ({ context: { components, memory, published, durable } }) => ({
+            input: ({ context: { components, memory, published, durable, clocks } }) => ({
               components,
-              memory: toSaved(memory, published?.containers ?? [], components.now()),
+              memory: {
+                ...toSaved(memory, published?.containers ?? [], components.now()),
+                ...clocks
+              },
               durable
             }),
             onDone: { target: 'saved', actions: assign({ saved: ({ event }) => event.output }) },
@@ -632,15 +672,39 @@ function isAlone({ components: { self }, view, alive }: AgentContext): boolean {
   return others.length > 0 && !others.some(({ id }) => alive.has(id))
 }
 
+/** A view without a mesh record is not loaded yet: nothing may be removed for not being in it. */
+const isLoaded = (view: State | null): view is State => view !== null && view.mesh !== null
+
 function worldOf(context: AgentContext): World | null {
-  const { components, view, alive, info, containers, listedAt, memory, aloneSince } = context
-  // A view without a mesh record is not loaded yet: nothing may be removed for not being in it.
-  if (view === null || view.mesh === null || info === null || containers === null) return null
+  const { components, view, alive, info, containers, listedAt, memory, alone } = context
+  if (!isLoaded(view) || info === null || containers === null) return null
   const { self } = components
   const now = components.now()
-  const aloneMs = aloneSince === null ? null : now - aloneSince
   const status = components.readStatus()
-  return { self, view, alive, status, engine: info, containers, listedAt, memory, aloneMs, now }
+  return {
+    ...{ self, view, alive, status, engine: info, containers, listedAt, memory, now },
+    aloneMs: alone === null ? null : aloneMs(alone, now)
+  }
+}
+
+/** What of the clocks outlives the daemon: of how long it is alone only what something here waits for. */
+function clocksOf(
+  { alone, drain, components: { self, boot } }: AgentContext,
+  world: World
+): Clocks {
+  const { now, view } = world
+  const refs = slotsOf(world).map(([, ref]) => ref)
+  const longest = alone === null ? null : longestAlone(refs, view, self)
+  return {
+    ...(alone !== null &&
+      longest !== null && { alone: toLasting(alone.since, aloneMs(alone, now), longest, boot) }),
+    ...(drain && {
+      drained: {
+        op: drain.op,
+        ...toLasting(drain.since, now - drain.since, drain.deadlineMs, boot)
+      }
+    })
+  }
 }
 
 /** The running containers whose health is to be checked, by id; `check` is null for one that is known. */

@@ -17,6 +17,7 @@ import {
 } from './duty.ts'
 import type { EngineContainer } from './engine.ts'
 import type { Health } from './health.ts'
+import type { Lasting } from './lasting.ts'
 import type { Step, StepKind } from './steps.ts'
 
 /** All that the Agent decides from. */
@@ -93,6 +94,9 @@ export interface RevisionMemory {
 export interface SavedMemory {
   slots: Record<string, { restarts: number; state: ContainerPhase | null; since: number | null }>
   revisions: Record<string, { failureAgesMs: number[]; failingAgeMs: number | null }>
+  /** While it counts for something: how long this node has been alone, and drained by which op. */
+  alone?: Lasting
+  drained?: Lasting & { op: OpId }
 }
 
 export const EMPTY_MEMORY: Memory = { slots: new Map(), revisions: new Map() }

@@ -5,7 +5,7 @@
 import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
 import { exposuresOf, isOpenOn, type Exposure } from '../../core/state/exposures.ts'
 import { placingOf } from '../../core/state/policies.ts'
-import { recordAt } from '../../core/state/rollouts.ts'
+import { recordAt, rolloutOf } from '../../core/state/rollouts.ts'
 import {
   microserviceKey,
   slotKey,
@@ -17,6 +17,7 @@ import {
 import { MAX_VOLUMES_TOLD, volumeNames } from '../../core/state/volumes.ts'
 import {
   fixedPorts,
+  hasNoEngine,
   KEEPS,
   milliCpus,
   READY,
@@ -138,8 +139,18 @@ export class Board {
 
   /** What a slot that has this place is to be made of; null in place of one that has none. */
   aim(service: Service, placed: Placed | null): MicroserviceRecord {
-    const waits = placed !== null && this.later(service, placed) !== null
-    return waits ? this.#made(service, placed) : service.record
+    const { record } = service
+    if (placed === null || this.later(service, placed) === null) return record
+    return recordAt(this.#state, record, placed.revision) ?? this.#before(service)
+  }
+
+  /**
+   * Whether it can only come up as something else: nobody knows any more what its revision is made of,
+   * since another came before its rollout was over, and it does not run.
+   */
+  isLost(service: Service, { node, slot, revision }: Placed): boolean {
+    const isKnown = recordAt(this.#state, service.record, revision) !== null
+    return !isKnown && !this.runs(node, service, slot, revision)
   }
 
   /** Why a slot does not take its new revision yet; null where its turn is now, or over. */
@@ -248,6 +259,15 @@ export class Board {
     return found
   }
 
+  /** Members that could run it, in reach or not, but not given up: half of them may replace the others. */
+  couldRun(record: MicroserviceRecord): readonly Spot[] {
+    return this.spots.filter((spot) => {
+      if (spot.node.lost && !spot.isAlive) return false
+      if (spot.facts !== null && hasNoEngine(spot.facts)) return false
+      return refusing(KEEPS, spot, record) === null
+    })
+  }
+
   hasRoom(spot: Spot, record: MicroserviceRecord): boolean {
     return refusing(ROOM, spot, record) === null
   }
@@ -263,6 +283,12 @@ export class Board {
 
   #copies(node: string, { key }: Service): readonly ContainerStatus[] {
     return this.#containers.get(node)?.get(key) ?? NONE
+  }
+
+  /** What ran before all changes that are under way; where that is asked for again, this. */
+  #before({ record }: Service): MicroserviceRecord {
+    const from = rolloutOf(this.#state, record)?.from ?? null
+    return (from && recordAt(this.#state, record, from.revision)) ?? record
   }
 
   /** The record whose content a placement has. */

@@ -56,9 +56,11 @@ export interface Constraint {
 export interface Refusal {
   /** After the name of one node. */
   one: string
-  /** After a number of nodes. */
+  /** After a number of nodes, which are counted together where this is the same. */
   many: string
 }
+
+const MIB = 2 ** 20
 
 const member: Constraint = {
   name: 'member',
@@ -171,7 +173,8 @@ const sight: Constraint = {
   kind: 'ready',
   admits: (spot, record) => deviceThat(undefined, spot, record) === null,
   refusal: (spot, record) => {
-    const what = `not told yet whether device ${deviceThat(undefined, spot, record)} is there`
+    const device = deviceThat(undefined, spot, record)
+    const what = `not looked for device ${device} yet (nodes do once what is deployed asks for it)`
     return { one: `has ${what}`, many: `have ${what}` }
   }
 }
@@ -200,9 +203,10 @@ const cpus: Constraint = {
   admits: ({ facts, use }, { spec }) =>
     spec.resources.cpus === null ||
     milliCpus(spec) + use.milliCpus <= (facts?.cpus ?? Infinity) * 1000,
-  refusal: (_, { spec }) => {
-    const why = `fewer than ${spec.resources.cpus} cpus free`
-    return { one: `has ${why}`, many: `have ${why}` }
+  refusal: ({ facts, use }, { spec }) => {
+    const { cpus } = spec.resources
+    const free = Math.max(0, (facts?.cpus ?? 0) * 1000 - use.milliCpus) / 1000
+    return { one: `has ${free} cpus free of ${cpus}`, many: `have fewer than ${cpus} cpus free` }
   }
 }
 
@@ -226,9 +230,13 @@ const memory: Constraint = {
   admits: ({ facts, use }, { spec }) =>
     spec.resources.memoryBytes === null ||
     spec.resources.memoryBytes <= (facts?.memoryBytes ?? Infinity) - use.memoryBytes,
-  refusal: (_, { spec }) => {
-    const why = `less than ${Math.ceil((spec.resources.memoryBytes ?? 0) / 2 ** 20)} MiB free`
-    return { one: `has ${why}`, many: `have ${why}` }
+  refusal: ({ facts, use }, { spec }) => {
+    const mib = (spec.resources.memoryBytes ?? 0) / MIB
+    const free = Math.max(0, (facts?.memoryBytes ?? 0) - use.memoryBytes) / MIB
+    return {
+      one: `has ${Math.floor(free)} MiB free of ${Math.ceil(mib)} MiB`,
+      many: `have less than ${Math.ceil(mib)} MiB free`
+    }
   }
 }
 
@@ -283,9 +291,9 @@ export function explain(spots: Iterable<Spot>, microservice: MicroserviceRecord)
     const constraint = refusing(CONSTRAINTS, spot, microservice)
     if (!constraint) continue
     const refusal = constraint.refusal(spot, microservice)
-    const entry = counts.get(refusal.one)
+    const entry = counts.get(refusal.many)
     if (entry) entry.count++
-    else counts.set(refusal.one, { count: 1, refusal, rank: CONSTRAINTS.indexOf(constraint) })
+    else counts.set(refusal.many, { count: 1, refusal, rank: CONSTRAINTS.indexOf(constraint) })
   }
   const only = asked.length === 1 ? asked[0] : undefined
   const because = [...counts.values()]

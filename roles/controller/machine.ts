@@ -47,7 +47,7 @@ export interface ControllerComponents {
 export type ControllerWorld = ElectInput & Omit<PlaceInput, keyof Ages> & IndexersInput
 
 /** What a leader knows by having looked before. */
-type Ages = Pick<PlaceInput, 'sinceMs' | 'drainingMs'>
+type Ages = Pick<PlaceInput, 'sinceMs'>
 
 /** Of placements, and of who confirms the order. */
 export interface LeaderPlan extends Plan {
@@ -94,8 +94,6 @@ export interface ControllerContext {
   plan: LeaderPlan
   /** Since when, boot ms, each slot is as this leader sees it; by key. */
   slots: ReadonlyMap<string, SlotSight>
-  /** Since when, boot ms, each draining node is that for this leader. */
-  drains: ReadonlyMap<string, number>
   /** The plan appended last, until the view shows it; not again before `untilMs` (boot). */
   appended: { changes: string; untilMs: number } | null
   /** The term being claimed, and the one claimed last. */
@@ -122,7 +120,6 @@ export function createController(
       verdict: null,
       plan: NO_PLAN,
       slots: new Map(),
-      drains: new Map(),
       appended: null,
       claiming: null,
       claimed: null,
@@ -282,17 +279,10 @@ function controllerSetup(components: ControllerComponents, settings: ControllerS
         const world = components.readWorld()
         const now = components.now()
         const slots = seeSlots(world, context.slots, now)
-        const drains = seeDrains(world.state, context.drains, now)
-        const ages = {
-          sinceMs: new Map([...slots].map(([key, { at }]) => [key, now - at])),
-          drainingMs: new Map([...drains].map(([id, at]) => [id, now - at]))
-        }
-        return { slots, drains, plan: planFor({ ...world, ...ages }) }
+        const sinceMs = new Map([...slots].map(([key, { at }]) => [key, now - at]))
+        return { slots, plan: planFor({ ...world, sinceMs }) }
       }),
-      forgetPlan: assign({
-        ...{ plan: NO_PLAN, appended: null },
-        ...{ slots: new Map(), drains: new Map() }
-      }),
+      forgetPlan: assign({ plan: NO_PLAN, appended: null, slots: new Map() }),
       noteAppended: assign({
         appended: ({ context: { plan, retryInMs } }) => ({
           changes: changesOf(plan),
@@ -346,15 +336,6 @@ const NO_PLAN: LeaderPlan = {
   ends: [],
   indexer: null,
   againInMs: null
-}
-
-function seeDrains(
-  { nodes }: State,
-  before: ReadonlyMap<string, number>,
-  now: number
-): Map<string, number> {
-  const draining = [...nodes.values()].filter((n) => n.availability?.mode === 'draining')
-  return new Map(draining.map(({ id }) => [id, before.get(id) ?? now]))
 }
 
 function planFor(world: ControllerWorld & Ages): LeaderPlan {

@@ -36,8 +36,6 @@ export interface PlaceInput extends RolloutInput {
   facts: ReadonlyMap<string, FactsBody>
   /** Since the alive set or the order of ops last changed. */
   settledMs: number
-  /** For how long each draining node has been that, as far as this leader has seen. */
-  drainingMs: ReadonlyMap<string, number>
 }
 
 export interface Plan {
@@ -238,12 +236,16 @@ class Planning {
       this.#wait(placed, `${move.reason}; ${this.#without(service, placed, record)}`)
     }
     const later = board.later(service, placed)
-    if (later !== null) return this.#wait(placed, later)
-    if (placed.revision !== record.revision) this.#renew({ service, placed }, record)
+    if (later === null) {
+      if (placed.revision !== record.revision)
+        this.#renew({ service, placed }, record, 'new revision')
+    } else if (board.isLost(service, placed)) {
+      this.#renew({ service, placed }, record, 'back to what ran before: its revision is given up')
+    } else this.#wait(placed, later)
   }
 
   /** The new revision where the slot is; elsewhere, if it has no room there. */
-  #renew({ service, placed }: At, record: MicroserviceRecord): void {
+  #renew({ service, placed }: At, record: MicroserviceRecord, reason: string): void {
     const board = this.#board
     const renewed = { ...placed, revision: record.revision }
     const spot = board.spot(placed.node)
@@ -253,7 +255,7 @@ class Planning {
     const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
     const why = hasRoom || other !== null ? '' : this.#whyNowhere(service, placed, record)
     board.put(service, placed)
-    if (hasRoom) return this.#change(service, placed, renewed, 'new revision')
+    if (hasRoom) return this.#change(service, placed, renewed, reason)
     const { displayName } = spot.node
     if (other === null) return this.#wait(placed, `the new revision waits: ${why}`)
     const moved = { ...slotOf(placed), node: other.node.id, revision: record.revision }
@@ -338,10 +340,7 @@ class Planning {
 
   #drained({ service, placed }: At): Move {
     const { node } = this.#board.spot(placed.node)
-    const { reason: words = '', deadlineMs = null } = node.availability ?? {}
-    if (deadlineMs !== null) {
-      this.#again(deadlineMs - (this.#input.drainingMs.get(node.id) ?? 0))
-    }
+    const { reason: words = '' } = node.availability ?? {}
     const reason = `${node.displayName} is drained${words === '' ? '' : ` (${words})`}`
     if (service.record.spec.node !== null) {
       return { held: true, reason: `${reason}; pinned to it` }
@@ -351,12 +350,15 @@ class Planning {
       : { reason }
   }
 
-  /** What has no other place goes when the time for it is over; one on every node goes first. */
+  /**
+   * What has no other place goes when the time for it is over, which the node itself says, so that it goes
+   * on whoever leads; one on every node goes first.
+   */
   #mustGo({ node, isAlive }: Spot, { spec }: MicroserviceRecord): boolean {
     if (node.availability?.mode !== 'draining' || !isAlive) return false
     if (spec.replicas === 'all') return true
-    const { deadlineMs } = node.availability
-    return deadlineMs !== null && (this.#input.drainingMs.get(node.id) ?? 0) >= deadlineMs
+    const overdue = this.#input.status.get(node.id)?.overdue
+    return overdue !== undefined && overdue === node.edits.availability?.op
   }
 
   /** The node that was silent is back and runs it still: which of the two copies stays. */
@@ -384,11 +386,7 @@ class Planning {
 
   /** Of the members that could run it, silent or not but not given up, how many are on my side. */
   #sideOf(record: MicroserviceRecord): { mine: number; all: number } {
-    const could = this.#board.spots.filter((spot) => {
-      if (spot.node.lost && !spot.isAlive) return false
-      if (spot.facts !== null && hasNoEngine(spot.facts)) return false
-      return refusing(KEEPS, spot, record) === null
-    })
+    const could = this.#board.couldRun(record)
     return { mine: could.filter(({ isAlive }) => isAlive).length, all: could.length }
   }
 

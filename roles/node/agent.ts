@@ -79,6 +79,7 @@ export function agentComponents(
       save: (memory) => writeWhole(memoryPath, JSON.stringify(memory))
     },
     now: bootNow,
+    boot: mesh.boot,
     wallNow: Date.now,
     random: Math.random,
     log

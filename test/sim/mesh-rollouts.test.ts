@@ -1,6 +1,8 @@
 import test from 'brittle'
 import { sim } from '../soak/sim.ts'
+import { leaderLoss } from '../soak/leader-loss.ts'
 import { KEPT_ROLLOUTS } from './mesh/seeds.ts'
+import { STORIES } from './mesh/leader-loss.ts'
 
 const SEEDS = 20
 
@@ -21,5 +23,23 @@ test(
       'one copy a slot, the last never stopped first, none restarted that belongs, all come to their end'
     )
     t.is(result.seeds, seeds.length)
+  }
+)
+
+test(
+  'simulation - a rollout comes to its end though its leader is lost, at any step of it',
+  { timeout: 300_000 },
+  async (t) => {
+    const { steps, seeds, broken } = await leaderLoss('one', (line) => t.comment(line))
+    t.ok(
+      steps.every((count) => count >= 3),
+      `at least the first slot, the last word and what follows: ${steps.join(', ')}`
+    )
+    t.is(
+      seeds,
+      steps.reduce((sum, count) => sum + count, 0)
+    )
+    t.is(steps.length, STORIES.length)
+    t.alike(broken, [])
   }
 )

@@ -135,8 +135,8 @@ export function world(
     failing?: Record<string, string[]>
     /** Volumes that nodes tell of, as `app/web/0/data`. */
     volumes?: Record<string, string[]>
-    /** For how long nodes have been draining. */
-    draining?: Record<string, number>
+    /** Nodes whose drain is over its deadline. */
+    overdue?: string[]
     settledMs?: number
   }
 ): PlaceInput {
@@ -157,13 +157,13 @@ export function world(
         {
           containers: parts.runs?.[id] ?? [],
           failing: parts.failing?.[id] ?? [],
-          ...(parts.volumes?.[id] && { volumes: parts.volumes[id] })
+          ...(parts.volumes?.[id] && { volumes: parts.volumes[id] }),
+          ...(parts.overdue?.includes(id) && { overdue: DRAINED.op })
         }
       ])
     ),
     settledMs: parts.settledMs ?? 60_000,
-    sinceMs: new Map(),
-    drainingMs: new Map(Object.entries(parts.draining ?? {}))
+    sinceMs: new Map()
   }
 }
 
@@ -222,6 +222,9 @@ export const USB: Device = {
 
 export const DATA: Volume = { source: 'data', container: '/data', readOnly: false }
 
+/** What set a node's availability last. */
+export const DRAINED = { op: 'a.4', by: 'a', at: 0 }
+
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f']
 const NAMES = ['api', 'db', 'web']
 const REVISIONS = ['r1', 'r2']
@@ -244,7 +247,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
         moves: fc.array(anyMove(ids), { maxLength: 3 }),
         homes: fc.array(anyHome(ids), { maxLength: 4 }),
         areGone: fc.constantFrom(false, false, true),
-        draining: fc.constantFrom(0, 500, 5_000),
+        overdue: fc.subarray(ids),
         settledMs: fc.constantFrom(0, 400, 1000, 60_000)
       })
       .map(
@@ -257,7 +260,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
           moves,
           homes: left,
           areGone,
-          draining,
+          overdue,
           settledMs
         }) => {
           const asked = placements.filter((p) => {
@@ -280,7 +283,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
                 homes.filter((h) => h.node === id && !areGone).map((h) => `${slotKey(h)}/data`)
               ])
             ),
-            draining: Object.fromEntries(ids.map((id) => [id, draining])),
+            overdue,
             silent: Object.fromEntries(
               nodes.flatMap((n, i) =>
                 n.silentMs === null || i === 0 ? [] : [[n.record.id, n.silentMs]]
@@ -332,7 +335,7 @@ function anyNode(
               displayName: `pi-${id}`,
               labels: zone === null ? {} : { zone }
             },
-            ...(availability && { availability })
+            ...(availability && { availability, edits: { availability: DRAINED } })
           })
         ),
       silentMs: often<number | null>(null, 0, 3000, 4999, 5000, 40_000),

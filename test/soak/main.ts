@@ -8,6 +8,7 @@ import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
 import { faults } from './faults.ts'
 import { fleet } from './fleet.ts'
 import { kill } from './kill.ts'
+import { leaderLoss } from './leader-loss.ts'
 import { meet } from './meet.ts'
 import { names } from './names.ts'
 import { net } from './net.ts'
@@ -57,7 +58,10 @@ const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
   rollouts: ({ times, seed }) => rollouts({ times: times ?? 20, seed, say }),
 
   sim: ({ times, seed }) => simulated('mesh', seed, times ?? 2_000),
-  'sim-rollouts': ({ times, seed }) => simulated('rollouts', seed, times ?? 1_000)
+  'sim-rollouts': ({ times, seed }) => simulated('rollouts', seed, times ?? 1_000),
+  /** All of them, or one by its seed. */
+  'sim-leader': ({ times, seed }) =>
+    times === 1 ? simulated('leader', seed, 1) : leaderLoss('all', say)
 }
 
 const simulated = (theme: ThemeName, seed: number, times: number): Promise<Result> => {

@@ -16,12 +16,14 @@ export interface SimOptions {
   theme?: ThemeName
   /** Told of every failing seed, and now and then how far it is. */
   say: (line: string) => void
+  /** Told of each seed when it is over. */
+  onResult?: (result: SimResult) => void
   /** Everything the nodes log goes to stderr. */
   verbose?: boolean
 }
 
 export interface SimSoakResult {
-  soak: 'sim' | 'sim-rollouts'
+  soak: (typeof NAMES)[ThemeName]
   seeds: number
   /** Seeds in which something did not hold. */
   failed: number[]
@@ -37,13 +39,13 @@ export interface SimSoakResult {
 
 /** A worker that says nothing for so long is stuck. */
 const SILENCE_MS = 600_000
-const SEEDS_A_PROCESS = 100
+const MOST_A_PROCESS = 100
 /** What else of `test/sim/mesh/unsettled.ts` is tried: a seed is another world then. */
 const unsettled = process.env['BRUME_SIM_UNSETTLED'] ?? ''
 const TRIED = unsettled === '' ? '' : `BRUME_SIM_UNSETTLED=${unsettled} `
 
 /** What `npm run soak` calls each theme. */
-const NAMES = { mesh: 'sim', rollouts: 'sim-rollouts' } as const
+const NAMES = { mesh: 'sim', rollouts: 'sim-rollouts', leader: 'sim-leader' } as const
 
 export const replay = (seed: number, theme: ThemeName = 'mesh'): string =>
   `${TRIED}npm run soak -- ${NAMES[theme]} --seed ${seed} --times 1`
@@ -52,16 +54,17 @@ export async function sim({
   seeds,
   theme = 'mesh',
   say,
+  onResult: onEach = () => {},
   verbose = false
 }: SimOptions): Promise<SimSoakResult> {
   const began = performance.now()
   const results: SimResult[] = []
   const batches: number[][] = []
-  for (let i = 0; i < seeds.length; i += SEEDS_A_PROCESS) {
-    batches.push(seeds.slice(i, i + SEEDS_A_PROCESS))
-  }
+  const each = Math.min(MOST_A_PROCESS, Math.ceil(seeds.length / availableParallelism()))
+  for (let i = 0; i < seeds.length; i += each) batches.push(seeds.slice(i, i + each))
   const onResult = (result: SimResult): void => {
     results.push(result)
+    onEach(result)
     if (result.broken.length > 0) for (const line of described(result, theme)) say(line)
     if (results.length % 100 === 0) say(`${results.length} of ${seeds.length} seeds`)
   }
@@ -155,6 +158,7 @@ const ended = (seed: number, how: string): SimResult => ({
   broken: [how],
   steps: [],
   nodes: 0,
+  decisions: 0,
   acknowledged: 0,
   virtualMs: 0,
   realMs: 0,

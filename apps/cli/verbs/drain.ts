@@ -1,11 +1,9 @@
 /** `brume node drain`: sends what a node runs elsewhere, and says what cannot go. */
-import { setTimeout as delay } from 'node:timers/promises'
-import { BrumeError } from '../../../core/errors.ts'
 import type { NodeChange, NodeResult, ReplicaJson } from '../../api.ts'
-import { commandFor } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
 import { addWaiting, duration, waiting, type Waiting } from '../options.ts'
 import { oneLine, replicaName } from '../print.ts'
+import { untilGone } from '../until-gone.ts'
 import type { Context, Verb } from '../verb.ts'
 import { nodeTable } from './nodes.ts'
 
@@ -57,7 +55,6 @@ export const nodeDrain: Verb<Input, DrainAnswer> = {
   exitCode: ({ offline, stays }) => (stays.length > 0 ? 1 : offline.length > 0 ? 4 : 0)
 }
 
-const LOOK_MS = 200
 /** What waits for another place this long, without a deadline, waits for a person. */
 const STAYS_MS = 5_000
 
@@ -67,37 +64,17 @@ async function empty(
   { deadlineMs, timeoutMs }: Input,
   context: Context
 ): Promise<DrainAnswer['stays']> {
-  const { client, dataDir, err } = context
-  const interrupt = context.interrupt()
-  let seen = ''
-  let changedMs = performance.now()
-  for (;;) {
-    const all = await client.get<ReplicaJson[]>('/replicas')
-    const left = all.filter(({ node, state }) => node === name && state !== 'unknown')
-    if (left.length === 0) return []
-    const now = left.map((r) => `${replicaName(r)} is ${r.state}`).join()
-    if (now !== seen) {
-      seen = now
-      changedMs = performance.now()
-      if (err.isTTY) err.write(`${left.length} left: ${now.split(',')[0]}\n`)
-    }
-    const quietMs = performance.now() - changedMs
-    const held = left.filter(({ reason }) => reason?.includes(`${name} is drained`) === true)
-    if (deadlineMs === null && held.length === left.length && quietMs > STAYS_MS) {
-      return held.map((r) => ({ replica: replicaName(r), reason: r.reason ?? '' }))
-    }
-    if (quietMs > Math.max(timeoutMs, deadlineMs ?? 0)) {
-      throw new BrumeError(
-        'TIMEOUT',
-        `${name}: nothing has changed for ${Math.round(quietMs / 1000)} s, ${left.length} are left`,
-        { next: commandFor(dataDir, 'ps'), exitCode: 3 }
-      )
-    }
-    if (interrupt.aborted) {
-      throw new BrumeError('INTERRUPTED', `still draining; ${commandFor(dataDir, 'ps')}`, {
-        exitCode: 130
-      })
-    }
-    await delay(LOOK_MS)
-  }
+  const isHeld = ({ reason }: ReplicaJson): boolean =>
+    reason?.includes(`${name} is drained`) === true
+  const left = await untilGone(
+    {
+      ...{ what: name, doing: 'draining' },
+      isOne: ({ node, state }) => node === name && state !== 'unknown',
+      // What has no other place goes only then.
+      timeoutMs: timeoutMs + (deadlineMs ?? 0),
+      stays: (left, quietMs) => deadlineMs === null && quietMs > STAYS_MS && left.every(isHeld)
+    },
+    context
+  )
+  return left.map((r) => ({ replica: replicaName(r), reason: r.reason ?? '' }))
 }

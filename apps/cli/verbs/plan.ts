@@ -59,7 +59,7 @@ function requestOf({ request, bundles }: Packed): PlanRequest {
 }
 
 function show({ application, microservices }: PlanResult, { out }: Context): void {
-  for (const { name, change, line, rollout, placements, waiting } of microservices) {
+  for (const { name, change, line, rollout, placements, waiting, halves } of microservices) {
     out.write(`${application}/${name} ${change}${line === '' ? '' : `: ${oneLine(line)}`}\n`)
     if (rollout !== null) out.write(`  rolled out ${rollout}\n`)
     for (const { slot, node, reason } of placements) {
@@ -67,6 +67,12 @@ function show({ application, microservices }: PlanResult, { out }: Context): voi
     }
     for (const { slot, reason } of waiting) {
       out.write(`  slot ${slot} is not placed: ${oneLine(reason)}\n`)
+    }
+    if (halves !== null && change !== 'unchanged') {
+      const each = halves / 2
+      out.write(
+        `  ${halves} nodes fit: split into ${each} and ${each}, both sides run it until they meet\n`
+      )
     }
   }
 }

@@ -1,11 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { BrumeError } from '../../../core/errors.ts'
 import type { RefJson, RemoveResult, ReplicaJson } from '../../api.ts'
-import { commandFor, withQuery } from '../../client.ts'
+import { withQuery } from '../../client.ts'
 import { tellOffline } from '../offline.ts'
 import { addWaiting, usage, type Waiting, waiting } from '../options.ts'
-import { replicaName } from '../print.ts'
-import type { Context, Verb } from '../verb.ts'
+import { untilGone } from '../until-gone.ts'
+import type { Verb } from '../verb.ts'
 
 interface Input extends Waiting {
   ref: string
@@ -33,7 +31,11 @@ export const rm: Verb<Input, RemoveResult> = {
     }
     const path = `/applications/${application}${microservice === null ? '' : `/${microservice}`}`
     const result = await client.delete<RemoveResult>(path)
-    if (!detach) await gone(found, result.offline, timeoutMs, context)
+    if (!detach) {
+      const what = microservice === null ? application : `${application}/${microservice}`
+      const isOne = isOf(found, result.offline)
+      await untilGone({ what, doing: 'removing', isOne, timeoutMs }, context)
+    }
     tellOffline(result.offline, context)
     return result
   },
@@ -45,48 +47,10 @@ export const rm: Verb<Input, RemoveResult> = {
   exitCode: ({ offline }) => (offline.length > 0 ? 4 : 0)
 }
 
-const LOOK_MS = 100
-
-/** Until /replicas has nothing of it, but for what offline nodes cannot tell or let go of yet. */
-async function gone(
-  { application, microservice }: RefJson,
-  offline: string[],
-  timeoutMs: number,
-  context: Context
-): Promise<void> {
-  const { client, dataDir, err } = context
-  const interrupt = context.interrupt()
-  const what = microservice === null ? application : `${application}/${microservice}`
-  let seen = ''
-  let changedMs = performance.now()
-  for (;;) {
-    // All, and not by reference: one that is removed is a reference to nothing.
-    const all = await client.get<ReplicaJson[]>('/replicas')
-    const left = all.filter(
-      (r) =>
-        r.application === application &&
-        (microservice === null || r.microservice === microservice) &&
-        !(r.node !== null && offline.includes(r.node))
-    )
-    if (left.length === 0) return
-    const now = left.map((r) => `${replicaName(r)} on ${r.node ?? 'no node'} is ${r.state}`)
-    if (now.join() !== seen) {
-      seen = now.join()
-      changedMs = performance.now()
-      if (err.isTTY) err.write(`${left.length} left: ${now[0]}\n`)
-    }
-    if (performance.now() - changedMs > timeoutMs) {
-      throw new BrumeError(
-        'TIMEOUT',
-        `${what}: nothing has changed for ${timeoutMs / 1000} s: ${now.slice(0, 3).join(', ')}`,
-        { next: commandFor(dataDir, 'ps'), exitCode: 3 }
-      )
-    }
-    if (interrupt.aborted) {
-      throw new BrumeError('INTERRUPTED', `still removing; ${commandFor(dataDir, 'ps')}`, {
-        exitCode: 130
-      })
-    }
-    await delay(LOOK_MS)
-  }
-}
+/** All of it, but for what offline nodes cannot tell or let go of yet. */
+const isOf =
+  ({ application, microservice }: RefJson, offline: string[]) =>
+  (r: ReplicaJson): boolean =>
+    r.application === application &&
+    (microservice === null || r.microservice === microservice) &&
+    !(r.node !== null && offline.includes(r.node))

@@ -30,13 +30,18 @@ export const planRoutes = (daemon: Daemon): Route[] => [
       mustBeFree(state, asked.application, wanted)
       const then = after(state, asked.application, wanted)
       const plan = node.planFor(then)
+      const halves = (name: string): number | null =>
+        node.halvesFor(then, `${asked.application}/${name}`)
       const gone = [...state.microservices.values()].filter(
         (m) => m.application === asked.application && !wanted.some(({ name }) => name === m.name)
       )
       return {
         application: asked.application,
         microservices: [
-          ...wanted.map((one) => described(one, asked.application, { state, then, plan })),
+          ...wanted.map((one) => ({
+            ...described(one, asked.application, { state, then, plan }),
+            halves: halves(one.name)
+          })),
           ...gone.map(({ name }) => ({ ...NOTHING, name, change: 'removed' as const }))
         ]
       }
@@ -44,10 +49,11 @@ export const planRoutes = (daemon: Daemon): Route[] => [
   }
 ]
 
-type Described = PlanResult['microservices'][number]
-const NOTHING: Omit<Described, 'name' | 'change'> = {
+type PlannedJson = PlanResult['microservices'][number]
+type Described = Omit<PlannedJson, 'halves'>
+const NOTHING: Omit<PlannedJson, 'name' | 'change'> = {
   ...{ line: '', rollout: null },
-  ...{ placements: [], waiting: [] }
+  ...{ placements: [], waiting: [], halves: null }
 }
 
 interface Wanted {

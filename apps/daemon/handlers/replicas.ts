@@ -1,6 +1,6 @@
 /** Reads: `ps`, `describe`, references, and the watch a waiting CLI follows. */
 import { BrumeError } from '../../../core/errors.ts'
-import type { DescribeJson, RefJson, ReplicaJson, WatchedReplica } from '../../api.ts'
+import type { DescribeJson, EventJson, RefJson, ReplicaJson, WatchedReplica } from '../../api.ts'
 import type { Daemon, Member } from '../daemon.ts'
 import { matches, resolve } from '../references.ts'
 import { replicas, toReplicaJson } from '../replicas.ts'
@@ -91,6 +91,13 @@ async function* watch(
     news = true
     wake()
   }
+  const happened: EventJson[] = []
+  const noteEvent = (event: EventJson): void => {
+    if (!event.subject.startsWith(`${application}/`)) return
+    happened.push(event)
+    note()
+  }
+  member.events.on('event', noteEvent)
   const events = ['view', 'gossip', 'peers'] as const
   for (const event of events) mesh.on(event, note)
   signal.addEventListener('abort', note)
@@ -99,6 +106,7 @@ async function* watch(
     while (!signal.aborted) {
       news = false
       const world = replicaWorld(member)
+      if (happened.length > 0) yield { event: 'events', data: happened.splice(0) }
       // In this order: what became of a rollout explains what is wanted now.
       const looks = { rollouts: rollouts(world), replicas: replicas(world) }
       for (const [event, all] of Object.entries(looks) as [keyof typeof looks, Row[]][]) {
@@ -111,6 +119,7 @@ async function* watch(
       await new Promise((resolve) => setTimeout(resolve, GATHER_MS))
     }
   } finally {
+    member.events.off('event', noteEvent)
     for (const event of events) mesh.off(event, note)
     signal.removeEventListener('abort', note)
   }

@@ -126,7 +126,7 @@ async function set(mesh: Mesh, wanted: Change[]): Promise<DeployResult> {
   return { application, changes, offline: offlineNodes(mesh) }
 }
 
-/** The revision to go back to: the one of this number, or the newest that was another. */
+/** The revision to go back to: the one of this number, or the newest that was another and did not just fail. */
 async function earlier(
   mesh: Mesh,
   record: MicroserviceRecord,
@@ -134,9 +134,13 @@ async function earlier(
 ): Promise<Revision> {
   const key = `${record.application}/${record.name}`
   const known = await mesh.oplog.look((view) => historyOf(view, microserviceThing(record)))
-  const other = (r: Revision): boolean => {
-    if (r.value === null) return false
-    return r.value === undefined || canonical(r.value) !== canonical(record.spec)
+  const { format, rollouts: all } = mesh.state
+  const last = all.get(key)
+  const failed = last?.state === 'rolledBack' ? last.revision : null
+  const other = ({ value }: Revision): boolean => {
+    if (value === null) return false
+    if (!isWholeSpec(value)) return true
+    return canonical(value) !== canonical(record.spec) && revisionOf(value, format) !== failed
   }
   const found = n === null ? known.filter(other).at(-1) : known.find((revision) => revision.n === n)
   const next = `brume history ${key}`

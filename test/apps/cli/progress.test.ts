@@ -82,3 +82,19 @@ test('progress - cleared, it leaves nothing on a terminal, and what was written 
   lines.clear()
   t.is(file.text(), 'hello/web/0 running on pi-1 (1.0s)\n')
 })
+
+test('progress - what the Controller did and why: a line of its own, on a terminal the newest below the table', (t) => {
+  const plain = capture()
+  const lines = createProgress(plain.output, 0)
+  lines.tell('hello/web/0 is placed on pi-1: only pi-1 fits', 200)
+  lines.show([watched()], 1_000)
+  t.is(
+    plain.text(),
+    'hello/web/0 is placed on pi-1: only pi-1 fits (0.2s)\nhello/web/0 running on pi-1 (1.0s)\n'
+  )
+  const { output, text } = capture({ tty: { columns: 40, rows: 24 } })
+  const progress = createProgress(output, 0)
+  progress.tell('hello/web/0 is placed on pi-1: only pi-1 fits', 200)
+  progress.show([watched()], 1_000)
+  t.ok(text().endsWith('1.0s\nhello/web/0 is placed on pi-1: only pi-\n'), text())
+})

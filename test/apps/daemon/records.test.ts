@@ -269,3 +269,30 @@ test('records - a deploy that takes a port of another is refused, and changes no
   const twice = ask(a, 'POST', '/applications', { application: 'twin', microservices: both })
   t.is((await failure(twice)).message.includes('twin/'), true)
 })
+
+test('rollback - not to the revision that just failed by itself', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [one] = nodes as [MeshNode]
+  const { mesh } = one
+  const image = (): string | null | undefined =>
+    mesh.state.microservices.get('hello/web')?.spec.image
+  for (const version of ['first', 'second', 'third']) {
+    await deploy(one, { image: `local/${version}:1` })
+  }
+  const of = mesh.state.microservices.get('hello/web')?.op ?? ''
+  const named = { application: 'hello', microservice: 'web', of }
+  await mesh.append([
+    { type: 'lease.claim', term: 1, at: 1 },
+    {
+      ...{ type: 'rollout.end', ...named, outcome: 'rolledBack', reason: 'it died', log: [] },
+      ...{ term: 1, at: 1 }
+    }
+  ])
+  t.is(image(), 'local/first:1', 'back to what came to its end last')
+  const rollback = (n?: number): Promise<DeployResult> =>
+    ask(one, 'POST', '/applications/hello/web/rollback', n === undefined ? {} : { n })
+  await rollback()
+  t.is(image(), 'local/second:1', 'the third failed')
+  await rollback(3)
+  t.is(image(), 'local/third:1', 'but who names it gets it')
+})

@@ -4,6 +4,8 @@ import { BrumeError } from '../../../core/errors.ts'
 import type { ContainerStatus, StatusBody } from '../../../core/gossip-records.ts'
 import type { State } from '../../../core/state/state.ts'
 import type { AgentComponents } from '../../../roles/agent/components.ts'
+import { SEARCH_MS } from '../../../roles/agent/alone.ts'
+import { ALONE } from '../../../roles/agent/duty.ts'
 import { agentMachine, agentRuns } from '../../../roles/agent/machine.ts'
 import type { SavedMemory } from '../../../roles/agent/memory.ts'
 import { FakeEngine } from '../../sim/fake-engine.ts'
@@ -196,6 +198,100 @@ test('agent - stopAfter: alone for so long it stops, and it runs again when some
   await agent.pass(1_000)
   t.alike(engine.running(), ['demo/web/0@a'])
   t.is(agent.status('web/0')?.restarts, 0)
+})
+
+test('agent - stopAfter: the time alone goes on over a restart of the daemon, while it was down too', async (t) => {
+  const web = { ...A, disconnect: { stopAfterMs: 600_000 } }
+  const state = view({ web }, { 'web/0': A })
+  const alone = { type: 'peers.changed' as const, alive: new Set([SELF]) }
+  const first = await start(t, state)
+  first.agent.send(alone)
+  await first.agent.pass(130_000)
+  const saved = first.agent.saved()
+  t.alike(saved?.alone, { boot: 'first', since: 0, forMs: 120_000 })
+  first.agent.stop()
+
+  // Down for 7 minutes.
+  const shift = 550_000
+  const { engine } = first
+  const again = await start(t, state, { engine, saved, now: (clock) => clock + shift })
+  again.agent.send(alone)
+  await again.agent.pass(SEARCH_MS - 1_000)
+  t.alike(engine.running(), ['demo/web/0@a'], 'it looks for others first')
+  await again.agent.pass(45_000)
+  t.alike(engine.running(), [], 'ten minutes since it was cut off')
+  t.is(again.agent.status('web/0')?.reason, ALONE)
+  again.agent.stop()
+
+  const third = await start(t, state, {
+    engine,
+    saved: again.agent.saved(),
+    now: (clock) => clock + 700_000
+  })
+  third.agent.send(alone)
+  await third.agent.pass(30_000)
+  t.alike(engine.running(), [], 'what had stopped does not start while it looks')
+  third.agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other']) })
+  await third.agent.pass(1_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  third.agent.send(alone)
+  await third.agent.pass(500_000)
+  t.alike(engine.running(), ['demo/web/0@a'], 'who met somebody counts anew')
+})
+
+test('agent - stopAfter: while the machine is off nothing counts, and nobody alone is met by a clock that was', async (t) => {
+  const web = { ...A, disconnect: { stopAfterMs: 600_000 } }
+  const state = view({ web }, { 'web/0': A })
+  const saved: SavedMemory = {
+    ...{ slots: {}, revisions: {} },
+    alone: { boot: 'before', since: 5_000_000, forMs: 540_000 }
+  }
+  const { engine, agent } = await start(t, state, { saved })
+  agent.send({ type: 'peers.changed', alive: new Set([SELF]) })
+  await agent.pass(58_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+  await agent.pass(4_000)
+  t.alike(engine.running(), [])
+
+  const met = await start(t, state, { saved })
+  met.agent.send({ type: 'peers.changed', alive: new Set([SELF, 'other']) })
+  await met.agent.pass(1_000)
+  met.agent.send({ type: 'peers.changed', alive: new Set([SELF]) })
+  await met.agent.pass(120_000)
+  t.alike(met.engine.running(), ['demo/web/0@a'], 'it was not alone meanwhile')
+})
+
+test('agent - a drained node says when its deadline is over, over a restart of the daemon too', async (t) => {
+  const state = view({ web: A }, { 'web/0': A })
+  const drained = (op: string, deadlineMs: number | null): State => {
+    const availability = { mode: 'draining' as const, reason: '', deadlineMs }
+    const node = {
+      ...nodeRecord(SELF),
+      availability,
+      edits: { availability: { op, by: 'x', at: 0 } }
+    }
+    return { ...state, nodes: new Map(state.nodes).set(SELF, node) }
+  }
+  const first = await start(t, drained('x.1', 300_000))
+  await first.agent.pass(130_000)
+  t.is(first.agent.body().overdue, undefined)
+  const saved = first.agent.saved()
+  t.alike(saved?.drained, { op: 'x.1', boot: 'first', since: 0, forMs: 120_000 })
+  first.agent.stop()
+  const again = await start(t, drained('x.1', 300_000), {
+    saved,
+    now: (clock) => clock + 200_000
+  })
+  await again.agent.pass(99_000)
+  t.is(again.agent.body().overdue, undefined)
+  await again.agent.pass(2_000)
+  t.is(again.agent.body().overdue, 'x.1')
+  again.agent.send({ type: 'view.changed', state: drained('x.2', 300_000) })
+  await again.agent.pass(1_000)
+  t.is(again.agent.body().overdue, undefined, 'another drain begins anew')
+  again.agent.send({ type: 'view.changed', state: drained('x.3', null) })
+  await again.agent.pass(900_000)
+  t.is(again.agent.body().overdue, undefined, 'one without a deadline is never over')
 })
 
 test('agent - a missing image is pulled, and told so', async (t) => {
@@ -697,11 +793,21 @@ async function turns(count = 8): Promise<void> {
 async function start(
   t: Assert,
   state: State | null,
-  options: Partial<AgentComponents> & { engine?: FakeEngine; saved?: SavedMemory | null } = {}
+  options: Omit<Partial<AgentComponents>, 'now'> & {
+    engine?: FakeEngine
+    saved?: SavedMemory | null
+    /** Boot ms, where its clock began before the test did. */
+    now?: (clock: number) => number
+  } = {}
 ) {
   const clock = new SimulatedClock()
   const wallNow = () => 1_700_000_000_000 + clock.now()
-  const { engine = new FakeEngine(wallNow), saved = null, ...over } = options
+  const {
+    engine = new FakeEngine(wallNow),
+    saved = null,
+    now = (ms: number) => ms,
+    ...over
+  } = options
   let kept = saved
   let opens = 0
   let random = 1
@@ -730,7 +836,8 @@ async function start(
           kept = memory
         }
       },
-      now: () => clock.now(),
+      now: () => now(clock.now()),
+      boot: 'first',
       wallNow,
       random: () => (random = (random * 16807) % 2147483647) / 2147483647,
       log: silent,
@@ -757,6 +864,7 @@ async function start(
     pass,
     send: actor.send.bind(actor),
     stop: () => actor.stop(),
+    saved: () => kept,
     opens: () => opens,
     runs: (ref: string, placement: string) =>
       agentRuns(actor.getSnapshot().context, `demo/${ref}`, placement),

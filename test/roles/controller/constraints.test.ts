@@ -9,7 +9,8 @@ import {
   KEEPS,
   type Spot
 } from '../../../roles/controller/constraints.ts'
-import { facts, microservice, MIB, node } from '../../sim/worlds.ts'
+import { halves } from '../../../roles/controller/explain.ts'
+import { facts, microservice, MIB, node, world } from '../../sim/worlds.ts'
 
 interface Case {
   node?: Partial<NodeRecord>
@@ -143,7 +144,7 @@ const ROWS: [string, Case, string, Case][] = [
   [
     'sight',
     { spec: usb, facts: { devices: { '/dev/video0': true } } },
-    'has not told yet whether device /dev/ttyUSB0 is there',
+    'has not looked for device /dev/ttyUSB0 yet (nodes do once what is deployed asks for it)',
     { facts: { devices: { '/dev/ttyUSB0': false } } }
   ],
   [
@@ -161,13 +162,13 @@ const ROWS: [string, Case, string, Case][] = [
   [
     'cpus',
     { spec: asks(1.5, null), use: { milliCpus: 3000 } },
-    'has fewer than 1.5 cpus free',
+    'has 1 cpus free of 1.5',
     { spec: asks(0.1, null), use: { milliCpus: 3900 } }
   ],
   [
     'memory',
     { spec: asks(null, 600), use: { memoryBytes: 500 * MIB } },
-    'has less than 600 MiB free',
+    'has 524 MiB free of 600 MiB',
     { spec: asks(null, 524), use: { memoryBytes: 500 * MIB } }
   ]
 ]
@@ -224,8 +225,31 @@ test('explain - counts the nodes that lack a device', (t) => {
   ]
   t.is(
     explain(spots, microservice('web', { ...usb, ...asks(null, 256) })),
-    '5 nodes: 2 are silent since 9 s, 2 lack device /dev/ttyUSB0, 1 has less than 256 MiB free'
+    '5 nodes: 2 are silent since 9 s, 2 lack device /dev/ttyUSB0, 1 has 24 MiB free of 256 MiB'
   )
+})
+
+test('explain - nodes with too little are counted together, however much each has', (t) => {
+  const spots = [900, 1000].map((used, i) =>
+    spotOf(node(`n${i}`), { use: { ...NO_USE, memoryBytes: used * MIB } })
+  )
+  t.is(
+    explain(spots, microservice('web', asks(null, 256))),
+    '2 nodes: 2 have less than 256 MiB free'
+  )
+})
+
+test('explain - split into halves, both sides run it: what `plan` warns of', (t) => {
+  const four = ['a', 'b', 'c', 'd'].map((id) => node(id))
+  const of = (over = {}, nodes = four) =>
+    halves(world({ nodes, microservices: [microservice('web', over)] }), 'app/web')
+  t.is(of(), 4)
+  t.is(of({}, four.slice(1)), null, 'of three one side has more')
+  t.is(of({}, [...four.slice(1), node('e', { role: 'viewer' })]), null, 'a viewer does not count')
+  t.is(of({ disconnect: { replace: 'never' } }), null)
+  t.is(of({ replicas: 'all' }), null)
+  t.is(of({ node: 'a' }), null)
+  t.is(of({ stopped: true }), null)
 })
 
 test('explain - names the node where only one comes into question', (t) => {

@@ -280,7 +280,7 @@ function start(t: Assert): Driven {
       if (plan)
         driven.world = {
           ...driven.world,
-          ...carriedOut({ ...driven.world, sinceMs: new Map(), drainingMs: new Map() }, plan)
+          ...carriedOut({ ...driven.world, sinceMs: new Map() }, plan)
         } as never
     }
   }

@@ -1,11 +1,21 @@
 /** What holds in every world, tidy or not. A failure prints the seed and the smallest world. */
 import test from 'brittle'
 import fc from 'fast-check'
+import type { ContainerStatus } from '../../../core/gossip-records.ts'
 import { slotKey, type MicroserviceRecord, type State } from '../../../core/state/state.ts'
 import { fixedPorts } from '../../../roles/controller/constraints.ts'
-import { place, SETTLE_MS, type PlaceInput } from '../../../roles/controller/place.ts'
+import { place, SETTLE_MS, type PlaceInput, type Plan } from '../../../roles/controller/place.ts'
 import { breach, crowding, hindrance, placedOn, tiedTo } from '../../sim/fits.ts'
-import { carriedOut, facts, microservice, node, shuffled, world, worlds } from '../../sim/worlds.ts'
+import {
+  carriedOut,
+  container,
+  facts,
+  microservice,
+  node,
+  shuffled,
+  world,
+  worlds
+} from '../../sim/worlds.ts'
 
 const RUNS = { numRuns: Number(process.env.BRUME_PROPERTY_RUNS ?? 1500) }
 const holds = (claim: (input: PlaceInput) => boolean): void =>
@@ -38,6 +48,77 @@ test('place - a plan carried out leaves nothing to do', (t) => {
       const next = place(carriedOut(input, place(input)))
       return next.set.length === 0 && next.rm.length === 0
     })
+  )
+})
+
+/**
+ * Of every slot that stays somebody wishes that it be where it is: nothing follows from that, but that the
+ * shortcut for what is at rest is not taken.
+ */
+const lookedAtTwice = (input: PlaceInput, { set, rm }: Plan): PlaceInput => {
+  const moves = new Map(input.state.moves)
+  const changed = new Set([...set, ...rm].map(slotKey))
+  for (const [key, { application, microservice, slot, node }] of input.state.placements) {
+    if (changed.has(key)) continue
+    const wish = { application, microservice, slot, node, op: 'a.3', by: 'a', at: 0 }
+    if (!moves.has(key)) moves.set(key, wish)
+  }
+  return { ...input, state: { ...input.state, moves } }
+}
+
+/** All runs where it belongs, but for what befell one slot and its node. */
+const nearlyAtRest = fc
+  .tuple(
+    worlds,
+    fc.nat(),
+    fc.nat(),
+    fc.constantFrom('nothing', 'drained', 'removed', 'strayed', 'back')
+  )
+  .map(([input, which, where, what]) => {
+    const after = carriedOut(input, place(input)).state
+    const state = { ...after, nodes: new Map(after.nodes) }
+    const runs = new Map([...state.nodes.keys()].map((id) => [id, [] as ContainerStatus[]]))
+    for (const p of state.placements.values()) {
+      runs.get(p.node)?.push(container(p.microservice, p.slot, { revision: p.revision }))
+    }
+    const placed = [...state.placements.values()].at(which % Math.max(1, state.placements.size))
+    const other = [...state.nodes.keys()].at(where % state.nodes.size) ?? ''
+    if (placed !== undefined && what !== 'nothing') {
+      const copy = container(placed.microservice, placed.slot, { revision: placed.revision })
+      const here = runs.get(placed.node) ?? []
+      const node = state.nodes.get(placed.node)
+      if (what === 'drained' && node !== undefined) {
+        const availability = { mode: 'draining' as const, reason: '', deadlineMs: null }
+        state.nodes.set(node.id, { ...node, availability })
+      } else if (what === 'removed' && node !== undefined) {
+        state.nodes.set(node.id, { ...node, state: 'removed' })
+      } else if (what === 'strayed') {
+        const rest = here.filter((c) => slotKey(c) !== slotKey(placed))
+        runs.set(placed.node, rest).get(other)?.push(copy)
+      } else if (what === 'back' && other !== placed.node) {
+        runs.get(other)?.push(copy)
+        const moved = { from: other, why: 'silent' as const }
+        state.placements.set(slotKey(placed), { ...placed, moved })
+      }
+    }
+    const status = new Map(
+      [...runs].map(([id, containers]) => [id, { containers, failing: [] as string[] }])
+    )
+    return { ...input, state, status }
+  })
+
+test('place - what is at rest is not looked at, and it makes no difference', (t) => {
+  t.execution(() =>
+    fc.assert(
+      fc.property(nearlyAtRest, fc.constantFrom(0, SETTLE_MS, SETTLE_MS), (input, ms) => {
+        const now = { ...input, settledMs: ms }
+        const short = place(now)
+        const long = place(lookedAtTwice(now, short))
+        if (JSON.stringify(short) === JSON.stringify(long)) return
+        throw new Error(`${JSON.stringify(short)} is not ${JSON.stringify(long)}`)
+      }),
+      RUNS
+    )
   )
 })
 
@@ -330,6 +411,5 @@ const replicasOf = (state: State, p: { application: string; microservice: string
 
 function passed(input: PlaceInput, ms: number): PlaceInput {
   const silentMs = new Map([...input.silentMs].map(([id, silent]) => [id, silent + ms]))
-  const drainingMs = new Map([...input.drainingMs].map(([id, draining]) => [id, draining + ms]))
-  return { ...input, silentMs, drainingMs, settledMs: input.settledMs + ms }
+  return { ...input, silentMs, settledMs: input.settledMs + ms }
 }

@@ -7,6 +7,7 @@ import {
   carriedOut,
   container,
   DATA,
+  DRAINED,
   facts,
   home,
   microservice,
@@ -316,7 +317,7 @@ test('place - a new revision that no longer has room moves, or waits where it is
   const alone = place(world({ nodes: [node('a')], ...parts }))
   t.alike(on(alone), {})
   t.alike(alone.rm, [])
-  t.alike(waits(alone), { 'web/0': 'the new revision waits: a has fewer than 3 cpus free' })
+  t.alike(waits(alone), { 'web/0': 'the new revision waits: a has 2 cpus free of 3' })
 })
 
 test('place - a node an operator ruled out loses the slot', (t) => {
@@ -520,26 +521,28 @@ test('place - a cordoned node keeps what it has and gets nothing', (t) => {
 })
 
 test('place - a node is drained: what can goes elsewhere, the rest waits for the deadline', (t) => {
-  const drained = (deadlineMs: number | null, draining = 0, over = {}): Plan =>
+  const drained = (deadlineMs: number | null, overdue: string[] = [], over = {}): Plan =>
     place(
       world({
         nodes: [
-          node('a', { availability: { mode: 'draining', reason: '', deadlineMs } }),
+          node('a', {
+            availability: { mode: 'draining', reason: '', deadlineMs },
+            edits: { availability: DRAINED }
+          }),
           node('b')
         ],
         microservices: [web(over)],
         placements: [placement('web', 0, 'a')],
         runs: { a: [container('web', 0)] },
-        draining: { a: draining }
+        overdue
       })
     )
   t.alike(on(drained(null)), { 'web/0': 'b' })
-  const pinned = drained(60_000, 20_000, { node: 'a' })
+  const pinned = drained(60_000, [], { node: 'a' })
   t.alike([on(pinned), waits(pinned)], [{}, { 'web/0': 'a is drained; pinned to it' }])
-  t.is(pinned.againInMs, 40_000)
-  const late = drained(60_000, 60_000, { node: 'a' })
+  const late = drained(60_000, ['a'], { node: 'a' })
   t.alike([on(late), late.rm.map(({ reason }) => reason)], [{}, ['a is drained']])
-  const everywhere = drained(null, 0, { replicas: 'all' })
+  const everywhere = drained(null, [], { replicas: 'all' })
   t.alike(
     everywhere.rm.map(({ slot }) => slot),
     [0]
@@ -589,9 +592,10 @@ test('place - a slot with a volume stays where that is: silent, drained, ruled o
   t.alike(on(with_({ silent: { b: 20_000 }, ...always })), {}, 'whatever its policy says')
 
   const draining = { mode: 'draining' as const, reason: '', deadlineMs: 60_000 }
-  const drain = { nodes: [node('a'), node('b', { availability: draining })] }
+  const drained = node('b', { availability: draining, edits: { availability: DRAINED } })
+  const drain = { nodes: [node('a'), drained] }
   t.alike(waits(with_(drain)), { 'web/0': `b is drained; ${there}` })
-  const late = with_({ ...drain, draining: { b: 60_000 } })
+  const late = with_({ ...drain, overdue: ['b'] })
   t.alike([late.rm.length, waits(late)], [1, { 'web/0': `b is drained; ${there}` }])
 
   const ruledOut = with_({ microservices: [kept({ constraints: ['zone=x'] })] })
@@ -606,7 +610,7 @@ test('place - a slot with a volume stays where that is: silent, drained, ruled o
     facts: { a: facts({ cpus: 99 }) }
   })
   t.alike(waits(renewed), {
-    'web/0': `the new revision waits: b has fewer than 64 cpus free; ${there}`
+    'web/0': `the new revision waits: b has 4 cpus free of 64; ${there}`
   })
 
   const open = { placements: [], runs: {} }

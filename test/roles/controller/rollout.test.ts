@@ -3,6 +3,7 @@ import test, { type Assert } from 'brittle'
 import fc from 'fast-check'
 import { startsFirst } from '../../../core/state/policies.ts'
 import type { ContainerStatus } from '../../../core/gossip-records.ts'
+import { place } from '../../../roles/controller/place.ts'
 import { PROGRESS_MS, waves } from '../../../roles/controller/rollout.ts'
 import { container, microservice, node, placement, world } from '../../sim/worlds.ts'
 import { play, stories, type Played, type Story } from '../../sim/rollouts.ts'
@@ -165,4 +166,32 @@ test('rollout - waits between waves, and proves itself at the end', (t) => {
     t.ok(reached(n) - reached(n - 1) >= 2_500, `${reached(n)} after ${reached(n - 1)}`)
   const over = moments.find(({ atMs }) => atMs > reached(4) && atMs >= reached(4) + 5_500)
   t.ok(over)
+})
+
+test('rollout - a slot whose revision was given up before it ran has what ran before, till its turn comes', (t) => {
+  const third = { ...microservice('web', { replicas: 2 }, 'r3'), op: 'c.1' }
+  const slots = [0, 1].map((slot) => placement('web', slot, 'a', 'r2'))
+  const planned = (runs: ContainerStatus[], isBack = false) => {
+    const input = world({
+      ...{ nodes: [node('a')], microservices: [third], placements: slots },
+      runs: { a: runs }
+    })
+    const from = isBack ? null : { revision: 'r1', spec: third.spec, op: 'a.1' }
+    input.state.rollouts.set('app/web', {
+      ...{ application: 'app', microservice: 'web', of: 'c.1', revision: 'r3', from },
+      ...{ state: 'paused', promoted: false, reason: null, log: [], op: 'c.1', by: 'a', at: 0 }
+    })
+    return place(input).set.map(({ slot, node, revision }) => `${slot} ${node} ${revision}`)
+  }
+  const old = [0, 1].map((slot) => container('web', slot, { revision: 'r1' }))
+  t.alike(planned(old), ['0 a r1', '1 a r1'])
+  t.alike(planned([]), ['0 a r1', '1 a r1'], 'whether or not that runs')
+  const [, second] = old
+  const up = container('web', 0, { revision: 'r2' })
+  t.alike(planned([up, second as ContainerStatus]), ['1 a r1'], 'what runs stays')
+  t.alike(
+    planned(old, true),
+    ['0 a r3', '1 a r3'],
+    'that is what is asked for, where it was gone back to'
+  )
 })

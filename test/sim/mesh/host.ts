@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createMesh, joinMesh, openMesh } from '../../../core/enter.ts'
 import { createKeyPair, hash, toId } from '../../../core/crypto.ts'
 import { loadIdentity } from '../../../core/identity.ts'
+import type { Op } from '../../../core/state/index.ts'
 import type { State } from '../../../core/state/state.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { decodeMeshKey } from '../../../core/mesh-key.ts'
@@ -60,6 +61,9 @@ export class Host {
   /** Says goodbye, or ends what it runs. */
   leaving = false
   skewMs = 0
+  /** Told of what this node appends, and waited for. */
+  onAppend: (ops: readonly Op[], when: 'before' | 'after') => Promise<void> = () =>
+    Promise.resolve()
   readonly #options: HostOptions
   #run: Run | null = null
   #runs = 0
@@ -247,6 +251,13 @@ export class Host {
           await store.close()
           throw error
         })
+        const append = mesh.append.bind(mesh)
+        mesh.append = async (ops) => {
+          await this.onAppend(ops, 'before')
+          const ids = await append(ops)
+          await this.onAppend(ops, 'after')
+          return ids
+        }
         this.#views = [{ at: this.#options.time.now, state: mesh.state }]
         mesh.on('view', () => this.#noteView(mesh.state))
         mesh.on('failed', (error) => this.#options.onFailed(this, error))

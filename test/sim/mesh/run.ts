@@ -2,15 +2,14 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { isDeepStrictEqual } from 'node:util'
 import { sentenceOf } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { random, type Random } from '../../soak/random.ts'
 import type { SimDisk } from './disk.ts'
 import { FAULTS, mend, wake } from './faults.ts'
-import { complaints } from './invariants/index.ts'
 import { SimNetwork } from './network.ts'
-import { THEMES, type Theme, type ThemeName } from './themes.ts'
+import { CALM_MS, settle } from './settle.ts'
+import { TALES, THEMES, type Tale, type Theme, type ThemeName } from './themes.ts'
 import { World } from './world.ts'
 import { realNow, realTimeout, type Life, type VirtualTime } from './virtual-time.ts'
 
@@ -20,6 +19,8 @@ export interface SimResult {
   broken: string[]
   steps: string[]
   nodes: number
+  /** Appends of leaders, where the theme counts them. */
+  decisions: number
   acknowledged: number
   virtualMs: number
   realMs: number
@@ -35,19 +36,18 @@ export interface SimOptions {
   say?: (line: string) => void
 }
 
-const LOOK_EVERY_MS = 250
 /** In half of the worlds nobody comes to confirm beside the first node, as in the first minute. */
 const STABLE_MS = [60_000, 60_000, 4_000, 1_500]
-/** How long it must go on holding, with nothing appended: longer than the Controller puts off a move. */
-const CALM_MS = 2_000
-/** And now and then longer than a handover waits. */
+/** Now and then calm is longer than a handover waits. */
 const LONG_CALM_MS = 12_000
 /** Of this process's own time: a busy machine makes nothing hang. */
 const CPU_LIMIT_MS = 60_000
 const LOOK_REAL_MS = 5_000
 
-export async function simulate(seed: number, options: SimOptions): Promise<SimResult> {
-  const { time, disk } = options
+export async function simulate(named: number, options: SimOptions): Promise<SimResult> {
+  const { time, disk, theme } = options
+  const tale: Tale | null = theme in TALES ? TALES[theme as keyof typeof TALES] : null
+  const seed = tale?.drawnFrom(named) ?? named
   const began = realNow()
   const root = await mkdtemp(join(await scratch(), 'brume-sim-'))
   time.reset()
@@ -74,7 +74,10 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   process.on('unhandledRejection', uncaught)
   const watch = watchCpu()
   try {
-    await Promise.race([watch.exceeded, live(world, THEMES[options.theme], choices, healMs)])
+    const lived =
+      tale?.live(world, named, healMs) ??
+      live(world, THEMES[theme as keyof typeof THEMES], choices, healMs)
+    await Promise.race([watch.exceeded, lived])
   } catch (error) {
     world.broken.push(sentenceOf(error))
   }
@@ -92,10 +95,11 @@ export async function simulate(seed: number, options: SimOptions): Promise<SimRe
   process.off('unhandledRejection', uncaught)
   await rm(root, { recursive: true, force: true })
   return {
-    seed,
+    seed: named,
     broken: [...new Set(world.broken)],
     steps: world.steps,
     nodes: world.hosts.length,
+    decisions: world.decisions,
     acknowledged: world.acknowledged.length,
     virtualMs: Math.round(virtualMs),
     realMs: Math.round(realNow() - began),
@@ -167,37 +171,6 @@ async function disturb(world: World, theme: Theme, choices: Random): Promise<voi
     await world.time.pass(own.pick([0, 0, 5, 50, 500, 2_000, 6_000]))
   }
 }
-
-/** Lets time pass until all holds, and goes on to hold; gives the ms until then. */
-async function settle(world: World, theme: Theme, calmMs = CALM_MS): Promise<number> {
-  const { time } = world
-  const began = time.now
-  let last: string[] = []
-  while (time.now - began <= theme.settleMs && world.broken.length === 0) {
-    await time.pass(LOOK_EVERY_MS)
-    last = await world.whole(() => complaints(world, theme.complaints))
-    if (last.length > 0) continue
-    const held = time.now - began
-    const before = await world.whole(() => records(world))
-    await time.pass(calmMs)
-    if (!isDeepStrictEqual(before, await world.whole(() => records(world)))) {
-      last = ['it does not come to rest: ops are appended']
-      continue
-    }
-    last = await world.whole(() => complaints(world, theme.complaints))
-    if (last.length === 0) return held
-  }
-  if (world.broken.length === 0) world.say(`this does not settle in ${theme.settleMs / 1000} s`)
-  world.broken.push(...last)
-  return time.now - began
-}
-
-const records = (world: World): Promise<unknown[]> =>
-  Promise.all(
-    world.hosts
-      .filter((host) => host.up && host.mesh.me?.state !== 'removed')
-      .map(({ mesh }) => mesh.oplog.records())
-  )
 
 function choose<T extends { weight: number }>(table: readonly T[], own: Random): T {
   let left = own.integer(table.reduce((sum, { weight }) => sum + weight, 0))

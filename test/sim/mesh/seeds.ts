@@ -66,5 +66,10 @@ export const KEPT_ROLLOUTS: typeof KEPT = [
     seed: 7,
     found:
       'a daemon that stood still ended the old copy for a new one that had died meanwhile: it looks again before it does (`needsList` of `roles/agent/diff.ts`)'
+  },
+  {
+    seed: 2007,
+    found:
+      'a revision took the place of one that had not come to its end, and was paused: what nobody knew any more stayed placed, and could not come up again (`isLost` of `roles/controller/board.ts`)'
   }
 ]

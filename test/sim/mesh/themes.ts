@@ -5,6 +5,7 @@ import { settledRollouts } from './invariants/rollouts.ts'
 import { OPERATIONS } from './operations/index.ts'
 import type { Operation } from './operations/operation.ts'
 import { deployAll, rollouts } from './operations/rollouts.ts'
+import { loseLeader, storyOf } from './leader-loss.ts'
 import type { World } from './world.ts'
 
 export interface Theme {
@@ -19,6 +20,18 @@ export interface Theme {
   complaints: ((part: Host[]) => string[]) | null
 }
 
+/** A theme whose worlds are told, not drawn. */
+export interface Tale {
+  /** Seeds with the same of this are the same world until something in it says otherwise. */
+  drawnFrom(seed: number): number
+  live(world: World, seed: number, healMs: number[]): Promise<void>
+}
+
+export const TALES = { leader: { drawnFrom: storyOf, live: loseLeader } } satisfies Record<
+  string,
+  Tale
+>
+
 export const THEMES = {
   mesh: { operations: OPERATIONS, begin: null, faults: 0.3, settleMs: 45_000, complaints: null },
   rollouts: {
@@ -31,4 +44,4 @@ export const THEMES = {
   }
 } satisfies Record<string, Theme>
 
-export type ThemeName = keyof typeof THEMES
+export type ThemeName = keyof typeof THEMES | keyof typeof TALES

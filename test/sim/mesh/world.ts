@@ -62,6 +62,8 @@ export class World {
   /** What was done, in words, with virtual seconds. */
   readonly steps: string[] = []
   readonly broken: string[] = []
+  /** Appends of leaders, where a theme counts them. */
+  decisions = 0
   readonly options: HostOptions
   readonly #doing = new Set<Promise<void>>()
 

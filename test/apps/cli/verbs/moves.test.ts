@@ -56,6 +56,26 @@ test('node drain - waits until it is empty; what has no other place is named', a
   t.alike(asked, { availability: { mode: 'draining', reason: '', deadlineMs: 3_600_000 } })
 })
 
+test('node drain - waits for its deadline, and as long again as nothing may change', async (t) => {
+  const pinned = replica({ reason: 'pi-1 is drained; pinned to it' })
+  let rows = [pinned, replica({ slot: 1, node: 'pi-2' })]
+  const dir = await fakeDaemon(t, {
+    'POST /nodes/:node': () => ({ node: node(), offline: [] }),
+    'GET /replicas': () => rows
+  })
+  const args = ['node', 'drain', 'pi-1', '--timeout', '200ms', '--data', dir]
+  const late = await cli([...args, '--deadline', '500ms'])
+  t.is(late.code, 3)
+  t.ok(
+    late.err.startsWith(
+      'brume: pi-1: nothing has changed for 0.7 s: hello/web/0 on pi-1 is running\n'
+    ),
+    late.err
+  )
+  setTimeout(() => (rows = []), 400)
+  t.is((await cli([...args, '--deadline', '300ms'])).code, 0)
+})
+
 test('move - one replica, by its slot or because there is only one', async (t) => {
   const asked: unknown[] = []
   let ref: object = { application: 'hello', microservice: 'web', slot: 2 }
