@@ -25,7 +25,7 @@ export type Task =
   | { do: 'serve'; port: number }
   /** One stream. */
   | { do: 'serve-udx'; way: UdxWay }
-  /** Mbit a second that arrive, in `ms` after it got going. */
+  /** What arrives, its rate in `ms` after it got going. */
   | { do: 'rate'; via: Via; ms: number }
   /** Round trips of a few bytes, ms each. */
   | { do: 'echo'; via: Via; times: number }
@@ -33,6 +33,12 @@ export type Task =
   | { do: 'open'; via: Via; times: number }
   /** So many at once, for `ms`: how many failed, and how the first did. Says `open` once all are. */
   | { do: 'many'; via: Via; flows: number; ms: number }
+
+export interface Arrived {
+  mbitPerS: number
+  /** From the first on. */
+  bytes: number
+}
 
 export interface Many {
   errors: number
@@ -118,7 +124,7 @@ function udx({ port, to }: UdxWay, mine: number, theirs: number): Duplex {
   return stream
 }
 
-async function rate(via: Via, ms: number): Promise<number> {
+async function rate(via: Via, ms: number): Promise<Arrived> {
   const stream = await connect(via)
   let bytes = 0
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length))
@@ -128,7 +134,8 @@ async function rate(via: Via, ms: number): Promise<number> {
     await sleep(WARM_MS)
     const [before, from] = [bytes, performance.now()]
     await sleep(ms)
-    return ((bytes - before) * 8) / 1000 / (performance.now() - from)
+    const mbitPerS = ((bytes - before) * 8) / 1000 / (performance.now() - from)
+    return { mbitPerS, bytes }
   })()
   return Promise.race([measured, failed])
 }

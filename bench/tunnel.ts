@@ -19,11 +19,14 @@ import { declare, type During } from './bench.ts'
 import { durations, type Durations } from './measure.ts'
 import { spread } from './table.ts'
 import { idleSpec } from './three-nodes.ts'
-import type { Many, Task, Via } from './tunnel-ends.ts'
+import type { Arrived, Many, Task, Via } from './tunnel-ends.ts'
+import { measureLocal } from './tunnel-local.ts'
 import { listens, startSshForward } from './tunnel-ssh.ts'
 
 interface Rate {
   mbitPerS: number
+  /** Of the daemons at both ends, for a GB. */
+  cpuSeconds: number
 }
 
 export interface TunnelResults {
@@ -36,9 +39,9 @@ export interface TunnelResults {
   addedLatency: { p50Ms: number }
   /** With no tunnel yet. */
   firstFlow: { lan: Durations; punched: Durations; relayed: Durations }
-  /** null where there is no OpenSSH server. */
-  ratios: { ssh: number | null; sshUnshaped: number | null; udx: number }
-  beside: { ssh: number | null; tcp: number; udx: number }
+  /** `ssh` is null where there is no OpenSSH server. `local`: through its name, over its address. */
+  ratios: { ssh: number | null; sshUnshaped: number | null; udx: number; local: number }
+  beside: { ssh: number | null; tcp: number; udx: number; local: number }
   flows: { errors: number; bytesAFlow: number; eventLoopP99: number }
 }
 
@@ -55,6 +58,7 @@ interface Pair {
 
 const ROUNDS = 3
 const FIRST_ROUNDS = 5
+const LOCAL_ROUNDS = 9
 const SHAPED_MBIT = 1_000
 const RATE_MS = 4_000
 const TIMES = 500
@@ -70,9 +74,10 @@ export const tunnel = declare<TunnelResults>({
 
   async run({ runs }, during) {
     const { say } = during
+    const rounds = runs ?? ROUNDS
+    const local = await measureLocal(runs ?? LOCAL_ROUNDS, during)
     const bench = await start(during)
     const { lab, lan, direct, relayed } = bench
-    const rounds = runs ?? ROUNDS
     const ssh = await startSshForward(lan.from.host, lan.to.host, HOST_PORT)
     if (ssh === null) say('no OpenSSH server here: apt-get install openssh-server')
 
@@ -103,24 +108,30 @@ export const tunnel = declare<TunnelResults>({
     const firstFlow = await firstFlows(bench, runs ?? FIRST_ROUNDS, during)
 
     const of = (all: Record<string, number>, name: string): number => all[name] ?? NaN
+    const rateOf = (all: Record<string, number>): Rate => ({
+      mbitPerS: of(all, 'brume'),
+      cpuSeconds: of(all, 'cpu')
+    })
     const ratio = (all: Record<string, number>, name: string): number =>
       round(of(all, 'brume') / of(all, name), 2)
     return {
-      lan: { mbitPerS: of(shaped, 'brume') },
-      direct: { mbitPerS: of(punched, 'brume') },
-      relayed: { mbitPerS: of(carried, 'brume') },
+      lan: rateOf(shaped),
+      direct: rateOf(punched),
+      relayed: rateOf(carried),
       newFlow,
       addedLatency: { p50Ms: round(ours.p50Ms - bare.p50Ms, 2) },
       firstFlow,
       ratios: {
         ssh: ssh === null ? null : ratio(shaped, 'ssh'),
         sshUnshaped: ssh === null ? null : ratio(unshaped, 'ssh'),
-        udx: ratio(punched, 'udx')
+        udx: ratio(punched, 'udx'),
+        local: round(median(local.name) / median(local.address), 2)
       },
       beside: {
         ssh: ssh === null ? null : of(shaped, 'ssh'),
         tcp: of(shaped, 'tcp'),
-        udx: of(punched, 'udx')
+        udx: of(punched, 'udx'),
+        local: Math.round(median(local.name))
       },
       flows
     }
@@ -129,7 +140,7 @@ export const tunnel = declare<TunnelResults>({
   rows: ({ lan, direct, relayed, newFlow, addedLatency, firstFlow, ratios, beside, flows }) => [
     {
       what: 'LAN of 1 Gbit/s',
-      measured: `${lan.mbitPerS} Mbit/s, plain TCP ${beside.tcp}, ssh -L ${beside.ssh ?? '-'}`,
+      measured: `${carries(lan)}; plain TCP ${beside.tcp}, ssh -L ${beside.ssh ?? '-'}`,
       must: null
     },
     ...(ratios.ssh === null
@@ -143,7 +154,7 @@ export const tunnel = declare<TunnelResults>({
         ]),
     {
       what: 'punched',
-      measured: `${direct.mbitPerS} Mbit/s, bare UDX ${beside.udx}`,
+      measured: `${carries(direct)}; bare UDX ${beside.udx}`,
       must: { be: '≥ 300 Mbit/s', holds: direct.mbitPerS >= 300 }
     },
     {
@@ -152,13 +163,18 @@ export const tunnel = declare<TunnelResults>({
       must: { be: '≥ 0.8', holds: ratios.udx >= 0.8 }
     },
     {
+      what: 'a replica of this node by its name',
+      measured: `${beside.local} Mbit/s, ${ratios.local} × its address`,
+      must: { be: '≥ 0.95', holds: ratios.local >= 0.95 }
+    },
+    {
       what: 'added to a round trip',
       measured: `p50 ${addedLatency.p50Ms} ms`,
       must: { be: '≤ 1 ms', holds: addedLatency.p50Ms <= 1 }
     },
     {
       what: 'relayed',
-      measured: `${relayed.mbitPerS} Mbit/s`,
+      measured: carries(relayed),
       must: { be: '≥ 100 Mbit/s', holds: relayed.mbitPerS >= 100 }
     },
     {
@@ -194,6 +210,9 @@ export const tunnel = declare<TunnelResults>({
     }
   ]
 })
+
+const carries = ({ mbitPerS, cpuSeconds }: Rate): string =>
+  `${mbitPerS} Mbit/s, ${cpuSeconds} s of CPU a GB`
 
 interface Bench {
   lab: Lab
@@ -311,7 +330,7 @@ interface Contestant {
   udx?: Host
 }
 
-/** Medians of Mbit/s; they take turns. */
+/** Medians of Mbit/s, and of what a tunnel costs, as `cpu`; they take turns. */
 async function rates(
   bench: Bench,
   rounds: number,
@@ -324,18 +343,37 @@ async function rates(
   for (let i = 0; i < rounds; i++) {
     for (const { name, pair, from, via } of all) {
       const ms = RATE_MS
-      const mbit =
+      const before = await cpuSeconds(pair)
+      const { mbitPerS, bytes } =
         pair !== undefined
-          ? await over<number>(pair, { do: 'rate', ms, via: pair.via })
+          ? await over<Arrived>(pair, { do: 'rate', ms, via: pair.via })
           : from !== undefined && via !== undefined
-            ? await ask<number>(from, { do: 'rate', ms, via })
-            : await bareUdx<number>(bench, { do: 'rate', ms })
-      ;(samples[name] ??= []).push(mbit)
+            ? await ask<Arrived>(from, { do: 'rate', ms, via })
+            : await bareUdx<Arrived>(bench, { do: 'rate', ms })
+      ;(samples[name] ??= []).push(Math.round(mbitPerS))
+      if (pair === undefined) continue
+      const cost = ((await cpuSeconds(pair)) - before) / (bytes / 1e9)
+      ;(samples['cpu'] ??= []).push(round(cost, 1))
     }
   }
   const medians = Object.entries(samples).map(([name, each]) => [name, median(each)] as const)
-  say(`  ${medians.map(([name, mbit]) => `${name} ${mbit} Mbit/s`).join(', ')}`)
+  const unit = (name: string): string => (name === 'cpu' ? 's a GB' : 'Mbit/s')
+  say(`  ${medians.map(([name, value]) => `${name} ${value} ${unit(name)}`).join(', ')}`)
   return Object.fromEntries(medians)
+}
+
+/** Of both daemons, so far. */
+async function cpuSeconds(pair: Pair | undefined): Promise<number> {
+  if (pair === undefined) return 0
+  const pids = await Promise.all([pair.from.pid(), pair.to.pid()])
+  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, 'utf8')))
+  const ticks = stats.map((stat) => {
+    // Behind the name, which may hold spaces: utime and stime are the 14th and 15th of all.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return Number(fields[11]) + Number(fields[12])
+  })
+  // USER_HZ is 100 on every Linux that Node runs on.
+  return ticks.reduce((sum, each) => sum + each, 0) / 100
 }
 
 type Unled<T> = T extends { via: Via } ? Omit<T, 'via'> : never
@@ -500,7 +538,7 @@ async function busy(): Promise<string> {
 
 function median(samples: readonly number[]): number {
   const sorted = samples.toSorted((a, b) => a - b)
-  return Math.round(sorted[Math.floor((sorted.length - 1) / 2)] ?? NaN)
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? NaN
 }
 
 const round = (value: number, digits: number): number => Number(value.toFixed(digits))
