@@ -11,7 +11,7 @@ import type { NetJson, ReplicaJson, ServiceNetJson } from '../../apps/api.ts'
 import { sentenceOf } from '../../core/errors.ts'
 import { asker, wordy, type Asked } from '../helpers/asker.ts'
 import { createFleet, type FleetNode } from '../helpers/fleet.ts'
-import { createLab } from '../helpers/lab.ts'
+import { createLab, type Lab } from '../helpers/lab.ts'
 import { waitUntil } from '../helpers/wait.ts'
 import { writeApp } from '../e2e/apps.ts'
 import { withTeardown, type Teardown } from './teardown.ts'
@@ -25,6 +25,7 @@ export interface FaultsResult {
 }
 
 interface World {
+  lab: Lab
   /** Those that can relay. */
   open: FleetNode[]
   near: FleetNode
@@ -98,6 +99,24 @@ const FAULTS: Record<string, Fault> = {
     const grownMiB = Math.max(...after.map((kib, i) => Math.round((kib - (before[i] ?? 0)) / 1024)))
     if (grownMiB > 200) throw new Error(`a daemon grew by ${grownMiB} MiB for ten that do not read`)
     return { p95Ms, grownMiB }
+  },
+
+  /** An upload over 1 Mbit/s, beside which others wait and are served. */
+  async 'slow line'({ lab, near, ofFar }) {
+    const at = lab.hosts.indexOf(near.host)
+    await lab.shape(at, 1)
+    try {
+      await ofFar('/upload')
+      await sleep(10_000)
+      const { long } = await ofFar('/')
+      const { p95Ms } = await whileIt(ofFar, 30_000)
+      const { opened } = (await ofFar('/')).long
+      if (opened > 0) throw new Error('the connection that stays open had to be opened anew')
+      return { p95Ms, silenceMs: Math.round(long.longestSilenceMs) }
+    } finally {
+      await ofFar('/release')
+      await lab.shape(at, null)
+    }
   },
 
   async 'half open'({ bytesLater }) {
@@ -179,7 +198,7 @@ async function createWorld(t: Teardown): Promise<World> {
   const bytesLater = async (n: number): Promise<number> =>
     Number(await near.get(portOf('asks-far'), `/later?${n}`))
   const asked = { ofFar: orders('asks-far'), ofPair: orders('asks-pair'), bytesLater }
-  return { open: [one, two, other], near, far, other, ...asked }
+  return { lab, open: [one, two, other], near, far, other, ...asked }
 }
 
 /** Until the last new flows were all answered, in ms. @throws after `ms` */
