@@ -1,10 +1,12 @@
 /**
- * `npm test [-- FILE...]`: gets what the tests need, then runs brittle over all of them, in two lanes
- * beside each other: those of `test/e2e/`, which wait more than they compute, and the others. The
- * second lane's lines follow the first's. Brittle's summary, of both, is the last thing printed.
+ * `npm test [-- FILE...]`: gets what the tests need, then runs brittle over all of them, in three lanes
+ * beside each other: those of `test/e2e/`, which wait more than they compute, those of `test/sim/`, which
+ * only compute, in a time of their own, and so let the others go first, and the others. A lane's
+ * lines follow those of the one before. Brittle's summary, of all, is the last thing printed.
  */
 import { spawn } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
+import { constants, setPriority } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { sentenceOf } from '../core/errors.ts'
@@ -17,6 +19,12 @@ interface Summary {
   code: number
 }
 
+interface Lane {
+  files: string[]
+  /** Others go first. */
+  yields?: boolean
+}
+
 interface Count {
   passed: number
   all: number
@@ -27,7 +35,7 @@ const brittle = fileURLToPath(new URL('../node_modules/brittle/brittle-node.js',
 
 const started = performance.now()
 const asked = process.argv.slice(2)
-const lanes = asked.length > 0 ? [asked] : await allTests()
+const lanes: Lane[] = asked.length > 0 ? [{ files: asked }] : await allTests()
 const docker = await prepareDocker()
 try {
   process.exitCode = await run(
@@ -38,12 +46,14 @@ try {
   await docker?.stop()
 }
 
-async function allTests(): Promise<string[][]> {
+async function allTests(): Promise<Lane[]> {
   const entries = await readdir(`${root}test`, { recursive: true })
   const files = entries.filter((file) => file.endsWith('.test.ts')).map((file) => `test/${file}`)
-  const whole = (file: string): boolean => file.includes('/e2e/')
   files.sort()
-  return [files.filter((file) => !whole(file)), files.filter(whole)]
+  const under = (dir: string): string[] => files.filter((file) => file.startsWith(`test/${dir}/`))
+  const [sim, e2e] = [under('sim'), under('e2e')]
+  const others = files.filter((file) => !sim.includes(file) && !e2e.includes(file))
+  return [{ files: others }, { files: sim, yields: true }, { files: e2e }]
 }
 
 /** Without Docker the engine tests themselves fail and say what to do; the others still run. */
@@ -58,20 +68,19 @@ async function prepareDocker(): Promise<{ socketPath: string; stop(): Promise<vo
   }
 }
 
-async function run(lanes: string[][], env: Record<string, string>): Promise<number> {
+async function run(lanes: Lane[], env: Record<string, string>): Promise<number> {
   let printed: Promise<void> = Promise.resolve()
-  const summaries = lanes.map((files) => {
-    const before = printed
-    const lane = runLane(files, env, before)
-    printed = lane.then(() => {})
-    return lane
+  const summaries = lanes.map((lane) => {
+    const summary = runLane(lane, env, printed)
+    printed = summary.then(() => {})
+    return summary
   })
   return print(await Promise.all(summaries))
 }
 
 /** Its lines are kept until `turn` comes. */
 async function runLane(
-  files: string[],
+  { files, yields = false }: Lane,
   env: Record<string, string>,
   turn: Promise<void>
 ): Promise<Summary> {
@@ -80,6 +89,7 @@ async function runLane(
     ['--import', 'tsx', brittle, '--timeout', '60000', ...files],
     { cwd: root, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, ...env } }
   )
+  if (yields && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
   const code = new Promise<number>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status) => resolve(status ?? 1))
