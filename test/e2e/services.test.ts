@@ -90,6 +90,7 @@ test(
       await waitUntil(async () => (await asked()) === 'nobody answers', 30_000)
       await gateway.heal()
       await waitUntil(async () => (await asked()) === 'register 7 is 42', 30_000)
+      t.is(await ask(''), 'register 7 is 42')
     })
 
     await t.test('services - its name is nobody else’s, until it is removed', async (t) => {
