@@ -43,12 +43,12 @@ export function writeWish({ key, negated, values }: Wish): string {
   return `${key} ${negated ? 'not in' : 'in'} (${values.join(', ')})`
 }
 
-/** Of labels alone: `arch`, `os`, `engine` and `node` are the Controller's to know. */
-export function labelsFulfil(
-  { key, negated, values }: Wish,
-  labels: Readonly<Record<string, string>>
-): boolean {
-  const value = Object.hasOwn(labels, key) ? (labels[key] ?? null) : null
-  const has = value !== null && (values === null || values.includes(value))
+/** `value`: of the label; undefined where there is none. */
+export function isFulfilled({ negated, values }: Wish, value: string | undefined): boolean {
+  const has = value !== undefined && (values === null || values.includes(value))
   return has !== negated
 }
+
+/** Of labels alone: `arch`, `os`, `engine` and `node` are the Controller's to know. */
+export const labelsFulfil = (wish: Wish, labels: Readonly<Record<string, string>>): boolean =>
+  isFulfilled(wish, Object.hasOwn(labels, wish.key) ? labels[wish.key] : undefined)

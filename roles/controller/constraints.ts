@@ -12,7 +12,7 @@ import {
   type MicroserviceRecord,
   type NodeRecord
 } from '../../core/state/state.ts'
-import { readWish, type Wish } from '../../core/state/wishes.ts'
+import { isFulfilled, readWish, type Wish } from '../../core/state/wishes.ts'
 
 /** A node, and what is known of it and placed on it. */
 export interface Spot {
@@ -331,11 +331,9 @@ const portKey = ({ host, protocol }: Port): string => `${host}/${protocol}`
 export const hasNoEngine = ({ engine }: FactsBody): boolean =>
   engine.kind === 'none' && engine.problem === null
 
-function labelAdmits({ key, negated, values }: Wish, spot: Spot): boolean {
-  const has = labelOf(key, spot)
-  if (has === UNKNOWN) return true
-  const isSo = values === null ? has !== undefined : has !== undefined && values.includes(has)
-  return isSo !== negated
+function labelAdmits(wish: Wish, spot: Spot): boolean {
+  const has = labelOf(wish.key, spot)
+  return has === UNKNOWN || isFulfilled(wish, has)
 }
 
 const UNKNOWN = Symbol('not known yet')
