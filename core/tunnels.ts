@@ -231,7 +231,9 @@ export class Tunnels {
     const timer = setInterval(() => {
       silent = wire.heard() === heard ? silent + 1 : 0
       heard = wire.heard()
-      if (silent >= SILENT_LOOKS) this.#drop(tunnel, new Error('nobody answers any more'))
+      if (silent < SILENT_LOOKS) return
+      clearInterval(timer)
+      this.#drop(tunnel, new Error('nobody answers any more'))
     }, LOOK_MS)
     timer.unref()
     session.ping(() => {
