@@ -7,6 +7,7 @@ import dgram from 'node:dgram'
 import { readFile } from 'node:fs/promises'
 import net from 'node:net'
 import dns, { type Packet } from 'dns-packet'
+import { framed } from '../../core/datagrams.ts'
 import { sentenceOf } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { listen } from './listeners.ts'
@@ -303,12 +304,6 @@ const recordOf = (address: string): Buffer =>
     4,
     ...address.split('.').map(Number)
   ])
-
-function framed(message: Buffer): Buffer {
-  const length = Buffer.alloc(2)
-  length.writeUInt16BE(message.length)
-  return Buffer.concat([length, message])
-}
 
 function numbered(message: Buffer, id: number): Buffer {
   const copy = Buffer.from(message)
