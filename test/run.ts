@@ -2,7 +2,8 @@
  * `npm test [-- FILE...]`: gets what the tests need, then runs brittle over all of them, in three lanes
  * beside each other: those of `test/e2e/`, which wait more than they compute, those of `test/sim/`, which
  * only compute, in a time of their own, and so let the others go first, and the others. A lane's
- * lines follow those of the one before. Brittle's summary, of all, is the last thing printed.
+ * lines follow those of the one before. What failed is said again at the end, and brittle's summary, of
+ * all, is the last thing printed.
  */
 import { spawn } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
@@ -10,6 +11,7 @@ import { constants, setPriority } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { sentenceOf } from '../core/errors.ts'
+import { createFailures } from './failures.ts'
 import { ensureImages, startDocker } from './helpers/docker.ts'
 
 /** What brittle says at the end of a lane. */
@@ -17,6 +19,7 @@ interface Summary {
   tests: Count
   asserts: Count
   code: number
+  failures: string[]
 }
 
 interface Lane {
@@ -97,12 +100,14 @@ async function runLane(
   const kept: string[] = []
   let open = false
   const counts = new Map<string, Count>()
+  const failures = createFailures()
   const lines = createInterface({ input: child.stdout })
   lines.on('line', (line) => {
     const count = /^# (tests|asserts) = (\d+)\/(\d+) pass/.exec(line)
     if (count !== null) {
       counts.set(count[1]!, { passed: Number(count[2]), all: Number(count[3]) })
     }
+    failures.read(line)
     if (open) process.stdout.write(`${line}\n`)
     else kept.push(line)
   })
@@ -114,7 +119,8 @@ async function runLane(
   return {
     tests: counts.get('tests') ?? none,
     asserts: counts.get('asserts') ?? none,
-    code: counts.has('asserts') ? status : Math.max(status, 1)
+    code: counts.has('asserts') ? status : Math.max(status, 1),
+    failures: failures.told(!counts.has('asserts'))
   }
 }
 
@@ -127,6 +133,8 @@ function print(lanes: Summary[]): number {
   const code = lanes.find((lane) => lane.code !== 0)?.code ?? 0
   const time = `# time = ${performance.now() - started}ms`
   const verdict = code === 0 ? '# ok' : '# not ok'
+  const failures = lanes.flatMap((lane) => lane.failures)
+  if (failures.length > 0) process.stdout.write(['', '# what failed', ...failures, ''].join('\n'))
   process.stdout.write(['', line('tests'), line('asserts'), time, '', verdict, ''].join('\n'))
   return code
 }
