@@ -8,6 +8,7 @@ import { createSocket } from 'node:dgram'
 import { isIP } from 'node:net'
 import HyperDHT, { type Address, type ConnectOptions, type DhtRequest } from 'hyperdht'
 import type { Connection } from 'hyperswarm'
+import { announceLost, LOOK_MS } from './announced.ts'
 import type { KeyPair } from './crypto.ts'
 import { BrumeError } from './errors.ts'
 
@@ -66,7 +67,12 @@ export class MeshDht extends HyperDHT {
     for (const event of ['ready', 'nat-update', 'network-change']) {
       this.on(event, () => this.#checkLater(0))
     }
-    this.once('close', () => this.#stopChecking())
+    const look = setInterval(() => announceLost(this), LOOK_MS)
+    look.unref()
+    this.once('close', () => {
+      clearInterval(look)
+      this.#stopChecking()
+    })
   }
 
   /**

@@ -446,6 +446,10 @@ declare module 'hyperdht' {
     reply(value: Buffer | null, options?: { token?: boolean; closerNodes?: boolean }): void
   }
   export interface DhtServer {
+    /** Of DHT nodes that know it, and of this node where it is openly reachable. */
+    readonly relayAddresses: Address[]
+    /** Announces it anew. */
+    refresh(): void
     listen(keyPair: { publicKey: Buffer; secretKey: Buffer }): Promise<DhtServer>
     close(): Promise<void>
   }
@@ -456,6 +460,8 @@ declare module 'hyperdht' {
     readonly host: string | null
     readonly port: number
     readonly firewalled: boolean
+    /** Servers that listen. */
+    readonly listening: ReadonlySet<DhtServer>
     ready(): Promise<void>
     bind(): Promise<void>
     fullyBootstrapped(): Promise<void>
