@@ -110,8 +110,11 @@ const status = object({
 })
 export type StatusBody = Infer<typeof status>
 
+/** A node tells of so many bundles and no more. */
+export const MAX_HOLDS_TOLD = 3_000
+
 /** `holds`: which bundles this node has whole. */
-const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
+const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), MAX_HOLDS_TOLD) })
 export type HoldsBody = Infer<typeof holds>
 
 /** `net`: how this node can be reached. Written when that changes. */
