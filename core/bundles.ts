@@ -53,6 +53,17 @@ export class Bundles {
     this.#encryption = { key: hash('bundles at rest', options.encryptionKey) }
   }
 
+  /** Knows again what is here from before a restart: until then nothing counts as held. */
+  async recall(): Promise<void> {
+    for (const bundle of (await this.onDisk()).blocks) {
+      if (this.#held.has(bundle.digest)) continue
+      const core = await this.#core(bundle.core)
+      const { blockOffset: start, blockLength } = bundle
+      // Noted once it was whole and its digest right; a power cut may have taken of it.
+      if (await core.has(start, start + blockLength)) this.#held.add(bundle.digest)
+    }
+  }
+
   /** Digests that are whole here. */
   get held(): ReadonlySet<string> {
     return this.#held

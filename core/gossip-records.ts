@@ -18,6 +18,7 @@ import {
   type Shape
 } from './state/shape.ts'
 import { devicesFound } from './state/devices.ts'
+import { imagesFound } from './state/images.ts'
 import { name, nodeId } from './state/names.ts'
 import { MAX_VOLUMES_TOLD } from './state/volumes.ts'
 
@@ -59,6 +60,8 @@ const facts = object({
   memoryBytes: number(0, Number.MAX_SAFE_INTEGER),
   /** Of the device files that microservices ask for: whether it has each; missing: it has not looked. */
   devices: optional(devicesFound),
+  /** Of the images that may not be pulled, in the same way. */
+  images: optional(imagesFound),
   /** Why its containers reach nobody by name; missing: they do, or none was started yet. */
   names: optional(text(512))
 })
@@ -110,8 +113,11 @@ const status = object({
 })
 export type StatusBody = Infer<typeof status>
 
+/** A node tells of so many bundles and no more. */
+export const MAX_HOLDS_TOLD = 3_000
+
 /** `holds`: which bundles this node has whole. */
-const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), 3_000) })
+const holds = object({ digests: list(pattern(/^[0-9a-f]{64}$/), MAX_HOLDS_TOLD) })
 export type HoldsBody = Infer<typeof holds>
 
 /** `net`: how this node can be reached. Written when that changes. */

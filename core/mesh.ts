@@ -13,7 +13,7 @@ import { mustHaveRoom } from './disk.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { readIfThere, writeWhole } from './files.ts'
 import { Gossip, REFRESH_MS } from './gossip.ts'
-import type { LinksBody } from './gossip-records.ts'
+import { MAX_HOLDS_TOLD, type LinksBody } from './gossip-records.ts'
 import type { Identity } from './identity.ts'
 import { newInvite, type InviteTerms } from './invite.ts'
 import { Door } from './door.ts'
@@ -230,7 +230,7 @@ export class Mesh extends EventEmitter<{
       encryptionKey,
       era: () => this.#run.era,
       log,
-      onHeld: () => this.gossip.publish('holds', { digests: [...this.bundles.held].sort() })
+      onHeld: () => this.#tellHolds()
     })
     this.#swarm =
       met?.swarm ??
@@ -274,10 +274,17 @@ export class Mesh extends EventEmitter<{
     this.gossip.start()
     this.follower.start()
     this.#tellLinks()
+    await this.bundles.recall()
+    if (this.bundles.held.size > 0 || this.gossip.get(this.self, 'holds')) this.#tellHolds()
     const reachability = this.#swarm.reachability?.() ?? null
     if (reachability !== null) this.gossip.publish('net', reachability)
     await this.#openTunnels()
     this.#tick = setInterval(() => this.#onTick(), 1_000)
+  }
+
+  #tellHolds(): void {
+    const digests = [...this.bundles.held].sort().slice(0, MAX_HOLDS_TOLD)
+    this.gossip.publish('holds', { digests })
   }
 
   async #openTunnels(): Promise<void> {

@@ -64,7 +64,7 @@ import {
   tellExposed,
   type NamesReport
 } from './node/connector.ts'
-import { controllerComponents, controllerWorld } from './node/controller.ts'
+import { controllerComponents, controllerWorld, holding } from './node/controller.ts'
 import { tellFacts } from './node/facts.ts'
 import { answerPeers, logsOf } from './node/logs.ts'
 import { VIEW_MS, worldOf } from './node/world.ts'
@@ -91,8 +91,8 @@ export interface RunningNode {
   explain(): SlotReason[]
   /** Why who leads does, or why nobody does, as the Controller judges here and now. */
   election(): string
-  /** Where things would be if the view were this. */
-  planFor(state: State): Plan
+  /** Where things would be if the view were this, and these bundles had been sent to this node. */
+  planFor(state: State, bundles: readonly string[]): Plan
   /** How many nodes could run it then, where two halves of them would both; else null. */
   halvesFor(state: State, microservice: string): number | null
   /** What each member has to say against one more replica of it; null where there is no such one. */
@@ -152,7 +152,7 @@ export function startNode(components: NodeComponents): RunningNode {
   const followLoopback = throttle(() => loopback.follow(), VIEW_MS)
   const reviewNear = throttle(() => near.review(), VIEW_MS)
   const machine = createNodeMachine({
-    agent: agentComponents(components, facts.noteEngine, {
+    agent: agentComponents(components, facts, {
       resolver: () => resolverOf(connector()),
       serviceEnv: (ref) => loopback.envFor(ref),
       drained: (ids) => near.drained(ids)
@@ -207,7 +207,8 @@ export function startNode(components: NodeComponents): RunningNode {
       })),
     explain: () => place({ ...controllerWorld(mesh), ...NOTHING_SEEN }).waiting,
     election: () => elect(controllerWorld(mesh)).reason,
-    planFor: (state) => place({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }),
+    planFor: (state, bundles) =>
+      place({ ...holding(controllerWorld(mesh), bundles), ...NOTHING_SEEN, state }),
     halvesFor: (state, key) => halves({ ...controllerWorld(mesh), ...NOTHING_SEEN, state }, key),
     verdicts: (key) => verdicts({ ...controllerWorld(mesh), ...NOTHING_SEEN }, key),
     rebalance: () => rebalance({ ...controllerWorld(mesh), ...NOTHING_SEEN }),

@@ -51,6 +51,7 @@ const IOFOGS = ['config', 'routes', 'rootHostAccess', 'extraHosts', 'catalogId']
 
 function hint(key: string): string | null {
   if (key === 'depends_on') return 'unknown key `depends_on`: in brume/v1 it is `dependsOn`'
+  if (key === 'pull_policy') return 'unknown key `pull_policy`: in brume/v1 it is `pull`'
   if (key === 'container') return 'unknown key `container`: in brume/v1 its keys are beside `image`'
   return IOFOGS.includes(key) ? `unknown key \`${key}\`: brume/v1 has no such thing yet` : null
 }
@@ -72,6 +73,7 @@ const microservice = z.strictObject({
   name: field(readName),
   image,
   images: z.strictObject({ amd64: image, arm64: image, arm: image, x86: image }).nullish(),
+  pull: optionalField(readPull, 'missing' as const),
   files: optionalField(readFiles, null),
   command: optionalField(readCommandOnly, []),
   replicas: optionalField(readReplicas, 1),
@@ -127,6 +129,7 @@ function specOf(m: Read): MicroserviceSpec {
     constraints: m.constraints,
     restart: m.restart,
     healthcheck: healthcheckOf(m.healthcheck ?? null),
+    ...(m.pull === 'never' && { pull: m.pull }),
     ...(m.allow.length > 0 && { allow: m.allow }),
     ...(expose.length > 0 && { expose }),
     ...(m.devices.length > 0 && { devices: m.devices }),
@@ -171,6 +174,11 @@ function readCommandOnly(value: unknown): string[] {
 function readFiles(value: unknown): string {
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value
   throw new Refusal(`expected a directory, relative to this file, got ${shown(value)}`)
+}
+
+function readPull(value: unknown): 'missing' | 'never' {
+  if (value === 'missing' || value === 'never') return value
+  throw new Refusal(`expected missing or never, got ${shown(value)}`)
 }
 
 function readReplicas(value: unknown): number | 'all' {

@@ -74,6 +74,8 @@ export const policies = object({
   devices: optional(devices),
   /** Part of the revision. */
   volumes: optional(volumes),
+  /** What a node does that lacks its image: it pulls it, or may not. */
+  pull: optional(literal('missing', 'never')),
   /** Who of other applications may reach it: APP or APP/MICROSERVICE. */
   allow: optional(allow),
   /** Which nodes open a port for it. */

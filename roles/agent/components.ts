@@ -39,6 +39,8 @@ export interface AgentComponents {
   publishStatus: (body: StatusBody) => void
   /** Called on change only; `info` is null while there is no engine. */
   reportEngine: (engine: FactsBody['engine'], info: EngineInfo | null) => void
+  /** The engine told that images came or went. */
+  reportImages: () => void
   store: {
     load(): Promise<SavedMemory | null>
     save(memory: SavedMemory): Promise<void>

@@ -232,6 +232,7 @@ function create(
   return take(s, 'create', start ? 'it is placed here and not there' : before, {
     revision,
     files: spec.files,
+    pulls: spec.pull !== 'never',
     start,
     spec: {
       ...s.ref,

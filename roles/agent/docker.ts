@@ -316,10 +316,10 @@ class DockerEngine implements Engine {
     const options = {
       // Docker answers a moment before it listens; `since` fills the gap.
       since: `${(Date.now() / 1000).toFixed(3)}000000`,
+      // Images have no labels of ours to ask for: those of containers are looked at here.
       filters: JSON.stringify({
-        type: ['container'],
-        event: ['start', 'die', 'destroy'],
-        label: ownLabels(this.owner)
+        type: ['container', 'image'],
+        event: [...Object.keys(EVENTS), ...IMAGE_EVENTS]
       })
     }
     const response = await this.ask('watch', (abort) => this.openStream('/events?', options, abort))
@@ -331,7 +331,7 @@ class DockerEngine implements Engine {
       if (until.aborted) return
       onReady?.()
       await eachJson(response, (value) => {
-        const event = engineEventOf(value)
+        const event = engineEventOf(value, this.owner)
         if (event?.kind === 'removed') this.ours.delete(event.id)
         if (event) onEvent(event)
       })
@@ -491,14 +491,27 @@ export function defaultSocket(): string {
   })
 }
 
-const EVENTS: Record<string, EngineEvent['kind'] | undefined> = {
+const EVENTS: Record<string, Exclude<EngineEvent['kind'], 'images'> | undefined> = {
   start: 'started',
   die: 'died',
   destroy: 'removed'
 }
 
-function engineEventOf(value: unknown): EngineEvent | null {
-  const { Action, Actor } = value as { Action?: string; Actor?: { ID?: string } }
+/** What Docker and Podman call it when one comes, is named, or goes. */
+const IMAGE_EVENTS = [
+  ...['pull', 'load', 'loadfromarchive', 'import', 'tag'],
+  ...['untag', 'delete', 'remove']
+]
+
+function engineEventOf(value: unknown, { mesh, node }: Owner): EngineEvent | null {
+  const { Type, Action, Actor } = value as {
+    Type?: string
+    Action?: string
+    Actor?: { ID?: string; Attributes?: Record<string, string> }
+  }
+  if (Type === 'image') return { kind: 'images' }
+  const { [LABEL.mesh]: ofMesh, [LABEL.node]: ofNode } = Actor?.Attributes ?? {}
+  if (ofMesh !== mesh || ofNode !== node) return null
   const kind = EVENTS[Action ?? '']
   return kind && Actor?.ID ? { kind, id: Actor.ID } : null
 }

@@ -84,10 +84,10 @@ export interface EngineVolume {
   place: string
 }
 
-export interface EngineEvent {
-  kind: 'started' | 'died' | 'removed'
-  id: string
-}
+export type EngineEvent =
+  | { kind: 'started' | 'died' | 'removed'; id: string }
+  /** Some came or went, whoever wants them. */
+  | { kind: 'images' }
 
 export interface LogLine {
   stream: 'stdout' | 'stderr'
@@ -138,8 +138,8 @@ export interface Engine {
     options: { timeoutMs: number }
   ): Promise<{ exitCode: number; output: string }>
   /**
-   * Tells `onEvent` of this owner's containers until `signal` aborts. Rejects when the engine
-   * goes away; the caller comes back with backoff and lists again. `onReady` once it listens.
+   * Tells `onEvent` of this owner's containers, and of images, until `signal` aborts. Rejects when the
+   * engine goes away; the caller comes back with backoff and lists again. `onReady` once it listens.
    */
   watch(
     onEvent: (event: EngineEvent) => void,

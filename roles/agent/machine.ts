@@ -150,7 +150,8 @@ const watchEngine = fromCallback<EventObject, AgentContext>(({ input, sendBack }
   }
   engine
     .watch(
-      () => sendBack({ type: 'container.changed' }),
+      ({ kind }) =>
+        kind === 'images' ? components.reportImages() : sendBack({ type: 'container.changed' }),
       ending.signal,
       () => sendBack({ type: 'engine.watched' })
     )

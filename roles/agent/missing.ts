@@ -12,3 +12,11 @@ export const pathMissing = (path: string, cause?: unknown): BrumeError =>
     next: 'make it there, or correct `volumes` in the application file',
     cause
   })
+
+/** Of one that may not be pulled: nothing comes from far away, so that the next try need not be late. */
+export const imageAbsent = (image: string, cause?: unknown): BrumeError =>
+  new BrumeError(
+    'IMAGE_ABSENT',
+    `image ${image} is not on this node and \`pull\` is never: \`docker load\` it here`,
+    { next: 'or leave out `pull` in the application file', cause }
+  )

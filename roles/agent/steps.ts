@@ -11,6 +11,7 @@ import type { AgentComponents } from './components.ts'
 import type { SlotRef } from './duty.ts'
 import type { ContainerSpec, Engine } from './engine.ts'
 import type { StepFailure, StepResult } from './memory.ts'
+import { imageAbsent } from './missing.ts'
 
 interface StepFields {
   /** Files, image, container; and its start, unless another copy has to end first. */
@@ -18,6 +19,8 @@ interface StepFields {
     revision: string
     spec: Omit<ContainerSpec, 'filesDir' | 'resolver'>
     files: Bundle | null
+    /** Whether an image that is not there may be fetched. */
+    pulls: boolean
     start: boolean
   }
   start: { revision: string; id: string }
@@ -87,6 +90,7 @@ const executors: {
     const spec = { ...step.spec, filesDir, ...(await waysOut(step, context)) }
     const id = await engine.create(spec).catch(async (error: unknown) => {
       if (!isImageMissing(error) || spec.image === null) throw error
+      if (!step.pulls) throw imageAbsent(spec.image, error)
       tell('pulling')
       await fetching(engine.pull(spec.image, signal), signal)
       tell('starting')

@@ -2,7 +2,12 @@
  * What a plan is made on: nodes with what is placed on them, microservices with their slots, and who
  * runs what. It changes as a plan is made; what it began from, and what it was given, do not.
  */
-import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
+import type {
+  ContainerStatus,
+  FactsBody,
+  HoldsBody,
+  StatusBody
+} from '../../core/gossip-records.ts'
 import { exposuresOf, isOpenOn, type Exposure } from '../../core/state/exposures.ts'
 import { placingOf } from '../../core/state/policies.ts'
 import { recordAt, rolloutOf } from '../../core/state/rollouts.ts'
@@ -16,6 +21,7 @@ import {
 } from '../../core/state/state.ts'
 import { MAX_VOLUMES_TOLD, volumeNames } from '../../core/state/volumes.ts'
 import {
+  ADOPTS,
   fixedPorts,
   hasNoEngine,
   KEEPS,
@@ -26,6 +32,7 @@ import {
   type NodeUse,
   type Spot
 } from './constraints.ts'
+import { Holders } from './holders.ts'
 import type { Wave } from './rollout.ts'
 
 export interface Slot {
@@ -57,6 +64,7 @@ export interface BoardInput {
   silentMs: ReadonlyMap<string, number>
   facts: ReadonlyMap<string, FactsBody>
   status: ReadonlyMap<string, StatusBody>
+  holds: ReadonlyMap<string, HoldsBody>
   waves: ReadonlyMap<string, Wave>
 }
 
@@ -83,18 +91,20 @@ export class Board {
   readonly #present = new Map<Service, boolean>()
   readonly #eligible = new Map<MicroserviceRecord, Spot[]>()
 
-  constructor({ state, alive, silentMs, facts, status, waves }: BoardInput) {
+  constructor({ state, alive, silentMs, facts, status, holds, waves }: BoardInput) {
     this.#state = state
     this.#status = status
     this.#containers = new Map([...status].map(([node, body]) => [node, indexOf(body)]))
     const nodes = [...state.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
     const exposures = [...state.microservices.values()].flatMap(({ spec }) => exposuresOf(spec))
+    const holders = new Holders({ state, alive, silentMs, holds })
     this.spots = nodes.map((node) => ({
       node,
       facts: facts.get(node.id) ?? null,
       isAlive: alive.has(node.id),
       silentMs: alive.has(node.id) ? null : (silentMs.get(node.id) ?? null),
       exposed: exposedOn(node, exposures),
+      holders,
       use: { slots: 0, milliCpus: 0, memoryBytes: 0, ports: new Map(), replicas: new Map() }
     }))
     for (const spot of this.spots) this.#spotOf.set(spot.node.id, spot)
@@ -172,9 +182,10 @@ export class Board {
   /** The first node that may get a slot and runs it already. */
   runner(service: Service, slot: number, record: MicroserviceRecord): Spot | null {
     if (!this.#isAnywhere(service)) return null
-    const found = this.eligible(record).find(
+    const found = this.spots.find(
       (spot) =>
-        this.runs(spot.node.id, service, slot, record.revision) && this.hasRoom(spot, record)
+        this.runs(spot.node.id, service, slot, record.revision) &&
+        refusing(ADOPTS, spot, record) === null
     )
     return found ?? null
   }

@@ -4,6 +4,7 @@
  * one: write the object, list it in CONSTRAINTS, give it a row in the test.
  */
 import { devicesOf } from '../../core/state/devices.ts'
+import { imageToHave, MAX_IMAGES_ASKED } from '../../core/state/images.ts'
 import { imageFor, type MicroserviceSpec, type Port } from '../../core/state/microservices.ts'
 import { placingOf } from '../../core/state/policies.ts'
 import type { FactsBody } from '../../core/gossip-records.ts'
@@ -13,6 +14,7 @@ import {
   type NodeRecord
 } from '../../core/state/state.ts'
 import { isFulfilled, readWish, type Wish } from '../../core/state/wishes.ts'
+import type { Holders } from './holders.ts'
 
 /** A node, and what is known of it and placed on it. */
 export interface Spot {
@@ -24,6 +26,8 @@ export interface Spot {
   silentMs: number | null
   /** Ports it opens for what is exposed, whether it runs it or not, as `80/tcp`. */
   exposed: ReadonlySet<string>
+  /** Who has bundles: the same for every node. */
+  holders: Holders
   use: NodeUse
 }
 
@@ -45,9 +49,11 @@ export interface Constraint {
    * `asked`: what operators wrote; a placement that breaks it goes, on a silent node too.
    * `able`: what the node is; the same, as far as its facts are known.
    * `ready`: how it is now; asked of a node that is to get a replica, not of one that has it.
+   * `parts`: whether it can have what the container is made of; asked of a node that is to make one, of a
+   * new revision too, and not of one that runs it.
    * `room`: what the replicas on it leave free.
    */
-  kind: 'asked' | 'able' | 'ready' | 'room'
+  kind: 'asked' | 'able' | 'ready' | 'parts' | 'room'
   admits(spot: Spot, microservice: MicroserviceRecord): boolean
   /** Only asked where `admits` says no. */
   refusal(spot: Spot, microservice: MicroserviceRecord): Refusal
@@ -167,15 +173,63 @@ const device: Constraint = {
   }
 }
 
-/** Until a node has looked for a device it keeps what it has, and gets nothing that needs it. */
+/** The image it has to have already, where its node says so of it, or nothing; null where it does not. */
+function imageThat(
+  says: false | undefined,
+  { facts }: Spot,
+  { spec }: MicroserviceRecord
+): string | null {
+  if (spec.pull === undefined || facts?.engine.kind !== 'docker') return null
+  const image = imageToHave(spec, facts.arch)
+  if (image === null) return null
+  const found = facts.images ?? {}
+  return (Object.hasOwn(found, image) ? found[image] : undefined) === says ? image : null
+}
+
+/** Who runs it has no need of its image any more: it keeps it, unless that ended. */
+const present: Constraint = {
+  name: 'present',
+  kind: 'parts',
+  admits: (spot, record) => imageThat(false, spot, record) === null,
+  refusal: (spot, record) => {
+    const what = `not have image ${imageThat(false, spot, record)} (pull: never)`
+    return { one: `does ${what}`, many: `do ${what}` }
+  }
+}
+
+/** What a node that does not run it says against its staying there; null: nothing. */
+export const imageGone = (spot: Spot, record: MicroserviceRecord): Refusal | null =>
+  present.admits(spot, record) ? null : present.refusal(spot, record)
+
+/** Until a node has looked for a device or an image it keeps what it has, and gets nothing that needs it. */
 const sight: Constraint = {
   name: 'sight',
-  kind: 'ready',
-  admits: (spot, record) => deviceThat(undefined, spot, record) === null,
+  kind: 'parts',
+  admits: (spot, record) =>
+    deviceThat(undefined, spot, record) === null && imageThat(undefined, spot, record) === null,
   refusal: (spot, record) => {
     const device = deviceThat(undefined, spot, record)
-    const what = `not looked for device ${device} yet (nodes do once what is deployed asks for it)`
+    const image = imageThat(undefined, spot, record)
+    const isFull = Object.keys(spot.facts?.images ?? {}).length >= MAX_IMAGES_ASKED
+    if (device === null && isFull) {
+      const what = `for ${MAX_IMAGES_ASKED} images and no more, image ${image} not among them`
+      return { one: `looks ${what}`, many: `look ${what}` }
+    }
+    const asked = device === null ? `image ${image}` : `device ${device}`
+    const what = `not looked for ${asked} yet (nodes do once what is deployed asks for it)`
     return { one: `has ${what}`, many: `have ${what}` }
+  }
+}
+
+const files: Constraint = {
+  name: 'files',
+  kind: 'parts',
+  admits: ({ holders }, { spec }) => spec.files === null || holders.areInReach(spec.files.digest),
+  refusal: ({ holders }, { spec }) => {
+    const elsewhere = spec.files && holders.elsewhere(spec.files.digest)
+    const where = elsewhere === null ? 'no node in reach has them' : `they are on ${elsewhere}`
+    const why = `cannot get its files: ${where}`
+    return { one: why, many: why }
   }
 }
 
@@ -251,7 +305,9 @@ export const CONSTRAINTS: readonly Constraint[] = [
   image,
   command,
   device,
+  present,
   sight,
+  files,
   spares,
   ports,
   cpus,
@@ -263,8 +319,13 @@ const of = (...kinds: Constraint['kind'][]): readonly Constraint[] =>
 
 /** What a placement has to keep to for as long as it stands. */
 export const KEEPS = of('asked', 'able')
-export const READY = of('ready')
+/** What is asked of a node besides that is to get a replica, room aside. */
+export const READY = of('ready', 'parts')
 export const ROOM = of('room')
+/** What is asked of a node that is to make another container of a replica it has. */
+export const MAKES = of('parts', 'room')
+/** What is asked of a node that runs a replica already and is to have it. */
+export const ADOPTS = of('asked', 'able', 'ready', 'room')
 
 /** The first of these that refuses, or null: the node fits. */
 export function refusing(

@@ -11,18 +11,20 @@
  * INVARIANT: a slot with named volumes runs where they are or nowhere, unless somebody asked to move it or
  * gave that node up.
  */
-import type { FactsBody } from '../../core/gossip-records.ts'
+import type { FactsBody, HoldsBody } from '../../core/gossip-records.ts'
 import { disconnectOf, isStopped } from '../../core/state/policies.ts'
 import { slotKey, type MicroserviceRecord, type PlacementMove } from '../../core/state/state.ts'
 import { volumeNames } from '../../core/state/volumes.ts'
 import { Judge, type Choice } from './best.ts'
 import { Board, type Placed, type Service, type Slot } from './board.ts'
 import {
+  ADOPTS,
   CONSTRAINTS,
   explain,
   hasNoEngine,
+  imageGone,
   KEEPS,
-  READY,
+  MAKES,
   refusing,
   ROOM,
   type Spot
@@ -34,6 +36,8 @@ export interface PlaceInput extends RolloutInput {
   /** Of every node that is not alive; one that is absent counts as silent for ever. */
   silentMs: ReadonlyMap<string, number>
   facts: ReadonlyMap<string, FactsBody>
+  /** Bundles that nodes have, by node id. */
+  holds: ReadonlyMap<string, HoldsBody>
   /** Since the alive set or the order of ops last changed. */
   settledMs: number
 }
@@ -244,22 +248,26 @@ class Planning {
     } else this.#wait(placed, later)
   }
 
-  /** The new revision where the slot is; elsewhere, if it has no room there. */
+  /** The new revision where the slot is; elsewhere, if that has no room for it, or not what it is made of. */
   #renew({ service, placed }: At, record: MicroserviceRecord, reason: string): void {
     const board = this.#board
     const renewed = { ...placed, revision: record.revision }
     const spot = board.spot(placed.node)
     board.take(service, placed)
-    const hasRoom = board.hasRoom(spot, record)
-    const isMovable = !hasRoom && record.spec.replicas !== 'all' && this.#settled()
+    // Who is silent has not looked for what is new.
+    const refused = refusing(spot.isAlive ? MAKES : ROOM, spot, record)
+    const isAll = record.spec.replicas === 'all'
+    const isMovable = refused !== null && !isAll && this.#settled()
     const other = (isMovable && this.#choose(service, placed, placed)?.spot) || null
-    const why = hasRoom || other !== null ? '' : this.#whyNowhere(service, placed, record)
+    const here = refused && `${spot.node.displayName} ${refused.refusal(spot, record).one}`
+    const why = isAll ? here : refused && this.#whyNowhere(service, placed, record)
     board.put(service, placed)
-    if (hasRoom) return this.#change(service, placed, renewed, reason)
-    const { displayName } = spot.node
+    if (refused === null) return this.#change(service, placed, renewed, reason)
     if (other === null) return this.#wait(placed, `the new revision waits: ${why}`)
     const moved = { ...slotOf(placed), node: other.node.id, revision: record.revision }
-    this.#change(service, placed, moved, `${displayName} has no room for the new revision`)
+    const { displayName } = spot.node
+    const noRoom = `${displayName} has no room for the new revision`
+    this.#change(service, placed, moved, refused.kind === 'room' ? noRoom : (here ?? ''))
   }
 
   /** Why a slot should leave the node it is on, or null. A wish that cannot be heeded bars nothing. */
@@ -309,7 +317,9 @@ class Planning {
     const isAsked = placed.moved?.why === 'asked'
     if (!isAsked && !board.holds(placed.node, service, placed.slot)) {
       const to = this.#runsElsewhere({ service, placed })
-      return to && { to, reason: `it runs on ${to.node.displayName}` }
+      if (to !== null) return { to, reason: `it runs on ${to.node.displayName}` }
+      const gone = imageGone(spot, board.aim(service, placed))
+      return gone && { reason: `${spot.node.displayName} ${gone.one}` }
     }
     return this.#isBack({ service, placed })
   }
@@ -373,7 +383,7 @@ class Planning {
     if (!board.runs(to.node.id, service, placed.slot, record.revision)) return null
     const isUp = board.runs(placed.node, service, placed.slot, record.revision)
     board.take(service, placed)
-    const fits = refusing(CONSTRAINTS, to, record) === null
+    const fits = refusing(ADOPTS, to, record) === null
     const now = board.spot(placed.node)
     const better = new Judge(board, service, record).advantage(to, now)
     board.put(service, placed)
@@ -472,8 +482,10 @@ class Planning {
       if (refusing(KEEPS, spot, record) || board.replicasOn(spot.node.id, service) > 0) continue
       if (spot.facts === null || hasNoEngine(spot.facts)) continue
       const there = { ...spot, isAlive: true }
-      const constraint = refusing(READY, there, record) ?? refusing(ROOM, there, record)
       const { id, displayName } = spot.node
+      const running = board.running(id, service)
+      const asked = running.length > 0 ? ADOPTS : CONSTRAINTS
+      const constraint = refusing(asked, there, record)
       if (constraint) {
         held.push(`${displayName} ${constraint.refusal(there, record).one}`)
         continue
@@ -481,7 +493,7 @@ class Planning {
       const isFree = (slot: number): boolean => !service.placed.has(slot)
       const slot =
         board.homesOn(id, service).find(isFree) ??
-        board.running(id, service).find((one) => isFree(one) && !board.home(service, one)) ??
+        running.find((one) => isFree(one) && !board.home(service, one)) ??
         free()
       const placed = { application, microservice, slot, node: id, revision }
       this.#change(service, null, placed, `${displayName} fits`)

@@ -2,15 +2,15 @@
 import { join } from 'node:path'
 import { bootNow } from '../../core/clock.ts'
 import { readIfThere, writeWhole } from '../../core/files.ts'
-import type { FactsBody } from '../../core/gossip-records.ts'
 import type { Mesh } from '../../core/mesh.ts'
 import { slotKey } from '../../core/state/state.ts'
 import type { AgentComponents } from '../agent/components.ts'
 import type { SlotRef } from '../agent/duty.ts'
-import type { Engine, EngineContainer, EngineInfo, EngineVolume } from '../agent/engine.ts'
+import type { Engine, EngineContainer, EngineVolume } from '../agent/engine.ts'
 import type { AgentActor } from '../agent/machine.ts'
 import type { SavedMemory } from '../agent/memory.ts'
 import type { NodeComponents } from '../node.ts'
+import type { Facts } from './facts.ts'
 import { statusOf } from './world.ts'
 
 /** A container is asked to end for so long. */
@@ -54,13 +54,17 @@ export function prefetch(mesh: Mesh): void {
 
 export function agentComponents(
   { mesh, dir, openEngine, log }: NodeComponents,
-  onEngine: (report: FactsBody['engine'], info: EngineInfo | null) => void,
+  facts: Pick<Facts, 'noteEngine' | 'noteOpened' | 'noteImages'>,
   connector: Pick<AgentComponents, 'resolver' | 'serviceEnv' | 'drained'>
 ): AgentComponents {
   const memoryPath = join(dir, 'agent.json')
   return {
     self: mesh.self,
-    openEngine,
+    async openEngine() {
+      const engine = await openEngine()
+      facts.noteOpened(engine)
+      return engine
+    },
     filesDir: (bundle, signal) => mesh.bundles.unpacked(bundle, signal),
     ...connector,
     asksRuns: (node, slot, placement) =>
@@ -68,9 +72,10 @@ export function agentComponents(
     readStatus: () => statusOf(mesh),
     publishStatus: (body) => mesh.gossip.publish('status', body),
     reportEngine(engine, info) {
-      onEngine(engine, info)
+      facts.noteEngine(engine, info)
       prefetch(mesh)
     },
+    reportImages: facts.noteImages,
     store: {
       async load() {
         const bytes = await readIfThere(memoryPath)

@@ -2,7 +2,7 @@
 import { addAbortSignal } from 'node:stream'
 import { bootNow } from '../../core/clock.ts'
 import { sentenceOf } from '../../core/errors.ts'
-import type { FactsBody, LinksBody } from '../../core/gossip-records.ts'
+import type { FactsBody, HoldsBody, LinksBody } from '../../core/gossip-records.ts'
 import { linesOf } from '../../core/lines.ts'
 import type { Mesh } from '../../core/mesh.ts'
 import type { Op } from '../../core/state/index.ts'
@@ -106,6 +106,8 @@ export function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWor
   const world = worldOf(mesh)
   const facts = new Map<string, FactsBody>()
   for (const [id, { body }] of mesh.gossip.all('facts')) facts.set(id, body)
+  const holds = new Map<string, HoldsBody>()
+  for (const [id, { body }] of mesh.gossip.all('holds')) holds.set(id, body)
   const uptimeRank = new Map<string, number>()
   for (const [id, { body }] of mesh.gossip.all('links')) {
     uptimeRank.set(id, (body satisfies LinksBody).uptimeRank)
@@ -116,9 +118,16 @@ export function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWor
     ...world,
     silentMs: mesh.silent(world.alive),
     facts,
+    holds,
     uptimeRank,
     settledMs: mesh.settledMs,
     aliveMs: mesh.aliveMs(),
     stableMs
   }
+}
+
+/** The same, had this node these bundles too. */
+export function holding(world: ControllerWorld, bundles: readonly string[]): ControllerWorld {
+  const digests = [...(world.holds.get(world.self)?.digests ?? []), ...bundles]
+  return { ...world, holds: new Map([...world.holds, [world.self, { digests }]]) }
 }

@@ -121,6 +121,32 @@ test('bundles - what is discarded leaves the disk, and is fetched again where it
   t.alike((await b.mesh.bundles.onDisk()).blocks.length, 2, 'a restart forgets none')
 })
 
+test('bundles - after a restart a node says at once what it has, and of what was lost nothing', async (t) => {
+  const { nodes } = await createMesh(1, t)
+  const [a] = nodes as [MeshNode]
+  const [kept, lost] = [
+    await a.mesh.bundles.put(await tarOf('x', randomBytes(100_000))),
+    await a.mesh.bundles.put(await tarOf('y', randomBytes(100_000)))
+  ]
+  const told = () => a.mesh.gossip.get(a.mesh.self, 'holds')?.body.digests
+  t.alike(told(), [kept.digest, lost.digest].sort())
+  await a.stop()
+  await clearBlocks(a, lost)
+  await a.restart()
+  t.alike([...a.mesh.bundles.held], [kept.digest])
+  t.alike(told(), [kept.digest])
+})
+
+/** Of a node that is stopped: what a power cut does that takes the end of a store. */
+async function clearBlocks(node: MeshNode, { core: key, ...bundle }: Bundle): Promise<void> {
+  const store = await openStore(node.dir)
+  const core = store.get({ key: Buffer.from(key, 'hex') })
+  await core.ready()
+  const end = bundle.blockOffset + bundle.blockLength
+  await core.clear(end - 1, end)
+  await store.close()
+}
+
 /** Of a node that is stopped: whether its store has them. */
 async function hasBlocks(node: MeshNode, bundle: Bundle): Promise<boolean> {
   const store = await openStore(node.dir)

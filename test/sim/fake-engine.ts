@@ -47,6 +47,7 @@ export class FakeEngine implements Engine {
   }
 
   async hasImage(image: string): Promise<boolean> {
+    this.#check()
     return this.images.has(image)
   }
 
@@ -168,6 +169,12 @@ export class FakeEngine implements Engine {
   die(id: string, exitCode: number): void {
     this.put({ ...this.#get(id), state: 'exited', exitCode })
     this.#tell({ kind: 'died', id })
+  }
+
+  /** `docker load`. */
+  load(image: string): void {
+    this.images.add(image)
+    this.#tell({ kind: 'images' })
   }
 
   /** The engine goes away, and its containers with it. */

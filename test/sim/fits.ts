@@ -59,7 +59,24 @@ export function hindrance(
     return 'no engine'
   }
   for (const { host } of spec.devices ?? []) if (facts.devices?.[host] !== true) return `no ${host}`
-  return crowding(input, on, record, 1)
+  return lacking(input, on, record) ?? crowding(input, on, record, 1)
+}
+
+/** What a node cannot have of what a container is made of; null: it has all, or gets it. */
+export function lacking(
+  { facts, alive, holds }: PlaceInput,
+  on: string,
+  { spec }: MicroserviceRecord
+): string | null {
+  const { arch = '', engine, images = {} } = facts.get(on) ?? {}
+  const image = spec.images[arch] ?? spec.image ?? ''
+  if (engine?.kind === 'docker' && spec.pull === 'never' && images[image] !== true) {
+    return `no ${image}`
+  }
+  const digest = spec.files?.digest
+  if (digest === undefined) return null
+  const isHeld = [...alive].some((id) => holds.get(id)?.digests.includes(digest))
+  return isHeld ? null : 'no files'
 }
 
 /** What is too much on a node, of what a microservice asks for, with so many replicas of it more. */

@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 import type { ContainerStatus, FactsBody, StatusBody } from '../../core/gossip-records.ts'
 import type { Device } from '../../core/state/devices.ts'
-import type { MicroserviceSpec } from '../../core/state/microservices.ts'
+import type { Bundle, MicroserviceSpec } from '../../core/state/microservices.ts'
 import {
   microserviceKey,
   slotKey,
@@ -133,6 +133,8 @@ export function world(
     /** Containers by node. */
     runs?: Record<string, ContainerStatus[]>
     failing?: Record<string, string[]>
+    /** Digests of the bundles that nodes have. */
+    holds?: Record<string, string[]>
     /** Volumes that nodes tell of, as `app/web/0/data`. */
     volumes?: Record<string, string[]>
     /** Nodes whose drain is over its deadline. */
@@ -151,6 +153,7 @@ export function world(
     alive: new Set(ids.filter((id) => silent[id] === undefined)),
     silentMs: new Map(Object.entries(silent)),
     facts: new Map(ids.flatMap((id) => (factsOf(id) ? [[id, factsOf(id) ?? facts()]] : []))),
+    holds: new Map(Object.entries(parts.holds ?? {}).map(([id, digests]) => [id, { digests }])),
     status: new Map(
       ids.map((id): [string, StatusBody] => [
         id,
@@ -204,6 +207,7 @@ export function shuffled(input: PlaceInput, seed: number): PlaceInput {
     alive: new Set(reorder([...input.alive], seed)),
     silentMs: mix(input.silentMs),
     facts: mix(input.facts),
+    holds: mix(input.holds),
     status: new Map(
       [...mix(input.status)].map(([id, body]) => [
         id,
@@ -220,11 +224,21 @@ export const USB: Device = {
   permissions: 'rwm'
 }
 
+export const FILES: Bundle = {
+  digest: 'f'.repeat(64),
+  bytes: 1024,
+  core: 'c'.repeat(64),
+  ...{ blockOffset: 0, blockLength: 1, byteOffset: 0 }
+}
+
 export const DATA: Volume = { source: 'data', container: '/data', readOnly: false }
 
 /** What set a node's availability last. */
 export const DRAINED = { op: 'a.4', by: 'a', at: 0 }
 
+/** What they run, where it may not be pulled and elsewhere. */
+export const IMAGE = 'local/node:20'
+export const FOR_ARM = 'local/arm:1'
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f']
 const NAMES = ['api', 'db', 'web']
 const REVISIONS = ['r1', 'r2']
@@ -247,6 +261,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
         moves: fc.array(anyMove(ids), { maxLength: 3 }),
         homes: fc.array(anyHome(ids), { maxLength: 4 }),
         areGone: fc.constantFrom(false, false, true),
+        holders: fc.oneof({ weight: 3, arbitrary: fc.constant(ids) }, fc.subarray(ids)),
         overdue: fc.subarray(ids),
         settledMs: fc.constantFrom(0, 400, 1000, 60_000)
       })
@@ -260,6 +275,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
           moves,
           homes: left,
           areGone,
+          holders,
           overdue,
           settledMs
         }) => {
@@ -283,6 +299,7 @@ export const worlds: fc.Arbitrary<PlaceInput> = fc
                 homes.filter((h) => h.node === id && !areGone).map((h) => `${slotKey(h)}/data`)
               ])
             ),
+            holds: Object.fromEntries(holders.map((id) => [id, [FILES.digest]])),
             overdue,
             silent: Object.fromEntries(
               nodes.flatMap((n, i) =>
@@ -348,11 +365,16 @@ function anyNode(
         facts({ cpus: 1, memoryBytes: 64 * MIB }),
         null
       ),
-      devices: fc.constantFrom(undefined, { [USB.host]: true }, { [USB.host]: false })
+      devices: fc.constantFrom(undefined, { [USB.host]: true }, { [USB.host]: false }),
+      hasImages: fc.constantFrom(undefined, true, true, false)
     })
-    .map(({ facts, devices, ...rest }) => ({
+    .map(({ facts, devices, hasImages, ...rest }) => ({
       ...rest,
-      facts: facts && { ...facts, ...(devices && { devices }) }
+      facts: facts && {
+        ...facts,
+        ...(devices && { devices }),
+        ...(hasImages !== undefined && { images: { [IMAGE]: hasImages, [FOR_ARM]: hasImages } })
+      }
     }))
 }
 
@@ -373,7 +395,9 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
       host: rarely<number | null>(null, fc.constantFrom(80, 81)),
       cpus: rarely<number | null>(null, fc.constantFrom(0.5, 1, 3)),
       memoryBytes: rarely<number | null>(null, fc.constantFrom(32 * MIB, 400 * MIB)),
-      image: rarely<string | null>('local/node:20', fc.constant(null)),
+      image: rarely<string | null>(IMAGE, fc.constant(null)),
+      pull: rarely<'never' | null>(null, fc.constant('never' as const)),
+      files: rarely<Bundle | null>(null, fc.constant(FILES)),
       command: rarely<string[]>(['node'], fc.constant([])),
       disconnect: rarely<Policies['disconnect'] | null>(
         null,
@@ -410,6 +434,7 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
         cpus,
         memoryBytes,
         image,
+        pull,
         disconnect,
         devices,
         volumes,
@@ -422,7 +447,8 @@ function anyMicroservice(ids: string[]): fc.Arbitrary<MicroserviceRecord> {
           {
             ...rest,
             image,
-            images: image === null ? { arm64: 'local/arm:1' } : {},
+            images: image === null ? { arm64: FOR_ARM } : {},
+            ...(pull && { pull }),
             ports: [{ container: 80, host, protocol: 'tcp' }],
             resources: { cpus, memoryBytes },
             ...(disconnect && { disconnect }),

@@ -29,7 +29,9 @@ export const planRoutes = (daemon: Daemon): Route[] => [
       })
       mustBeFree(state, asked.application, wanted)
       const then = after(state, asked.application, wanted)
-      const plan = node.planFor(then)
+      // A deploy sends its files before it changes anything.
+      const sent = wanted.flatMap(({ spec }) => spec.files?.digest ?? [])
+      const plan = node.planFor(then, sent)
       const halves = (name: string): number | null =>
         node.halvesFor(then, `${asked.application}/${name}`)
       const gone = [...state.microservices.values()].filter(

@@ -159,6 +159,18 @@ test('brume - devices: as docker writes them, or as a map', (t) => {
   t.is(why('devices: /dev/a'), `${at}: expected a list of devices, got "/dev/a"`)
 })
 
+test('brume - pull: as today, or never', (t) => {
+  const read = (...lines: string[]) =>
+    parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec
+  t.is(read('pull: never')?.pull, 'never')
+  t.alike(read('pull: missing'), read(), 'which needs no word')
+  const why = (line: string) => refusedLines(ours('image: x', line))[0]
+  const at = 'app.yaml:8: spec.microservices[0]'
+  t.is(why('pull: always'), `${at}.pull: expected missing or never, got "always"`)
+  t.is(why('pull: false'), `${at}.pull: expected missing or never, got false`)
+  t.is(why('pull_policy: never'), `${at}: unknown key \`pull_policy\`: in brume/v1 it is \`pull\``)
+})
+
 test('brume - expose: ports of the nodes, as short as can be', (t) => {
   const read = (...lines: string[]): unknown =>
     parseApplication(ours('image: x', ...lines), 'a.yaml').microservices[0]?.spec.expose
@@ -432,7 +444,7 @@ test('brume - each problem is a sentence with place, path and what was expected'
     ],
     [
       ['image: x', 'constructor: 1'],
-      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, files, command, replicas, node, agent, ports, allow, expose, devices, volumes, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
+      '8: spec.microservices[0]: unknown key `constructor`, expected one of name, image, images, pull, files, command, replicas, node, agent, ports, allow, expose, devices, volumes, env, labels, constraints, restart, resources, healthcheck, dependsOn, update, disconnect, spread, maxReplicasPerNode, near, apart'
     ],
     [
       ['image: [x]'],

@@ -86,6 +86,7 @@ const mine = fc.record({
       { maxLength: 2 }
     )
   ),
+  pull: maybe(fc.constantFrom('missing', 'never', 'always')),
   devices: maybe(
     fc.array(
       fc

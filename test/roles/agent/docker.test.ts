@@ -6,9 +6,10 @@ import test, { type Assert } from 'brittle'
 import { skeleton, tarOf } from '../../../apps/quickstart/base-image.ts'
 import type { BrumeError } from '../../../core/errors.ts'
 import { importImage, openDocker } from '../../../roles/agent/docker.ts'
-import type { ContainerSpec } from '../../../roles/agent/engine.ts'
+import type { ContainerSpec, EngineEvent } from '../../../roles/agent/engine.ts'
 import { dockerApi } from '../../helpers/docker-api.ts'
 import { BUSYBOX, NODE, dockerSocket, ensureImages } from '../../helpers/docker.ts'
+import { waitUntil } from '../../helpers/wait.ts'
 import { conformance } from './engine.conformance.ts'
 
 conformance('docker', async () => {
@@ -115,6 +116,44 @@ test('docker engine - an image that is not there is named', async (t) => {
   t.ok(pulled.message.includes(image))
   t.is((await refused(engine.create({ ...spec, image: null }))).code, 'IMAGE_MISSING')
 })
+
+test(
+  'docker engine - images that come, are named or go are told',
+  { timeout: 60_000 },
+  async (t) => {
+    const socketPath = await dockerSocket()
+    await ensureImages(socketPath)
+    const engine = await openDocker(owner, { socketPath })
+    const ending = new AbortController()
+    let told = 0
+    const watched = new Promise<void>((resolve, reject) => {
+      const onEvent = ({ kind }: EngineEvent): void => void (kind === 'images' && told++)
+      engine.watch(onEvent, ending.signal, resolve).catch(reject)
+    })
+    t.teardown(() => {
+      ending.abort()
+      return engine.close()
+    })
+    await watched
+    const name = `local/brume-docker-test-${process.pid}:1`
+    const [repo, tag] = name.split(':')
+    const hasChanged = async (change: () => Promise<unknown>): Promise<boolean> => {
+      const before = told
+      await change()
+      await waitUntil(() => told > before)
+      return engine.hasImage(name)
+    }
+    const tagged = `/images/${BUSYBOX}/tag?repo=${repo}&tag=${tag}`
+    t.ok(await hasChanged(() => dockerApi(socketPath, 'POST', tagged)), 'docker tag')
+    t.absent(
+      await hasChanged(() => dockerApi(socketPath, 'DELETE', `/images/${name}`)),
+      'docker rmi'
+    )
+    const imported = () => importImage(socketPath, tarOf(skeleton), name)
+    t.ok(await hasChanged(imported), 'docker import')
+    t.absent(await hasChanged(() => dockerApi(socketPath, 'DELETE', `/images/${name}`)))
+  }
+)
 
 test('docker engine - what a container only reads it cannot write, and a volume of a stranger is none', async (t) => {
   const socketPath = await dockerSocket()

@@ -505,7 +505,12 @@ async function watching(
   const abort = new AbortController()
   let watched: Promise<void> = Promise.resolve()
   await new Promise<void>((resolve, reject) => {
-    watched = engine.watch((event) => events.push(event), abort.signal, resolve)
+    watched = engine.watch(
+      // Images come and go for others too.
+      (event) => event.kind !== 'images' && events.push(event),
+      abort.signal,
+      resolve
+    )
     watched.catch(reject)
   })
   const stop = async (): Promise<void> => {

@@ -327,6 +327,34 @@ test('agent - a pull that fails is tried again up to every five minutes', async 
   t.is(agent.status('web/0')?.reason, null)
 })
 
+test('agent - an image that may not be pulled never is; once it is there, it runs within a minute', async (t) => {
+  const web = { ...A, image: 'far/app:1', pull: 'never' as const }
+  const { engine, agent, heard } = await start(t, view({ web }, { 'web/0': A }))
+  engine.registry.add('far/app:1')
+  t.is(agent.status('web/0')?.state, 'failed')
+  t.is(
+    agent.status('web/0')?.reason,
+    'image far/app:1 is not on this node and `pull` is never: `docker load` it here'
+  )
+  await agent.pass(600_000)
+  t.absent(engine.calls.some((call) => call.startsWith('pull')))
+  t.is(heard.images, 0)
+  engine.load('far/app:1')
+  await turns()
+  t.is(heard.images, 1, 'who looks for images hears of it')
+  await agent.pass(65_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+})
+
+test('agent - once it may be pulled it is, by the container that is made next', async (t) => {
+  const web = { ...A, image: 'far/app:1' }
+  const { engine, agent } = await start(t, view({ web: { ...web, pull: 'never' } }, { 'web/0': A }))
+  engine.registry.add('far/app:1')
+  agent.send({ type: 'view.changed', state: view({ web }, { 'web/0': A }) })
+  await agent.pass(65_000)
+  t.alike(engine.running(), ['demo/web/0@a'])
+})
+
 test('agent - an engine error is the reason shown, and is tried again', async (t) => {
   const engine = new FakeEngine()
   let taken = true
@@ -812,6 +840,7 @@ async function start(
   let opens = 0
   let random = 1
   const published: StatusBody[] = []
+  const heard = { images: 0 }
   const reports: { kind: string; version: string | null; problem: string | null }[] = []
   const silent = { info() {}, warn() {}, error() {} }
   const actor = createActor(agentMachine, {
@@ -829,6 +858,7 @@ async function start(
       asksRuns: async () => false,
       readStatus: () => new Map(),
       publishStatus: (body) => published.push(body),
+      reportImages: () => heard.images++,
       reportEngine: (report) => reports.push(report),
       store: {
         load: async () => kept,
@@ -884,5 +914,5 @@ async function start(
   actor.start()
   if (state !== null) agent.send({ type: 'view.changed', state })
   await pass(200)
-  return { engine, agent, clock, published, reports, saved: () => kept }
+  return { engine, agent, clock, published, reports, heard, saved: () => kept }
 }

@@ -10,7 +10,8 @@ import {
   type Spot
 } from '../../../roles/controller/constraints.ts'
 import { halves } from '../../../roles/controller/explain.ts'
-import { facts, microservice, MIB, node, world } from '../../sim/worlds.ts'
+import { Holders } from '../../../roles/controller/holders.ts'
+import { facts, FILES, microservice, MIB, node, stateOf, world } from '../../sim/worlds.ts'
 
 interface Case {
   node?: Partial<NodeRecord>
@@ -19,6 +20,8 @@ interface Case {
   use?: Partial<Spot['use']>
   silentMs?: number
   exposed?: string[]
+  /** Bundles that nodes a and b have; b is silent. */
+  holds?: { a?: string[]; b?: string[] }
 }
 
 const port = (host: number | null, protocol: 'tcp' | 'udp' = 'tcp') => ({
@@ -36,6 +39,8 @@ const asks = (cpus: number | null, mib: number | null) => ({
 const usb = {
   devices: [{ host: '/dev/ttyUSB0', container: '/dev/ttyUSB0', permissions: 'rwm' }]
 }
+
+const local = { image: 'local/app:1', pull: 'never' as const }
 
 /** Constraint, the case it refuses, the words it has for it, and one that it admits. */
 const ROWS: [string, Case, string, Case][] = [
@@ -148,6 +153,48 @@ const ROWS: [string, Case, string, Case][] = [
     { facts: { devices: { '/dev/ttyUSB0': false } } }
   ],
   [
+    'present',
+    { spec: local, facts: { images: { 'local/app:1': false } } },
+    'does not have image local/app:1 (pull: never)',
+    { spec: local, facts: { images: { 'local/app:1': true } } }
+  ],
+  [
+    'present',
+    {
+      spec: { ...local, images: { arm64: 'local/arm:1' } },
+      facts: { arch: 'arm64', images: { 'local/app:1': true, 'local/arm:1': false } }
+    },
+    'does not have image local/arm:1 (pull: never)',
+    { spec: { image: 'local/app:1', pull: 'missing' }, facts: { images: { 'local/app:1': false } } }
+  ],
+  [
+    'sight',
+    { spec: local, facts: { images: { 'local/app:2': true } } },
+    'has not looked for image local/app:1 yet (nodes do once what is deployed asks for it)',
+    { spec: local, facts: { ...engine('process') } }
+  ],
+  [
+    'sight',
+    {
+      spec: { image: 'constructor', pull: 'never' },
+      facts: { images: Object.fromEntries(Array.from({ length: 128 }, (_, i) => [`i:${i}`, true])) }
+    },
+    'looks for 128 images and no more, image constructor not among them',
+    { spec: local, facts: { images: { 'local/app:1': true } } }
+  ],
+  [
+    'files',
+    { spec: { files: FILES } },
+    'cannot get its files: no node in reach has them',
+    { spec: { files: FILES }, holds: { a: [FILES.digest] } }
+  ],
+  [
+    'files',
+    { spec: { files: FILES }, holds: { a: ['0'.repeat(64)], b: [FILES.digest] } },
+    'cannot get its files: they are on b, silent since 30 s',
+    { spec: { files: null } }
+  ],
+  [
     'ports',
     { spec: { ports: [port(null), port(80)] }, use: { ports: new Map([['80/tcp', 1]]) } },
     'has port 80/tcp in use',
@@ -198,6 +245,11 @@ test('constraints - what is not known, or away at the moment, does not cost a no
   t.is(refusing(KEEPS, unknown.spot, unknown.microservice), null)
   const unseen = built({ spec: usb })
   t.is(refusing(KEEPS, unseen.spot, unseen.microservice), null)
+  const gone = built({
+    spec: { ...local, files: FILES },
+    facts: { images: { 'local/app:1': false } }
+  })
+  t.is(refusing(KEEPS, gone.spot, gone.microservice), null, 'what runs has both')
   const away = built({ spec: { constraints: ['engine=docker'] }, facts: engine('none') })
   t.is(refusing(KEEPS, away.spot, away.microservice), null)
 })
@@ -258,6 +310,33 @@ test('explain - names the node where only one comes into question', (t) => {
   t.is(explain(spots, microservice('web', { node: 'pi-9' })), 'no member is named pi-9')
 })
 
+test('explain - who has what all lack is named, some of many', (t) => {
+  const ids = ['p', 'q', 'r', 's', 't']
+  const holders = holding(Object.fromEntries(ids.map((id) => [id, [FILES.digest]])), ids)
+  const spots = ['a', 'b'].map((id) => spotOf(node(id), { holders }))
+  t.is(
+    explain(spots, microservice('web', { files: FILES })),
+    '2 nodes: 2 cannot get its files: they are on p, silent since 30 s, and q, silent since 30 s, and r, silent since 30 s, and 2 more'
+  )
+})
+
+test('holders - who tells of as many bundles as one can tell of may have others too', (t) => {
+  const many = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(64, '0'))
+  t.ok(holding({ a: many }).areInReach(FILES.digest))
+  t.absent(holding({ a: many.slice(1) }).areInReach(FILES.digest))
+})
+
+/** Of alive nodes but for those that are named. */
+function holding(holds: Record<string, string[]>, silent: string[] = []): Holders {
+  const ids = Object.keys(holds)
+  return new Holders({
+    state: stateOf({ nodes: ids.map((id) => node(id)) }),
+    alive: new Set(ids.filter((id) => !silent.includes(id))),
+    silentMs: new Map(silent.map((id) => [id, 30_400])),
+    holds: new Map(ids.map((id) => [id, { digests: holds[id] ?? [] }]))
+  })
+}
+
 const NO_USE: Spot['use'] = {
   ...{ slots: 0, milliCpus: 0, memoryBytes: 0 },
   ...{ ports: new Map(), replicas: new Map() }
@@ -265,7 +344,7 @@ const NO_USE: Spot['use'] = {
 
 function spotOf(node: NodeRecord, over: Partial<Spot> = {}): Spot {
   const seen = { facts: facts(), isAlive: true, silentMs: null, exposed: new Set<string>() }
-  return { node, ...seen, use: NO_USE, ...over }
+  return { node, ...seen, holders: holding({}), use: NO_USE, ...over }
 }
 
 function built(row: Case): { spot: Spot; microservice: MicroserviceRecord } {
@@ -273,7 +352,8 @@ function built(row: Case): { spot: Spot; microservice: MicroserviceRecord } {
     isAlive: row.silentMs === undefined,
     silentMs: row.silentMs ?? null,
     facts: row.facts === null ? null : facts(row.facts),
-    exposed: new Set(row.exposed)
+    exposed: new Set(row.exposed),
+    holders: holding({ ...row.holds }, ['b'])
   })
   spot.use = { ...spot.use, ...row.use }
   return { spot, microservice: microservice('web', row.spec) }

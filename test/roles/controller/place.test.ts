@@ -9,6 +9,7 @@ import {
   DATA,
   DRAINED,
   facts,
+  FILES,
   home,
   microservice,
   MIB,
@@ -112,6 +113,127 @@ test('place - a device: where it is plugged in; unplugged, where another is, or 
     ...{ nodes: [node('a'), node('b')], microservices: [web({ devices: [USB] })], ...runs }
   })
   t.alike(place(unseen).set, [], 'nobody has looked yet: it stays')
+})
+
+const NEVER = { image: 'local/app:1', pull: 'never' as const }
+const hasImage = (...has: boolean[]) =>
+  Object.fromEntries(
+    has.map((is, i) => [
+      'abc'.charAt(i),
+      facts({ images: { 'local/app:1': is, 'local/app:0': true } })
+    ])
+  )
+
+test('place - an image that may not be pulled: where it is, and nowhere until it is somewhere', (t) => {
+  const nodes = [node('a'), node('b')]
+  const microservices = [web({ ...NEVER, replicas: 2, placing: { maxPerNode: 1 } })]
+  const one = place(world({ nodes, microservices, facts: hasImage(false, true) }))
+  t.alike(on(one), { 'web/0': 'b' })
+  t.is(
+    one.waiting[0]?.reason,
+    '2 nodes: 1 does not have image local/app:1 (pull: never), 1 has 1 of it already (maxReplicasPerNode)'
+  )
+  const both = place(world({ nodes, microservices, facts: hasImage(true, true) }))
+  t.alike(on(both), { 'web/0': 'a', 'web/1': 'b' })
+  const none = place(world({ nodes, microservices: [web(NEVER)], facts: hasImage(false, false) }))
+  t.is(none.waiting[0]?.reason, '2 nodes: 2 do not have image local/app:1 (pull: never)')
+  const unseen = place(world({ nodes, microservices: [web(NEVER)] }))
+  t.is(
+    unseen.waiting[0]?.reason,
+    '2 nodes: 2 have not looked for image local/app:1 yet (nodes do once what is deployed asks for it)'
+  )
+})
+
+test('place - an image that went: what runs stays; what does not run goes where it is, or stays', (t) => {
+  const of = (has: boolean[], runs: ContainerStatus[]) =>
+    place(
+      world({
+        ...{ nodes: [node('a'), node('b')], microservices: [web(NEVER)] },
+        ...{ placements: [placement('web', 0, 'a')], facts: hasImage(...has), runs: { a: runs } }
+      })
+    )
+  const isQuiet = ({ set, rm, waiting }: Plan) => set.length + rm.length + waiting.length === 0
+  t.ok(isQuiet(of([false, true], [container('web', 0)])))
+  t.ok(isQuiet(of([false, true], [container('web', 0, { state: 'restarting' })])))
+  const failed = container('web', 0, { state: 'failed' })
+  const moved = of([false, true], [failed])
+  t.alike(on(moved), { 'web/0': 'b' })
+  t.is(moved.set[0]?.reason, 'a does not have image local/app:1 (pull: never)')
+  const nowhere = of([false, false], [failed])
+  t.alike([nowhere.set, nowhere.rm], [[], []])
+  t.ok(nowhere.waiting[0]?.reason.startsWith('a does not have image local/app:1 (pull: never); '))
+  t.ok(isQuiet(of([true, true], [failed])), 'what fails for another reason stays')
+})
+
+test('place - a copy that runs is adopted where its image has gone', (t) => {
+  const strayed = world({
+    ...{ nodes: [node('a'), node('b')], microservices: [web(NEVER)] },
+    ...{ placements: [placement('web', 0, 'a')], facts: hasImage(true, false) },
+    runs: { b: [container('web', 0), container('web', 1)] }
+  })
+  t.alike(on(place(strayed)), { 'web/0': 'b' })
+  const all = { ...strayed, state: world({ nodes: [node('a'), node('b')] }).state }
+  all.state.microservices = new Map([['app/web', web({ ...NEVER, replicas: 'all' })]])
+  t.alike(on(place(all)), { 'web/0': 'a', 'web/1': 'b' })
+})
+
+test('place - a node that is back with a copy that runs has it again, though its image has gone', (t) => {
+  const back = world({
+    ...{ nodes: [node('a'), node('b')], microservices: [web(NEVER)], facts: hasImage(false, true) },
+    placements: [{ ...placement('web', 0, 'b'), moved: { from: 'a', why: 'silent' } }],
+    runs: { a: [container('web', 0)], b: [container('web', 0, { state: 'starting' })] }
+  })
+  t.alike(on(place(back)), { 'web/0': 'a' })
+})
+
+test('place - a new revision whose image is not where the slot is goes to where it is, or waits', (t) => {
+  const of = (has: boolean[], over = {}, silent = {}) =>
+    place(
+      world({
+        ...{ nodes: [node('a'), node('b')], microservices: [web({ ...NEVER, ...over }, 'r2')] },
+        ...{ placements: [placement('web', 0, 'a')], facts: hasImage(...has), silent },
+        runs: { a: [container('web', 0)] }
+      })
+    )
+  const moved = of([false, true])
+  t.alike(on(moved), { 'web/0': 'b' })
+  t.is(moved.set[0]?.reason, 'a does not have image local/app:1 (pull: never)')
+  const nowhere = of([false, false])
+  t.alike([nowhere.set, nowhere.rm], [[], []], 'what ran before runs on')
+  t.is(
+    nowhere.waiting[0]?.reason,
+    'the new revision waits: 2 nodes: 2 do not have image local/app:1 (pull: never)'
+  )
+  const everywhere = of([false, true], { replicas: 'all' })
+  t.alike(on(everywhere), { 'web/1': 'b' })
+  t.is(
+    everywhere.waiting[0]?.reason,
+    'the new revision waits: a does not have image local/app:1 (pull: never)'
+  )
+  t.alike(on(of([true, true])), { 'web/0': 'a' })
+  const silent = of([false, false], {}, { a: 1_000 })
+  t.alike(on(silent), { 'web/0': 'a' }, 'who is silent has not looked for what is new')
+})
+
+test('place - files: where somebody in reach has them; else it waits for who has', (t) => {
+  const of = (holds: Record<string, string[]>, more: Partial<Parameters<typeof world>[0]> = {}) =>
+    place(world({ nodes: abc, microservices: [web({ files: FILES })], holds, ...more }))
+  t.alike(on(of({ b: [FILES.digest] })), { 'web/0': 'a' }, 'others get them from b')
+  t.is(of({}).waiting[0]?.reason, '3 nodes: 3 cannot get its files: no node in reach has them')
+  const away = of({ c: [FILES.digest] }, { silent: { c: 40_000 } })
+  t.is(
+    away.waiting[0]?.reason,
+    '3 nodes: 1 is silent since 40 s, 2 cannot get its files: they are on c, silent since 40 s'
+  )
+  t.is(away.againInMs, null, 'its news are waited for')
+  const runs = { placements: [placement('web', 0, 'a')], runs: { a: [container('web', 0)] } }
+  t.alike(of({}, runs).waiting, [], 'what runs has them')
+  const renewed = of({}, { ...runs, microservices: [web({ files: FILES }, 'r2')] })
+  t.alike([renewed.set, renewed.rm], [[], []])
+  t.is(
+    renewed.waiting[0]?.reason,
+    'the new revision waits: 3 nodes: 3 cannot get its files: no node in reach has them'
+  )
 })
 
 test('place - a label to spread over goes before nodes, wishes for company before both', (t) => {
