@@ -59,6 +59,8 @@ const DOORS: Record<string, string[]> = {
     // It waits for a machine.
     'roles/node/connector.ts',
     'roles/agent/machine.ts',
+    // What that one invokes and does.
+    'roles/agent/machine/',
     'roles/connector/machine.ts',
     'roles/controller/machine.ts'
   ],
