@@ -53,7 +53,7 @@ const DOORS: Record<string, string[]> = {
   pino: ['apps/daemon/log.ts'],
   // What containers ask and are told.
   'dns-packet': ['roles/connector/resolver.ts'],
-  dockerode: ['roles/agent/docker.ts', 'roles/agent/docker/'],
+  dockerode: ['roles/agent/docker/connection.ts'],
   xstate: [
     'roles/node.ts',
     // It waits for a machine.
