@@ -53,12 +53,14 @@ const DOORS: Record<string, string[]> = {
   pino: ['apps/daemon/log.ts'],
   // What containers ask and are told.
   'dns-packet': ['roles/connector/resolver.ts'],
-  dockerode: ['roles/agent/docker.ts', 'roles/agent/docker/'],
+  dockerode: ['roles/agent/docker/connection.ts'],
   xstate: [
     'roles/node.ts',
     // It waits for a machine.
     'roles/node/connector.ts',
     'roles/agent/machine.ts',
+    // What that one invokes and does.
+    'roles/agent/machine/',
     'roles/connector/machine.ts',
     'roles/controller/machine.ts'
   ],

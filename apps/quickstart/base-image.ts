@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { pack, type Pack } from 'tar-stream'
 import { BrumeError } from '../../core/errors.ts'
-import { hasImage, importImage } from '../../roles/agent/docker.ts'
+import { hasImage, importImage } from '../../roles/agent/docker/images.ts'
 
 const run = promisify(execFile)
 

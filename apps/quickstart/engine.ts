@@ -1,6 +1,7 @@
 /** Which engine the three nodes get, decided once and said aloud. */
 import { BrumeError } from '../../core/errors.ts'
-import { defaultSocket, hasImage } from '../../roles/agent/docker.ts'
+import { defaultSocket } from '../../roles/agent/docker/connection.ts'
+import { hasImage } from '../../roles/agent/docker/images.ts'
 import { tryRules } from '../../roles/connector/packet-rules.ts'
 import { ensureNodeImage } from './base-image.ts'
 

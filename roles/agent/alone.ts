@@ -33,6 +33,14 @@ export function searchEndsIn({ searching }: Alone, now: number): number | null {
   return searching === null || now >= searching.untilMs ? null : searching.untilMs - now
 }
 
+/** No other member is alive, and there is one. */
+export function isAlone(view: State, alive: ReadonlySet<string>, self: string): boolean {
+  const others = [...view.nodes.values()].filter(
+    (n) => n.id !== self && n.state === 'member' && !n.lost
+  )
+  return others.length > 0 && !others.some(({ id }) => alive.has(id))
+}
+
 /** The longest that any of these slots goes on alone; null where none stops. */
 export function longestAlone(refs: Iterable<SlotRef>, view: State, self: string): number | null {
   let longest: number | null = null

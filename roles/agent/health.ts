@@ -1,5 +1,11 @@
-/** What a row of health checks says about one running container. Pure: `machine.ts` has the timers. */
+/**
+ * Which running containers are checked, and what a row of checks says about one. Pure:
+ * `machine/health-check.ts` has the timers.
+ */
 import type { Healthcheck } from '../../core/state/microservices.ts'
+import { recordAt } from '../../core/state/rollouts.ts'
+import { slotKey } from '../../core/state/state.ts'
+import type { World } from './memory.ts'
 
 export interface Health {
   /** null until the first success, or until `retries` failures that count. */
@@ -36,6 +42,37 @@ export function nextCheckMs(health: Health, check: Healthcheck, now: number): nu
   return Math.min(check.intervalMs, Math.max(FIRST_CHECK_MS, Math.round((now - health.since) / 4)))
 }
 
+export interface CheckDue {
+  /** Slot key. */
+  slot: string
+  /** null: it goes on as it was begun. */
+  check: Healthcheck | null
+}
+
+/** The running containers whose health is to be checked, by id. */
+export function checksDue(
+  world: World,
+  checked: ReadonlyMap<string, string>
+): Map<string, CheckDue> {
+  const due = new Map<string, CheckDue>()
+  for (const container of world.containers) {
+    const slot = slotKey(container)
+    const known = world.view.microservices.get(`${container.application}/${container.microservice}`)
+    // Of two containers of a slot the one that is to stay.
+    const placed = world.view.placements.get(slot)?.revision
+    if (container.revision !== placed && runsAt(world, slot, placed)) continue
+    const record = known && (recordAt(world.view, known, container.revision) ?? known)
+    const step = world.memory.slots.get(slot)?.step
+    if (container.state !== 'running' || !record) continue
+    if (step && step.kind !== 'ask') continue
+    if (record.revision !== container.revision) {
+      if (checked.has(container.id)) due.set(container.id, { slot, check: null })
+    } else if (record.spec.healthcheck)
+      due.set(container.id, { slot, check: record.spec.healthcheck })
+  }
+  return due
+}
+
 /** The argument vector to run inside the container. */
 export function checkCommand(check: Healthcheck): string[] {
   return check.shell ? ['/bin/sh', '-c', ...check.command] : check.command
@@ -46,3 +83,8 @@ const FIRST_CHECK_MS = 150
 function isStarting(health: Health, check: Healthcheck, now: number): boolean {
   return health.healthy === null && now - health.since < check.startPeriodMs
 }
+
+const runsAt = (world: World, slot: string, revision: string | undefined): boolean =>
+  world.containers.some(
+    (c) => c.state === 'running' && c.revision === revision && slotKey(c) === slot
+  )

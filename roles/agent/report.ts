@@ -21,6 +21,7 @@ import {
   failingRevisions,
   newSlot,
   slotsOf,
+  type SavedMemory,
   type SlotMemory,
   type World
 } from './memory.ts'
@@ -41,6 +42,14 @@ export function report(world: World, reported: Reported, wallNow: number): Statu
   }
   return { containers, failing: failingRevisions(world.memory) }
 }
+
+/** As an earlier daemon left it. */
+export const reportedIn = (saved: SavedMemory | null): Reported =>
+  new Map(
+    Object.entries(saved?.slots ?? {}).flatMap(([key, { state, since }]) =>
+      state === null || since === null ? [] : [[key, { state, since }]]
+    )
+  )
 
 /** The volumes of this node, for where their slots may run. */
 export function volumesTold(volumes: readonly EngineVolume[]): Pick<StatusBody, 'volumes'> {

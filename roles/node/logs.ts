@@ -2,7 +2,8 @@
 import { Transform, type Readable } from 'node:stream'
 import { BrumeError } from '../../core/errors.ts'
 import type { Mesh } from '../../core/mesh.ts'
-import { agentRuns, type AgentActor } from '../agent/machine.ts'
+import type { AgentActor } from '../agent/machine.ts'
+import { agentRuns } from '../agent/machine/context.ts'
 import { openLogs } from '../agent/streams.ts'
 
 export function answerPeers(mesh: Mesh, agent: () => AgentActor | undefined): void {

@@ -10,7 +10,7 @@ import {
   tarOf,
   type ImageFile
 } from '../../apps/quickstart/base-image.ts'
-import { hasImage, importImage } from '../../roles/agent/docker.ts'
+import { hasImage, importImage } from '../../roles/agent/docker/images.ts'
 import { answers, startDockerd, type Dockerd } from './dockerd.ts'
 import { endProcessesOf, isThere } from './leftovers.ts'
 

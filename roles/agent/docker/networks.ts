@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
-import type Docker from 'dockerode'
 import { BrumeError } from '../../../core/errors.ts'
 import type { Owner } from '../engine.ts'
+import type { Connection } from './connection.ts'
 import { LABEL, ownLabels } from './container.ts'
 import { refusalOf } from './refusal.ts'
 
@@ -15,12 +15,9 @@ const APP_RANGE = '10.214.0.0/17'
 /** Of 256 addresses each. */
 const SUBNETS = 128
 
-type Ask = <T>(doing: string, call: () => Promise<T>, options?: { raw?: boolean }) => Promise<T>
-
 export class AppNetworks {
   readonly #owner: Owner
-  readonly #docker: Docker
-  readonly #ask: Ask
+  readonly #connection: Connection
   /** By application: the id of its network, being made or there. */
   readonly #known = new Map<string, Promise<string>>()
   /** Containers that are being made in it: it must not go. */
@@ -28,10 +25,9 @@ export class AppNetworks {
   /** Being removed, or found to be in use. */
   readonly #going = new Map<string, Promise<void>>()
 
-  constructor(owner: Owner, docker: Docker, ask: Ask) {
+  constructor(owner: Owner, connection: Connection) {
     this.#owner = owner
-    this.#docker = docker
-    this.#ask = ask
+    this.#connection = connection
   }
 
   /** Calls with the network's id, again with a new one where somebody else removed it. */
@@ -74,8 +70,8 @@ export class AppNetworks {
 
   async #removeUnused(application: string): Promise<void> {
     const label = [...ownLabels(this.#owner), `${LABEL.application}=${application}`]
-    const left = await this.#ask('list containers', () =>
-      this.#docker.listContainers({ all: true, limit: 1, filters: { label } })
+    const left = await this.#connection.ask('list containers', () =>
+      this.#connection.docker.listContainers({ all: true, limit: 1, filters: { label } })
     )
     if (left.length > 0) return
     this.#known.delete(application)
@@ -113,10 +109,10 @@ export class AppNetworks {
   async #make(application: string, subnet: number): Promise<string | null> {
     const doing = `make a network for ${application}`
     try {
-      const network = await this.#ask(
+      const network = await this.#connection.ask(
         doing,
         () =>
-          this.#docker.createNetwork({
+          this.#connection.docker.createNetwork({
             Name: `brume-${this.#owner.node.slice(0, 6)}-${application}`,
             Driver: 'bridge',
             IPAM: { Config: [{ Subnet: `10.214.${subnet}.0/24` }] },
@@ -131,7 +127,7 @@ export class AppNetworks {
       return network.id
     } catch (error) {
       if (/overlap/i.test(refusalOf(error).sentence)) return null
-      return this.#ask(doing, () => Promise.reject(error as Error))
+      return this.#connection.ask(doing, () => Promise.reject(error as Error))
     }
   }
 
@@ -139,17 +135,19 @@ export class AppNetworks {
   async #remove(id: string): Promise<void> {
     const doing = 'remove a network'
     try {
-      await this.#ask(doing, () => this.#docker.getNetwork(id).remove(), { raw: true })
+      await this.#connection.ask(doing, () => this.#connection.docker.getNetwork(id).remove(), {
+        raw: true
+      })
     } catch (error) {
       const { status } = refusalOf(error)
       if (status !== 404 && status !== 403)
-        await this.#ask(doing, () => Promise.reject(error as Error))
+        await this.#connection.ask(doing, () => Promise.reject(error as Error))
     }
   }
 
   async #list(label: string[]): Promise<{ id: string; application: string }[]> {
-    const networks = await this.#ask('list networks', () =>
-      this.#docker.listNetworks({ filters: { label } })
+    const networks = await this.#connection.ask('list networks', () =>
+      this.#connection.docker.listNetworks({ filters: { label } })
     )
     return networks.map(({ Id, Labels }) => ({
       id: Id,
@@ -159,7 +157,9 @@ export class AppNetworks {
 
   /** By this engine, or by anything on this machine. */
   async #takenSubnets(): Promise<Set<number>> {
-    const networks = await this.#ask('list networks', () => this.#docker.listNetworks())
+    const networks = await this.#connection.ask('list networks', () =>
+      this.#connection.docker.listNetworks()
+    )
     const ofEngine = networks.flatMap(
       ({ IPAM }) => IPAM?.Config?.map((each) => each['Subnet']) ?? []
     )

@@ -1,11 +1,10 @@
 /** Named volumes of Docker: one for each name of a slot, labelled as its containers are. */
-import type Docker from 'dockerode'
 import { BrumeError } from '../../../core/errors.ts'
 import { volumeNames } from '../../../core/state/volumes.ts'
 import type { ContainerSpec, EngineVolume, Owner } from '../engine.ts'
+import type { Connection } from './connection.ts'
 import { LABEL, ownLabels, volumeNameOf } from './container.ts'
 
-type Ask = <T>(doing: string, call: () => Promise<T>) => Promise<T>
 type SlotOf = Pick<ContainerSpec, 'application' | 'microservice' | 'slot'>
 
 /**
@@ -14,8 +13,7 @@ type SlotOf = Pick<ContainerSpec, 'application' | 'microservice' | 'slot'>
  * @throws BrumeError ENGINE_FAILED where somebody else has one of the names
  */
 export async function ensureVolumes(
-  docker: Docker,
-  ask: Ask,
+  connection: Connection,
   owner: Owner,
   spec: ContainerSpec
 ): Promise<void> {
@@ -24,8 +22,10 @@ export async function ensureVolumes(
     const labels = labelsOf(owner, spec, name)
     const doing = `make volume ${Name}`
     // Docker gives the one that is there.
-    const made = await ask(doing, () => docker.createVolume({ Name, Labels: labels }))
-    const { Labels } = await ask(doing, () => made.inspect())
+    const made = await connection.ask(doing, () =>
+      connection.docker.createVolume({ Name, Labels: labels })
+    )
+    const { Labels } = await connection.ask(doing, () => made.inspect())
     const found: Record<string, string> = Labels ?? {}
     if (Object.entries(labels).every(([key, value]) => found[key] === value)) continue
     throw new BrumeError(
@@ -38,9 +38,9 @@ export async function ensureVolumes(
   }
 }
 
-export async function listVolumes(docker: Docker, ask: Ask, owner: Owner): Promise<EngineVolume[]> {
-  const { Volumes } = await ask('list volumes', () =>
-    docker.listVolumes({ filters: { label: ownLabels(owner) } })
+export async function listVolumes(connection: Connection, owner: Owner): Promise<EngineVolume[]> {
+  const { Volumes } = await connection.ask('list volumes', () =>
+    connection.docker.listVolumes({ filters: { label: ownLabels(owner) } })
   )
   return (Volumes ?? []).map(({ Name, Labels }) => ({
     application: Labels[LABEL.application] ?? '',

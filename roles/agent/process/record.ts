@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { BrumeError } from '../../../core/errors.ts'
 import type { Port } from '../../../core/state/microservices.ts'
 import type { Volume } from '../../../core/state/volumes.ts'
-import type { Owner, PublishedPort } from '../engine.ts'
+import type { ContainerSpec, Owner, PublishedPort } from '../engine.ts'
 import { isAlive, stampOf } from './identity.ts'
 
 export interface ContainerRecord {
@@ -38,6 +38,34 @@ export interface ContainerRecord {
 }
 
 const HALF = '.half-'
+
+/** As it is before its first start. */
+export function newRecord(
+  { mesh, node }: Owner,
+  spec: ContainerSpec,
+  ports: PublishedPort[]
+): ContainerRecord {
+  return {
+    id: randomBytes(16).toString('hex'),
+    owner: { mesh, node },
+    application: spec.application,
+    microservice: spec.microservice,
+    slot: spec.slot,
+    revision: spec.revision,
+    image: spec.image,
+    command: spec.command,
+    env: spec.env,
+    wanted: spec.ports,
+    devices: spec.devices.map(({ host }) => host),
+    volumes: spec.volumes,
+    ports,
+    state: 'created',
+    pid: null,
+    stamp: null,
+    startedAt: null,
+    exitCode: null
+  }
+}
 
 /** `files` of one container. All under its directory. */
 export function pathsOf(
