@@ -19,6 +19,7 @@ import {
 } from './iofog-file.ts'
 import type { Path, Problem } from './problems.ts'
 import { shown } from './refusal.ts'
+import { wantsLabel } from './volumes.ts'
 
 /** What a file says that we do not do, or do otherwise. */
 export function warningsOf(read: ReadFile, raw: WrittenFile): Problem[] {
@@ -45,7 +46,11 @@ export function warningsOf(read: ReadFile, raw: WrittenFile): Problem[] {
     if (!isMap(run)) return
     const { ports, env, volumes } = run
     if (Array.isArray(volumes)) {
-      volumes.forEach((v, i) => later(v, [...path, 'volumes', i], laterVolume))
+      volumes.forEach((volume: unknown, i) => {
+        later(volume, [...path, 'volumes', i], laterVolume)
+        if (!isMap(volume) || !wantsLabel(volume['accessMode'])) return
+        warn([...path, 'volumes', i, 'accessMode'], 'labels of SELinux are not set: z is ignored')
+      })
     }
     if (Array.isArray(ports)) {
       ports.forEach((port: unknown, i) => {

@@ -72,16 +72,31 @@ export function readIofogVolume(value: unknown): Volume | null {
   if (type !== 'bind' && type !== 'volume') {
     throw new Refusal(`expected bind or volume, got ${shown(type)}`, ['type'])
   }
-  if (accessMode !== 'rw' && accessMode !== 'ro') {
-    throw new Refusal(`expected rw or ro, got ${shown(accessMode)}`, ['accessMode'])
-  }
+  const readOnly = readAccess(accessMode)
   const isPath = typeof source === 'string' && source.startsWith('/')
   if (isPath !== (type === 'bind')) {
     const wanted = type === 'bind' ? 'an absolute path of the node' : 'the name of a volume'
     throw new Refusal(`expected ${wanted}, got ${shown(source)}`, ['hostDestination'])
   }
-  return volumeOf(source, container, accessMode === 'ro', source)
+  return volumeOf(source, container, readOnly, source)
 }
+
+/** As Docker's bind modes, of which `z` and `Z` are for SELinux: `rw`, `ro,z`. Whether it is only read. */
+function readAccess(accessMode: unknown): boolean {
+  const modes = typeof accessMode === 'string' ? accessMode.split(',') : []
+  const access = modes.filter((mode) => !isLabelling(mode))
+  const [mode = 'rw', ...more] = access
+  if (modes.length === 0 || more.length > 0 || (mode !== 'rw' && mode !== 'ro')) {
+    throw new Refusal(`expected rw or ro, got ${shown(accessMode)}`, ['accessMode'])
+  }
+  return mode === 'ro'
+}
+
+const isLabelling = (mode: string): boolean => mode === 'z' || mode === 'Z'
+
+/** Whether it asks for a label of SELinux, which nodes do not set. */
+export const wantsLabel = (accessMode: unknown): boolean =>
+  typeof accessMode === 'string' && accessMode.split(',').some(isLabelling)
 
 function volumeOf(
   source: unknown,

@@ -120,6 +120,29 @@ test('iofog - volumes are binds, or named where their type says so', (t) => {
   )
 })
 
+test('iofog - a volume may ask for labels of SELinux, and is told that it gets none', (t) => {
+  const mapped = (mode: string) =>
+    iofog([
+      IMAGES,
+      `volumes: [{ hostDestination: /a, containerDestination: /b, accessMode: "${mode}" }]`
+    ])
+  const at = 'app.yaml:8: spec.microservices[0].volumes[0].accessMode'
+  for (const [mode, readOnly] of [
+    ['z', false],
+    ['Z', false],
+    ['rw,z', false],
+    ['ro,Z', true]
+  ] as const) {
+    t.is(only(mapped(mode))?.volumes?.[0]?.readOnly, readOnly, mode)
+    t.alike(parseApplication(mapped(mode), 'app.yaml').warnings, [
+      `${at}: labels of SELinux are not set: z is ignored`
+    ])
+  }
+  for (const mode of ['ro,rw', '', 'z,x']) {
+    t.is(refusedLines(mapped(mode))[0], `${at}: expected rw or ro, got "${mode}"`)
+  }
+})
+
 test('iofog - what it knows and we do not do is a warning with key and line', (t) => {
   const text = iofog(
     [
