@@ -95,7 +95,10 @@ export class Claims {
     for (const one of is.filter((each) => !wanted.includes(each))) {
       this.#watch.say('rest', false, `${when}: ${this.#nameIn(one)} runs and is not placed`, one)
     }
-    const asked = 3 * (REPLICAS + nodes) + 2
+    const asked = [...state.microservices.values()].reduce(
+      (sum, { spec }) => sum + (spec.replicas === 'all' ? nodes : spec.replicas),
+      0
+    )
     this.#watch.say('rest', wanted.length === asked, `${when}: ${wanted.length} slots are placed`)
     const views = new Set(stations.map((one) => JSON.stringify([...one.state.placements])))
     this.#watch.say('rest', views.size === 1, `${when}: views differ`)
@@ -172,7 +175,8 @@ export class Claims {
       const { original, replacement, subject } = meeting
       const whose = `${key} of ${original.name}, replaced on ${replacement.name},`
       const what = `${whose} is on ${at.name}, not ${stays.name}`
-      this.#watch.say('reconcile', at === stays, what, key)
+      // What did not come up there is no choice between two.
+      this.#watch.say(trouble === 'failing' ? 'adoption' : 'reconcile', at === stays, what, key)
       const since = at === original ? meeting.originalSince : meeting.replacementSince
       if (since === null || (trouble !== undefined && at !== original)) continue
       const isSame = runs.get(`${at.id} ${subject}`) === since
@@ -192,6 +196,22 @@ export class Claims {
       if (keptOf(key).kind !== 'web' || wanted.has(key)) continue
       const what = `${key} is on ${drained.name} ${when}, which is drained`
       this.#watch.say('adoption', at !== drained.id, what, key)
+    }
+  }
+
+  /** Its new node is silent: where it may be replaced, that is by who had it before and runs it still. */
+  takenBack(moved: Places, back: Places, ran: Runs): void {
+    const places = this.places()
+    const runs = this.runs()
+    for (const [key, to] of moved) {
+      const wanted = this.#combination.replace === 'never' ? to : back.get(key)
+      const at = this.#mesh.byId(places.get(key) ?? '').name
+      this.#watch.say('adoption', places.get(key) === wanted, `${key} is on ${at} now`, key)
+      for (const [one, since] of ran) {
+        if (!one.startsWith(`${back.get(key)} ${key}@`)) continue
+        const what = `${this.#nameIn(one)} ended or was started again`
+        this.#watch.say('handover', runs.get(one) === since, what, one)
+      }
     }
   }
 

@@ -23,6 +23,7 @@ import type { Member } from '../../helpers/members.ts'
 import { FakeEngine } from '../fake-engine.ts'
 import { facts } from '../worlds.ts'
 import type { SmallMesh } from './mesh.ts'
+import { keptOf } from './policies.ts'
 import { ordered, type Entry } from './views.ts'
 
 type Kind = Extract<GossipKind, 'links' | 'status' | 'facts'>
@@ -35,8 +36,9 @@ interface Heard<K extends Kind = Kind> {
 
 const MISSES_MS = 3_000
 const REFRESH_MS = 60_000
-/** What a container takes to start. */
+/** What a container takes to start, and then to be well. */
 const START_MS = 300
+const WELL_AFTER_MS = 800
 const VIEW_MS = 100
 const GOSSIP_MS = 200
 
@@ -51,6 +53,8 @@ export class Station {
   readonly links = new Map<string, number>()
   /** Boot ms since which it sees nobody else; null while it does. */
   aloneSince: number | null = null
+  /** What is wrong with copies here that could be elsewhere: they fail their checks, or cannot be made. */
+  trouble: 'sick' | 'failing' | null = null
   state!: State
   /** What its roles were told last. */
   told!: State
@@ -77,6 +81,13 @@ export class Station {
     this.#unsettledAt = clock.now()
     this.engine = new FakeEngine(clock.now)
     this.engine.gate = {
+      create: (subject) => refuseIf(this.trouble === 'failing' && isMovable(subject)),
+      exec: (id) => {
+        const container = this.engine.containers.get(id)
+        const isNew = clock.now() - (container?.startedAt ?? 0) < WELL_AFTER_MS
+        const key = container === undefined ? '' : slotKey(container)
+        return refuseIf(isNew || (this.trouble === 'sick' && isMovable(key)))
+      },
       start: async (subject) => {
         await clock.sleep(START_MS)
         mesh.options.onStart(this, subject)
@@ -362,3 +373,8 @@ export class Station {
 }
 
 const FACTS: FactsBody = facts()
+
+const isMovable = (key: string): boolean => keptOf(key).kind === 'web'
+
+const refuseIf = (isSo: boolean): Promise<void> =>
+  isSo ? Promise.reject(new Error('it cannot')) : Promise.resolve()

@@ -3,8 +3,6 @@
  * before or after that edits, moves, a drain or a new revision.
  */
 import type { Op } from '../../../core/state/index.ts'
-import { slotKey } from '../../../core/state/state.ts'
-import type { EngineContainer } from '../../../roles/agent/engine.ts'
 import { Claims, revisionsOf, type Meeting, type Places } from './claims.ts'
 import { SmallMesh } from './mesh.ts'
 import {
@@ -32,9 +30,10 @@ export interface Story {
   trouble?: 'sick' | 'failing'
   /** They get their policies, and other wishes, once they run. */
   edited?: true
-  /** At the end: all take a new revision; some are moved, and a node is drained. */
+  /** At the end: all take a new revision; some are moved, and a node is drained; some are moved to a node that is lost. */
   renewed?: true
   moved?: true
+  lost?: true
 }
 
 /** Slot 0 of what has two is on the first node, slot 1 on the second. */
@@ -43,7 +42,13 @@ export const STORIES: readonly Story[] = [
   { words: 'a follower is alone', side: [1], last: 'first', renewed: true },
   { words: 'halves', side: [0, 1], last: 'first', moved: true },
   { words: 'halves, the new copies are sick', side: [0, 1], last: 'last', trouble: 'sick' },
-  { words: 'halves, no new copy comes up', side: [0, 1], last: 'first', trouble: 'failing' }
+  {
+    words: 'halves, no new copy comes up',
+    side: [0, 1],
+    last: 'first',
+    trouble: 'failing',
+    lost: true
+  }
 ]
 
 /** @returns what was judged, and what did not hold */
@@ -67,6 +72,8 @@ export async function tell(story: Story, combination: Combination): Promise<Watc
 }
 
 const TROUBLE_MS = 8_000
+/** What could not be made for so long is tried again within this. */
+const TRIED_AGAIN_MS = 10_000
 /** The grace of a handover, a question, and what is done about the answer. */
 const HANDOVER_MS = 16_000
 
@@ -76,6 +83,7 @@ class Telling {
   readonly #claims: Claims
   readonly #story: Story
   readonly #combination: Combination
+  readonly #microservices: readonly Kept[]
   readonly #here: Station[]
   readonly #there: Station[]
 
@@ -85,12 +93,17 @@ class Telling {
     this.#claims = new Claims(mesh, watch, story, combination)
     this.#story = story
     this.#combination = combination
+    // Of what is on every node nothing is moved: its order says something only where it is edited or renewed.
+    const isWhole = story.edited || story.renewed
+    this.#microservices = MICROSERVICES.filter(
+      ({ kind, order }) => isWhole || kind !== 'all' || order === 'auto'
+    )
     this.#here = mesh.stations.filter((_, i) => story.side.includes(i))
     this.#there = mesh.stations.filter((_, i) => !story.side.includes(i))
   }
 
   async tell(): Promise<void> {
-    const { edited, moved, renewed } = this.#story
+    const { edited, moved, lost, renewed } = this.#story
     await this.#deploy()
     if (edited) await this.#editWhatIsNoContent()
     const before = this.#claims.places()
@@ -98,6 +111,7 @@ class Telling {
     const meetings = await this.#heal(before)
     await this.#reconcile(before, meetings)
     if (moved) await this.#moveAndDrain()
+    if (lost) await this.#moveAndLose()
     if (renewed) await this.#rollOut()
   }
 
@@ -107,7 +121,7 @@ class Telling {
     const isWeb = ({ kind }: Kept): boolean => kind === 'web'
     const isData = ({ kind }: Kept): boolean => kind === 'data'
     for (const batch of [isWeb, (one: Kept) => !isWeb(one) && !isData(one), isData]) {
-      const sets = MICROSERVICES.filter(batch).map((one) => {
+      const sets = this.#microservices.filter(batch).map((one) => {
         const spec = specOf(one, home.name)
         const whole = withPolicies(spec, one, this.#combination)
         return setOf(one.name, this.#story.edited ? spec : whole)
@@ -155,7 +169,7 @@ class Telling {
     const sides = [this.#here, this.#there]
     const ran = this.#claims.runs()
     for (const key of before.keys()) this.#watch.mostCopies(key)
-    this.#beginTrouble()
+    for (const station of this.#there) station.trouble = this.#story.trouble ?? null
     this.#mesh.split(sides)
     await clock.pass(5_500)
     this.#claims.presence(sides)
@@ -193,7 +207,7 @@ class Telling {
     if (this.#story.trouble !== undefined) {
       await clock.pass(TROUBLE_MS)
       this.#claims.serves(before.keys(), 'while the new copies are in trouble')
-      this.#endTrouble()
+      for (const station of this.#there) station.trouble = null
     }
     await clock.pass(HANDOVER_MS)
     const { appended } = this.#mesh
@@ -220,23 +234,40 @@ class Telling {
       const to = free.find(({ id }) => ![places.get(key), places.get(`app/${name}/1`)].includes(id))
       if (to !== undefined) wishes.set(key, to.id)
     }
-    for (const { engine } of free) engine.gate.create = refuseWeb
+    for (const station of free) station.trouble = 'failing'
     const availability = { mode: 'draining' as const, reason: '', deadlineMs: null }
-    const moves = [...wishes].map(([key, node]): Op => {
-      const microservice = keptOf(key).name
-      return { type: 'slot.move', application: 'app', microservice, slot: 0, node, at: 1 }
-    })
     await first.append([
-      ...moves,
+      ...movesTo(wishes),
       { type: 'node.set', node: drained.id, availability, over: null, at: 1 }
     ])
-    await clock.pass(5_000)
+    // Longer than the grace: they are asked, and say no.
+    await clock.pass(13_000)
     this.#claims.movedTo(wishes, drained, 'while it does not come up')
     this.#claims.serves(places.keys(), 'while they do not come up elsewhere')
-    for (const { engine } of free) delete engine.gate.create
-    await clock.pass(HANDOVER_MS)
+    for (const station of free) station.trouble = null
+    await clock.pass(TRIED_AGAIN_MS + HANDOVER_MS)
     this.#claims.movedTo(wishes, drained, 'at the end')
     this.#claims.allRun('moved and drained', free.length)
+  }
+
+  /** Moved, they are up, and in the grace their new node is cut off: who had them runs them still. */
+  async #moveAndLose(): Promise<void> {
+    const { clock, stations, first } = this.#mesh
+    const before = this.#claims.places()
+    const [last] = stations.slice(-1) as [Station]
+    const slots = [...before.keys()].filter(
+      (key) => keptOf(key).kind === 'web' && key.endsWith('/0')
+    )
+    const wishes = new Map(slots.map((key) => [key, last.id]))
+    const ran = this.#claims.runs()
+    await first.append(movesTo(wishes))
+    await clock.pass(3_000)
+    this.#mesh.split([[last], stations.filter((one) => one !== last)])
+    await clock.pass(6_500)
+    this.#claims.takenBack(wishes, before, ran)
+    this.#mesh.split([])
+    await clock.pass(HANDOVER_MS)
+    this.#claims.allRun('moved and lost')
   }
 
   async #rollOut(): Promise<void> {
@@ -252,29 +283,10 @@ class Telling {
     await first.append(edits(first.state, change))
     await clock.pass(1_500)
   }
-
-  #beginTrouble(): void {
-    const { trouble } = this.#story
-    if (trouble === 'sick') {
-      this.#watch.isSick = (station, key) =>
-        this.#there.includes(station) && keptOf(key).kind === 'web'
-    }
-    for (const { engine } of this.#there) {
-      if (trouble === 'failing') engine.gate.create = refuseWeb
-      if (trouble !== 'sick') continue
-      engine.gate.exec = (id) => refuseWeb(slotKey(engine.containers.get(id) as EngineContainer))
-    }
-  }
-
-  #endTrouble(): void {
-    this.#watch.isSick = () => false
-    for (const { engine } of this.#there) {
-      delete engine.gate.create
-      delete engine.gate.exec
-    }
-  }
 }
 
-/** `subject` begins with the key of a slot. */
-const refuseWeb = (subject: string): Promise<void> =>
-  keptOf(subject).kind === 'web' ? Promise.reject(new Error('it cannot')) : Promise.resolve()
+const movesTo = (wishes: Places): Op[] =>
+  [...wishes].map(([key, node]) => {
+    const [application = '', microservice = '', slot] = key.split('/')
+    return { type: 'slot.move', application, microservice, slot: Number(slot), node, at: 1 }
+  })

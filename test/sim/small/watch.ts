@@ -40,8 +40,6 @@ export class Watch {
   readonly findings: Finding[] = []
   /** How often each rule had something to say. */
   readonly judged = new Map<Rule, number>()
-  /** Slots of `web` whose copies are sick, and may be started again for that. */
-  isSick: (station: Station, key: string) => boolean = () => false
   #mesh!: SmallMesh
   readonly #combination: Combination
   /** `node key`: since when it runs what is asked for and placed elsewhere. */
@@ -107,8 +105,12 @@ export class Watch {
       this.#judgeHandover(station, key, what)
     } else if (placed.revision === revision) {
       const said = station.status.containers.find((c) => slotKey(c) === key)
-      const isMeant = this.isSick(station, key) || said?.healthy === false
-      this.say('content', isMeant, `${what}, which is healthy and belongs there`, key)
+      this.say(
+        'content',
+        said?.healthy === false,
+        `${what}, which is healthy and belongs there`,
+        key
+      )
     } else this.#judgeRenewal(station, key, what)
   }
 
@@ -175,8 +177,7 @@ export class Watch {
     const isThere =
       this.#mesh.reaches(station, other) &&
       other.told.placements.get(key)?.op === placed.op &&
-      serves(other, key, placed.revision) &&
-      !this.isSick(other, key)
+      serves(other, key, placed.revision)
     this.say('handover', isThere, `${what}, which ${other.name} does not run as placed now`, key)
   }
 
