@@ -11,7 +11,8 @@ import type { HeardLinks } from '../../../core/presence.ts'
 import type { Op } from '../../../core/state/index.ts'
 import { slotKey, type State } from '../../../core/state/state.ts'
 import type { AgentComponents } from '../../../roles/agent/components.ts'
-import { agentMachine, agentRuns } from '../../../roles/agent/machine.ts'
+import { agentRuns } from '../../../roles/agent/machine/context.ts'
+import { agentMachine } from '../../../roles/agent/machine.ts'
 import type { SavedMemory } from '../../../roles/agent/memory.ts'
 import {
   createController,
@@ -329,6 +330,8 @@ export class Station {
       status: bodies('status'),
       silentMs: this.#observer.silent(state.nodes.keys(), alive),
       facts: bodies('facts'),
+      // Nothing here has files.
+      holds: new Map(),
       uptimeRank: new Map(),
       settledMs: this.settledMs,
       // Nobody has been there for long enough to confirm the order beside the first.
@@ -354,6 +357,7 @@ export class Station {
         new Map([...this.#all('status')].map(([id, { body }]) => [id, body as StatusBody])),
       publishStatus: (body) => this.#publish('status', body),
       reportEngine: () => undefined,
+      reportImages: () => undefined,
       store: {
         load: () => Promise.resolve(this.#saved),
         save: async (memory) => void (this.#saved = memory)
