@@ -4,6 +4,7 @@
  * an op's cost was such questions. In all of this process; imported for its effect. Parts that are no
  * public API of the packages, whose versions are pinned.
  */
+import Autobase, { type Writer } from 'autobase'
 import ApplyState from 'autobase/lib/apply-state.js'
 import { MerkleTree, type MerkleSession } from 'hypercore/lib/merkle-tree.js'
 
@@ -37,4 +38,19 @@ ApplyState.prototype._flush = function (localNodes) {
     }
   }
   return flush.call(this, localNodes)
+}
+
+/**
+ * Each look at what came begins with a question to every writer that was heard of lately, in a mesh of
+ * many mostly to those that have nothing: they are not asked, only kept as active as they should be.
+ */
+const { _updateAll: updateAll } = Autobase.prototype
+Autobase.prototype._updateAll = function () {
+  const lacking: Writer[] = []
+  for (const writer of this.activeWriters) {
+    const { opened, nodes, core } = writer
+    if (opened && nodes.length === core.length) writer.updateActivity()
+    else lacking.push(writer)
+  }
+  return updateAll.call({ activeWriters: lacking })
 }

@@ -249,6 +249,15 @@ declare module 'autobase' {
     apply(nodes: ApplyNode[], view: V, host: Host): Promise<void>
     close?(view: V): Promise<void>
   }
+  /** No public part of it; see `core/fewer-reads.ts`. */
+  export interface Writer {
+    readonly core: Hypercore
+    readonly opened: boolean
+    /** Of its core, as far as they were read. */
+    readonly nodes: { readonly length: number }
+    updateActivity(): void
+    update(boot: null): Promise<boolean>
+  }
   export default class Autobase<V> extends EventEmitter {
     constructor(store: Corestore, key: Buffer | null, options: AutobaseOptions<V>)
     readonly key: Buffer
@@ -259,7 +268,7 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly activeWriters: Iterable<{ core: Hypercore }>
+    readonly activeWriters: Iterable<Writer>
     readonly wakeupSession: { broadcastLookup(request: object): void } | null
     readonly signedLength: number
     readonly indexedLength: number
@@ -309,6 +318,7 @@ declare module 'autobase' {
     readonly _ackTimer: { interval: number } | null
     _advance(): Promise<void>
     _onremotewriterchangeBound: () => void
+    _updateAll: (this: { readonly activeWriters: Iterable<Writer> }) => Promise<unknown>
   }
 }
 

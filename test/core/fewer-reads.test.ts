@@ -1,4 +1,5 @@
 import test from 'brittle'
+import Autobase, { type Writer } from 'autobase'
 import ApplyState from 'autobase/lib/apply-state.js'
 import { MerkleTree } from 'hypercore/lib/merkle-tree.js'
 import '../../core/fewer-reads.ts'
@@ -47,4 +48,26 @@ test('fewer reads - a writer that appended nothing writes to its store once, els
   t.is(await flush(null), 1)
   t.is(await flush([{}]), 2)
   t.is(await flush(null), 1)
+})
+
+test('fewer reads - a look asks only those writers that may have something', async (t) => {
+  const asked: string[] = []
+  const kept: string[] = []
+  const writer = (name: string, read: number, length: number, opened = true): Writer =>
+    ({
+      core: { length },
+      nodes: { length: read },
+      opened,
+      updateActivity: () => void kept.push(name),
+      update: () => Promise.resolve(asked.push(name) > 0)
+    }) as unknown as Writer
+  const activeWriters = [
+    writer('read whole', 3, 3),
+    writer('grown', 3, 4),
+    writer('opening', 3, 3, false),
+    writer('cut', 3, 2)
+  ]
+  await Autobase.prototype._updateAll.call({ activeWriters })
+  t.alike(asked, ['grown', 'opening', 'cut'])
+  t.alike(kept, ['read whole'])
 })
