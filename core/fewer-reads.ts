@@ -6,6 +6,8 @@
  */
 import Autobase, { type Writer } from 'autobase'
 import ApplyState from 'autobase/lib/apply-state.js'
+import SystemView, { type Reader } from 'autobase/lib/system.js'
+import Core from 'hypercore/lib/core.js'
 import { MerkleTree, type MerkleSession } from 'hypercore/lib/merkle-tree.js'
 
 /**
@@ -38,6 +40,38 @@ ApplyState.prototype._flush = function (localNodes) {
     }
   }
   return flush.call(this, localNodes)
+}
+
+/**
+ * What is known of a writer is looked up several times for each op, each time in a snapshot of its own,
+ * which is a session of the core and one of the store. Only an update of the base asks, and nothing else
+ * changes the core meanwhile: it is read as it is.
+ */
+const { _get: memberOf } = SystemView.prototype
+SystemView.prototype._get = function (...asked) {
+  const { db, _changes } = this
+  const asItIs: Reader = {
+    async get(key, options) {
+      const reader = db.batch({ ...options, update: false })
+      try {
+        return await reader.get(key, options)
+      } finally {
+        await reader.close()
+      }
+    }
+  }
+  return memberOf.call({ db: asItIs, _changes } as SystemView, ...asked)
+}
+
+/**
+ * How much of a core some peer has is written down with what is written next, not each time for itself:
+ * after a start peers say it again.
+ */
+const { updateRemoteContiguousLength: noteRemote } = Core.prototype
+Core.prototype.updateRemoteContiguousLength = function (length) {
+  const had = this.hintsChanged
+  noteRemote.call(this, length)
+  this.hintsChanged = had
 }
 
 /**
