@@ -7,9 +7,9 @@
  */
 
 /** Links a node makes by itself; a mesh of one node more is a full one. */
-export const TARGET_LINKS = 8
+export const TARGET_LINKS = 6
 /** Beyond this many links, one that nobody needs is let go. */
-export const MAX_LINKS = 12
+export const MAX_LINKS = 8
 /** No link of a stranger to the ring is taken beyond this: calls on demand have room until here. */
 export const HARD_LINKS = 24
 export const MAX_DIALS = 3
@@ -106,15 +106,21 @@ export interface HeldLink {
   mine: boolean
 }
 
-/** One link to let go, or null: never one of the ring, one in use, or one that is young. */
+/**
+ * One link to let go, or null: never one of the ring, one in use, or one that is young; nor, up to
+ * `MAX_LINKS`, one that its other end would have to replace. A mesh that grew node by node has many
+ * that both ends can do without.
+ */
 export function linkToDrop(
   input: Pick<DialInput, 'self' | 'members'> & { links: readonly HeldLink[] }
 ): string | null {
-  const { self, links } = input
-  if (links.length <= MAX_LINKS) return null
+  const { self, members, links } = input
+  if (links.length <= TARGET_LINKS) return null
   const ring = ringOf({ ...input, links: new Set(links.map(({ id }) => id)) })
+  const isSpare = (id: string): boolean =>
+    links.length > MAX_LINKS || (members.get(id)?.degree ?? 0) > TARGET_LINKS + 1
   const free = links.filter(
-    ({ id, calls, idleMs }) => calls === 0 && idleMs >= IDLE_LINK_MS && !ring.has(id)
+    ({ id, calls, idleMs }) => calls === 0 && idleMs >= IDLE_LINK_MS && !ring.has(id) && isSpare(id)
   )
   // Who made it knows best that it is not needed; of those the one that both ends like least.
   free.sort(

@@ -76,10 +76,15 @@ declare module 'hypercore' {
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
-    get(index: number, options?: { timeout?: number; wait?: boolean }): Promise<Buffer | null>
+    get: (index: number, options?: { timeout?: number; wait?: boolean }) => Promise<Buffer | null>
     has(start: number, end?: number): Promise<boolean>
-    /** Of the first `length` blocks. */
-    treeHash(length?: number): Promise<Buffer>
+    // What follows is read by `core/view-tracker.ts`.
+    readonly state: {
+      /** Of all blocks, as `treeHashFromStorage`. */
+      hash(): Buffer
+    }
+    /** Of the first `length` blocks. @throws where the tree over them is not here */
+    static treeHashFromStorage(core: Hypercore, length: number): Promise<Buffer>
     clear(start: number, end?: number): Promise<unknown>
     update(options?: { wait?: boolean }): Promise<boolean>
     download: (range: { start?: number; end?: number; blocks?: number[] }) => {
@@ -113,6 +118,14 @@ declare module 'hypercore/lib/remote-bitfield.js' {
     insert(start: number, bits: Uint32Array): boolean
     findFirst(value: boolean, position: number): number
     findLast(value: boolean, position: number): number
+  }
+}
+
+declare module 'hypercore/lib/core.js' {
+  export default class Core {
+    /** Whether what is known of lengths is to be written down. */
+    hintsChanged: boolean
+    updateRemoteContiguousLength: (this: Core, length: number) => void
   }
 }
 
@@ -175,6 +188,13 @@ declare module 'hyperbee' {
     key: string
     value: V
   }
+  export interface BeeCache {
+    /** null where it has none. */
+    get(seq: number): unknown
+    set(seq: number, value: unknown): void
+    gc(length: number): void
+    clear(): void
+  }
   export interface Batch<V> {
     get(key: string): Promise<Entry<V> | null>
     put(key: string, value: V): Promise<void>
@@ -195,8 +215,14 @@ declare module 'hyperbee' {
     checkout(version: number): Hyperbee<V>
     createReadStream(range?: { gte?: string; lt?: string }): AsyncIterable<Entry<V>>
     /** What this version has (left) that the older one has not or has otherwise (right). */
+    /** No public part of it; see `core/view-tracker.ts` and `Oplog`. */
+    _keyCache: BeeCache
+    _nodeCache: BeeCache
+    /** Whether each read makes a snapshot of its own. */
+    _sessions: boolean
+    checkout(version: number, options: { reuseSession: boolean }): Hyperbee<V>
     createDiffStream(
-      version: number,
+      version: Hyperbee<V>,
       range?: { gte?: string; lt?: string }
     ): AsyncIterable<{ left: Entry<V> | null; right: Entry<V> | null }>
   }
@@ -249,6 +275,15 @@ declare module 'autobase' {
     apply(nodes: ApplyNode[], view: V, host: Host): Promise<void>
     close?(view: V): Promise<void>
   }
+  /** No public part of it; see `core/fewer-reads.ts`. */
+  export interface Writer {
+    readonly core: Hypercore
+    readonly opened: boolean
+    /** Of its core, as far as they were read. */
+    readonly nodes: { readonly length: number }
+    updateActivity(): void
+    update(boot: null): Promise<boolean>
+  }
   export default class Autobase<V> extends EventEmitter {
     constructor(store: Corestore, key: Buffer | null, options: AutobaseOptions<V>)
     readonly key: Buffer
@@ -259,7 +294,7 @@ declare module 'autobase' {
     readonly writable: boolean
     readonly isIndexer: boolean
     readonly interrupted: string | null
-    readonly activeWriters: Iterable<{ core: Hypercore }>
+    readonly activeWriters: Iterable<Writer>
     readonly wakeupSession: { broadcastLookup(request: object): void } | null
     readonly signedLength: number
     readonly indexedLength: number
@@ -309,6 +344,7 @@ declare module 'autobase' {
     readonly _ackTimer: { interval: number } | null
     _advance(): Promise<void>
     _onremotewriterchangeBound: () => void
+    _updateAll: (this: { readonly activeWriters: Iterable<Writer> }) => Promise<unknown>
   }
 }
 
@@ -327,13 +363,22 @@ declare module 'autobase/lib/fast-forward.js' {
 }
 
 declare module 'autobase/lib/system.js' {
+  export interface Reader {
+    get(key: Buffer, options: object): Promise<{ value: object } | null>
+  }
   export default class SystemView {
     core: {
       length: number
       manifest: { prologue: { length: number } | null } | null
       truncate?: () => Promise<void>
     }
-    db: { createHistoryStream?: () => Iterable<never> }
+    db: Reader & {
+      createHistoryStream?: () => Iterable<never>
+      batch(options: object): Reader & { close(): Promise<void> }
+    }
+    /** What is not written yet. */
+    _changes: { key: Buffer; value: object }[]
+    _get: (this: SystemView, key: Buffer, timeout: number) => Promise<object | null>
     fork: (this: SystemView, ...given: unknown[]) => Promise<number>
   }
 }

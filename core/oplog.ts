@@ -667,6 +667,8 @@ export class Oplog extends EventEmitter<{
 
   async #snapshot<T>(act: (view: View) => Promise<T>): Promise<T> {
     const snapshot = this.#base.view.snapshot()
+    // It is one already.
+    snapshot._sessions = false
     this.#snapshots.add(snapshot)
     try {
       return await act(snapshot)

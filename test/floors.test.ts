@@ -29,13 +29,15 @@ const DOORS: Record<string, string[]> = {
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
   // preload.ts: no range requests for blocks of a view that this node makes itself.
   // short-bitfields.ts: what a peer of a core costs.
+  // view-tracker.ts: whether a view goes on as it was.
   hypercore: [
     'core/oplog.ts',
     'core/bundles.ts',
     'core/writer-key.ts',
     'core/preload.ts',
     'core/short-bitfields.ts',
-    'core/fewer-reads.ts'
+    'core/fewer-reads.ts',
+    'core/view-tracker.ts'
   ],
   hyperblobs: ['core/bundles.ts'],
   // What speaks to a peer names its own protocol and messages.

@@ -85,7 +85,7 @@ test('dialer - who is heard on the LAN is dialled while links are lacking, or he
 
 test('dialer - no link in use, young or of the ring is let go', (t) => {
   const all = ids(40)
-  const members = new Map(all.map((id) => [id, { alive: true, degree: 8 }]))
+  const members = new Map(all.map((id) => [id, { alive: true, degree: TARGET_LINKS }]))
   const links = all.slice(0, MAX_LINKS + 1)
   const ring = ringOf({ self: 'me', members, links: new Set(links) })
   const held = links.map((id) => ({ id, calls: 0, idleMs: 100_000, mine: true }))
@@ -94,6 +94,31 @@ test('dialer - no link in use, young or of the ring is let go', (t) => {
   t.is(linkToDrop({ self: 'me', members, links: held.slice(1) }), null)
   t.is(linkToDrop({ self: 'me', members, links: held.map((l) => ({ ...l, calls: 1 })) }), null)
   t.is(linkToDrop({ self: 'me', members, links: held.map((l) => ({ ...l, idleMs: 9 })) }), null)
+})
+
+test('dialer - up to the most, a link is let go only where both ends have enough others', (t) => {
+  const all = ids(40)
+  const having = (degree: number): DialInput['members'] =>
+    new Map(all.map((id) => [id, { alive: true, degree }]))
+  const links = all.slice(0, TARGET_LINKS + 1)
+  const held = links.map((id) => ({ id, calls: 0, idleMs: 100_000, mine: true }))
+  const drop = (degree: number, of = held): string | null =>
+    linkToDrop({ self: 'me', members: having(degree), links: of })
+  t.ok(drop(TARGET_LINKS + 2) !== null)
+  t.is(drop(TARGET_LINKS + 1), null, 'another of its links may go at this moment')
+  t.is(drop(TARGET_LINKS + 2, held.slice(1)), null, 'this end needs it')
+})
+
+test('dialer - a mesh that grew node by node comes to few links', (t) => {
+  const world = new World(50, 4711)
+  world.grow()
+  t.ok(world.meanDegree() > MAX_LINKS - 1, 'who was there early has many')
+  world.run(60)
+  t.is(world.parts(), 1)
+  t.ok(world.meanDegree() < TARGET_LINKS + 1.5, `${world.meanDegree()} links a node`)
+  const before = world.edges()
+  world.run(60)
+  t.alike(world.edges(), before, 'and stays as it is')
 })
 
 test('dialer - a full node takes a neighbour of the ring, and nobody else', (t) => {
@@ -179,6 +204,31 @@ class World {
   }
 
   living = (): string[] => this.all.filter((id) => !this.dead.has(id))
+
+  /** As on a LAN: each newcomer is heard by those that were there, and has room for all of them. */
+  grow(): void {
+    for (const id of this.all) this.dead.add(id)
+    for (const id of this.all) {
+      this.dead.delete(id)
+      for (const other of this.living().slice(-MAX_LINKS)) {
+        if (other === id || this.#of(other).size >= HARD_LINKS) continue
+        this.#of(id).set(other, { since: this.now, mine: true })
+        this.#of(other).set(id, { since: this.now, mine: false })
+      }
+      this.run(1)
+    }
+  }
+
+  meanDegree(): number {
+    const living = this.living()
+    return living.reduce((sum, id) => sum + this.#of(id).size, 0) / living.length
+  }
+
+  edges(): string[] {
+    return this.living()
+      .flatMap((a) => [...this.#of(a).keys()].filter((b) => a < b).map((b) => `${a} ${b}`))
+      .sort()
+  }
 
   killHalf(): void {
     while (this.living().length > this.all.length / 2) {

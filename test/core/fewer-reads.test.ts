@@ -1,5 +1,8 @@
 import test from 'brittle'
+import Autobase, { type Writer } from 'autobase'
 import ApplyState from 'autobase/lib/apply-state.js'
+import SystemView from 'autobase/lib/system.js'
+import Core from 'hypercore/lib/core.js'
 import { MerkleTree } from 'hypercore/lib/merkle-tree.js'
 import '../../core/fewer-reads.ts'
 
@@ -47,4 +50,62 @@ test('fewer reads - a writer that appended nothing writes to its store once, els
   t.is(await flush(null), 1)
   t.is(await flush([{}]), 2)
   t.is(await flush(null), 1)
+})
+
+test('fewer reads - a look asks only those writers that may have something', async (t) => {
+  const asked: string[] = []
+  const kept: string[] = []
+  const writer = (name: string, read: number, length: number, opened = true): Writer =>
+    ({
+      core: { length },
+      nodes: { length: read },
+      opened,
+      updateActivity: () => void kept.push(name),
+      update: () => Promise.resolve(asked.push(name) > 0)
+    }) as unknown as Writer
+  const activeWriters = [
+    writer('read whole', 3, 3),
+    writer('grown', 3, 4),
+    writer('opening', 3, 3, false),
+    writer('cut', 3, 2)
+  ]
+  await Autobase.prototype._updateAll.call({ activeWriters })
+  t.alike(asked, ['grown', 'opening', 'cut'])
+  t.alike(kept, ['read whole'])
+})
+
+test('fewer reads - what is known of a writer is read without a snapshot, and nothing is left open', async (t) => {
+  let open = 0
+  const known = { length: 7 }
+  const system = {
+    db: {
+      get: () => t.fail('a snapshot'),
+      batch(options: { update: boolean }) {
+        t.is(options.update, false, 'nor does it wait for peers')
+        open++
+        return {
+          get: () => Promise.resolve({ value: known }),
+          close: () => Promise.resolve(open--)
+        }
+      }
+    },
+    _changes: [{ key: Buffer.from('b'), value: { length: 8 } }]
+  } as unknown as SystemView
+  const ask = (key: string): Promise<object | null> =>
+    SystemView.prototype._get.call(system, Buffer.from(key), 0)
+  t.is(await ask('a'), known)
+  t.alike(await ask('b'), { length: 8 }, 'what is not written yet counts')
+  t.is(open, 0)
+})
+
+test('fewer reads - how much a peer has is written down with what is written next', (t) => {
+  const core = { hintsChanged: false, header: { hints: { remoteContiguousLength: 0 } } }
+  const note = (length: number): void =>
+    Core.prototype.updateRemoteContiguousLength.call(core as unknown as Core, length)
+  note(5)
+  t.is(core.header.hints.remoteContiguousLength, 5)
+  t.is(core.hintsChanged, false)
+  core.hintsChanged = true
+  note(6)
+  t.is(core.hintsChanged, true, 'what else is to be written is')
 })

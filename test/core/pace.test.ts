@@ -10,10 +10,11 @@ const LOOK_MS = 60
 test('pace - acknowledgements are as frequent as in a small mesh up to 16, then rarer', (t) => {
   t.is(ackMs(1), 1_000)
   t.is(ackMs(16), 1_000)
-  t.is(ackMs(48), 3_000)
+  t.is(ackMs(48), 9_000)
+  t.is(ackMs(1_000), 15_000)
   const base = { _ackInterval: 0, _ackTimer: { interval: 0 } }
   paceAcks(base as unknown as Autobase<never>, 48)
-  t.alike(base, { _ackInterval: 3_000, _ackTimer: { interval: 3_000 } })
+  t.alike(base, { _ackInterval: 9_000, _ackTimer: { interval: 9_000 } })
 })
 
 test('pace - what comes while a base works is looked at in one, after a rest as long', async (t) => {

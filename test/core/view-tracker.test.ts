@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import Hyperbee from 'hyperbee'
-import type Hypercore from 'hypercore'
+import Hypercore from 'hypercore'
 import { keys } from '../../core/state/keys.ts'
 import { emptyState, nextState } from '../../core/state/read.ts'
 import { Records } from '../../core/state/sorted.ts'
@@ -74,6 +74,31 @@ test('view tracker - what did not change is shared; an unchanged view gives the 
   t.is(second.nodes, first.nodes)
   t.unlike(second.applications, first.applications)
   await view.close()
+})
+
+test('view tracker - a change reads no more of a large view than of a small one', async (t) => {
+  const { view, tracker } = await tracked(t)
+  const { get } = Hypercore.prototype
+  t.teardown(() => (Hypercore.prototype.get = get))
+  let blocks = 0
+  const readAfter = async (key: string): Promise<number> => {
+    await view.put(`application/${key}`, { name: key })
+    const snapshot = view.snapshot()
+    snapshot._sessions = false
+    blocks = 0
+    Hypercore.prototype.get = function (...asked) {
+      blocks++
+      return get.apply(this, asked)
+    }
+    await tracker.read(snapshot)
+    Hypercore.prototype.get = get
+    await snapshot.close()
+    return blocks
+  }
+  for (let n = 0; n < 500; n++) await view.put(`application/k${n}`, { name: `k${n}` })
+  await readAfter('k100x')
+  const first = await readAfter('k100y')
+  t.ok((await readAfter('k100z')) <= 3, `the change, and what is beside it; ${first} before`)
 })
 
 test('view tracker - a read that fails changes nothing', async (t) => {
