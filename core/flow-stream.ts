@@ -3,9 +3,17 @@ import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { sweep } from './sweep.ts'
 
 /** Bytes on their way in either direction, before the other side is asked to wait. */
 const BUFFER_BYTES = 1024 * 1024
+
+/**
+ * In one encrypted message. Its other end can begin with none before all of it is there, and
+ * acknowledges nothing while it decrypts, so that a megabyte at once holds up the line. With what goes
+ * around it, 64 KiB: of 128 and more, malloc asks the system for each anew.
+ */
+const MESSAGE_BYTES = 64 * 1024 - 20
 
 /**
  * Of one flow on their way to the next stream, before it is asked to wait: as many as go over in a tenth of
@@ -13,19 +21,24 @@ const BUFFER_BYTES = 1024 * 1024
  */
 const GATHERED = { least: 16 * 1024, most: 256 * 1024, ms: 100 }
 
+/** Each write is a message. `alloc` gives the room for the next one, and spares that it is copied. */
+type Messages = Duplex & { alloc?(bytes: number): Buffer }
+
 /** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
-export function plain(connection: Duplex): Duplex {
+export function plain(connection: Messages): Duplex {
   const duplex = new Duplex({
     highWaterMark: BUFFER_BYTES,
     read() {
       connection.resume()
     },
     write(chunk: Buffer, _encoding, done) {
-      send(chunk, done)
+      send([chunk], done)
     },
-    // Every message is encrypted on its own: few large ones are cheaper.
     writev(chunks, done) {
-      send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done)
+      send(
+        chunks.map(({ chunk }) => chunk as Buffer),
+        done
+      )
     },
     final(done) {
       connection.end()
@@ -36,9 +49,16 @@ export function plain(connection: Duplex): Duplex {
       done(error)
     }
   })
-  const send = (bytes: Buffer, done: () => void): void => {
-    if (connection.write(bytes)) done()
-    else connection.once('drain', done)
+  const send = (chunks: Buffer[], done: () => void): void => {
+    const messages = messagesOf(chunks, (bytes) => connection.alloc?.(bytes))
+    const next = (): void => {
+      // Made when it is written and not before: there is room for one.
+      const { value, done: isOver } = messages.next()
+      if (isOver) done()
+      else if (connection.write(value)) next()
+      else connection.once('drain', next)
+    }
+    next()
   }
   connection.on('data', (chunk: Buffer) => {
     if (!duplex.push(chunk)) connection.pause()
@@ -48,6 +68,30 @@ export function plain(connection: Duplex): Duplex {
   // With an error: what runs on it has to notice.
   connection.once('close', () => duplex.destroy(new Error('the connection is gone')))
   return duplex
+}
+
+/** The same bytes, in pieces of one size but for the last. */
+function* messagesOf(
+  chunks: readonly Buffer[],
+  alloc: (bytes: number) => Buffer | undefined
+): Generator<Buffer, void> {
+  let left = chunks.reduce((sum, { length }) => sum + length, 0)
+  let [at, from] = [0, 0]
+  while (left > 0) {
+    const size = Math.min(left, MESSAGE_BYTES)
+    const message = alloc(size) ?? Buffer.allocUnsafe(size)
+    for (let filled = 0; filled < size;) {
+      const chunk = chunks[at] as Buffer
+      const copied = chunk.copy(message, filled, from)
+      filled += copied
+      from += copied
+      if (from < chunk.length) continue
+      at++
+      from = 0
+    }
+    left -= size
+    yield message
+  }
 }
 
 /**
@@ -82,6 +126,7 @@ function pour(from: Duplex, to: Duplex): void {
   let limit = GATHERED.most
   let waitsSince: number | null = null
   from.on('data', (chunk: Buffer) => {
+    sweep(chunk.length)
     if (!gathers) {
       gathers = true
       to.cork()

@@ -31,7 +31,7 @@ const STOP_MS = 30_000
  * runs eight times as long as it asks for by default: most of a daemon's life is no hot loop, and a
  * fifth of its CPU in its first minutes went into compiling.
  */
-const NODE_FLAGS = ['--max-semi-space-size=2', '--interrupt-budget=540672']
+const NODE_FLAGS = ['--max-semi-space-size=2', '--interrupt-budget=540672', '--expose-gc']
 /** Where thresholds are given, glibc does not raise them, and gives back what is free. */
 const NODE_ENV = {
   MALLOC_ARENA_MAX: '2',
