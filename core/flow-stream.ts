@@ -3,6 +3,8 @@ import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { Outlet } from './outlet.ts'
+import type { Connection } from './swarm.ts'
 
 /** Bytes on their way in either direction, before the other side is asked to wait. */
 const BUFFER_BYTES = 1024 * 1024
@@ -14,32 +16,30 @@ const BUFFER_BYTES = 1024 * 1024
 const GATHERED = { least: 16 * 1024, most: 256 * 1024, ms: 100 }
 
 /** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
-export function plain(connection: Duplex): Duplex {
+export function plain(connection: Connection, outlet: Outlet): Duplex {
   const duplex = new Duplex({
     highWaterMark: BUFFER_BYTES,
     read() {
       connection.resume()
     },
     write(chunk: Buffer, _encoding, done) {
-      send(chunk, done)
+      outlet.write(chunk, done)
     },
     // Every message is encrypted on its own: few large ones are cheaper.
     writev(chunks, done) {
-      send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done)
+      outlet.write(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done)
     },
     final(done) {
-      connection.end()
-      done()
+      outlet.finish(() => {
+        connection.end()
+        done()
+      })
     },
     destroy(error, done) {
       connection.destroy()
       done(error)
     }
   })
-  const send = (bytes: Buffer, done: () => void): void => {
-    if (connection.write(bytes)) done()
-    else connection.once('drain', done)
-  }
   connection.on('data', (chunk: Buffer) => {
     if (!duplex.push(chunk)) connection.pause()
   })
@@ -48,6 +48,13 @@ export function plain(connection: Duplex): Duplex {
   // With an error: what runs on it has to notice.
   connection.once('close', () => duplex.destroy(new Error('the connection is gone')))
   return duplex
+}
+
+const outlets = new WeakMap<Duplex, Outlet>()
+
+/** Who pours into this flow takes turns with all whose flows go out there. */
+export function goesOut(flow: Duplex, outlet: Outlet | null): void {
+  if (outlet !== null) outlets.set(flow, outlet)
 }
 
 /**
@@ -63,8 +70,7 @@ export function join(
     [a, b, 'a'],
     [b, a, 'b']
   ] as const) {
-    pour(from, to)
-    if (onBytes) from.on('data', (chunk: Buffer) => onBytes(name, chunk.length))
+    pour(from, to, (bytes) => onBytes?.(name, bytes))
     from.on('error', () => reset(to))
     from.once('close', () => {
       if (!endedWell(from)) reset(to)
@@ -77,11 +83,17 @@ export function join(
  * the next is. What gathers meanwhile, or comes in one turn of the event loop, goes as one: a system
  * call for each of the pieces that TLS and HTTP/2 leave, of 8 KB, is most of what a flow costs.
  */
-function pour(from: Duplex, to: Duplex): void {
+function pour(from: Duplex, to: Duplex, onBytes: (bytes: number) => void): void {
+  const outlet = outlets.get(to)
   let gathers = false
   let limit = GATHERED.most
   let waitsSince: number | null = null
-  from.on('data', (chunk: Buffer) => {
+  let waitsForTurn = false
+  /** Poured in since the last turn. */
+  let poured = 0
+  from.on('data', (read: Buffer) => {
+    const chunk = outlet === undefined ? read : portionOf(from, read, outlet.portion)
+    onBytes(chunk.length)
     if (!gathers) {
       gathers = true
       to.cork()
@@ -90,9 +102,12 @@ function pour(from: Duplex, to: Duplex): void {
         to.uncork()
       })
     }
-    if (to.write(chunk) || to.writableLength < limit) return
-    waitsSince ??= performance.now()
-    from.pause()
+    poured += chunk.length
+    if (!to.write(chunk) && to.writableLength >= limitNow()) {
+      waitsSince ??= performance.now()
+      from.pause()
+    } else if (takesTurns()) waitForTurn()
+    else if (chunk !== read) from.resume()
   })
   to.on('drain', () => {
     if (waitsSince !== null) {
@@ -100,11 +115,44 @@ function pour(from: Duplex, to: Duplex): void {
       limit = isSlow ? Math.max(limit / 2, GATHERED.least) : Math.min(limit * 2, GATHERED.most)
       waitsSince = null
     }
-    from.resume()
+    if (takesTurns()) waitForTurn()
+    else if (!waitsForTurn) from.resume()
   })
   from.once('end', () => to.end())
   // Else the reader of nothing would see `from` end well, though it is reset.
   for (const over of ['finish', 'close']) to.once(over, () => from.pause())
+
+  const limitNow = (): number => Math.min(limit, outlet?.portion ?? Infinity)
+
+  /** Little never waits. */
+  const takesTurns = (): boolean => {
+    if (outlet?.isFull !== true) {
+      poured = 0
+      return false
+    }
+    return poured >= outlet.portion
+  }
+
+  const waitForTurn = (): void => {
+    from.pause()
+    if (waitsForTurn) return
+    waitsForTurn = true
+    outlet?.wait(() => {
+      waitsForTurn = false
+      poured = 0
+      if (waitsSince !== null || !to.writable) return false
+      from.resume()
+      return true
+    })
+  }
+}
+
+/** The rest is read again once this has gone on: a portion is as much as anyone is made to wait for. */
+function portionOf(from: Duplex, chunk: Buffer, portion: number): Buffer {
+  if (chunk.length <= portion) return chunk
+  from.pause()
+  from.unshift(chunk.subarray(portion))
+  return chunk.subarray(0, portion)
 }
 
 /**
