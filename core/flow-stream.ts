@@ -3,17 +3,12 @@ import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { Outlet } from './outlet.ts'
+import type { Connection } from './swarm.ts'
 import { sweep } from './sweep.ts'
 
 /** Bytes on their way in either direction, before the other side is asked to wait. */
 const BUFFER_BYTES = 1024 * 1024
-
-/**
- * In one encrypted message. Its other end can begin with none before all of it is there, and
- * acknowledges nothing while it decrypts, so that a megabyte at once holds up the line. With what goes
- * around it, 64 KiB: of 128 and more, malloc asks the system for each anew.
- */
-const MESSAGE_BYTES = 64 * 1024 - 20
 
 /**
  * Of one flow on their way to the next stream, before it is asked to wait: as many as go over in a tenth of
@@ -21,45 +16,33 @@ const MESSAGE_BYTES = 64 * 1024 - 20
  */
 const GATHERED = { least: 16 * 1024, most: 256 * 1024, ms: 100 }
 
-/** Each write is a message. `alloc` gives the room for the next one, and spares that it is copied. */
-type Messages = Duplex & { alloc?(bytes: number): Buffer }
-
 /** What node:http2 can run on: the streams of Holepunch are none of Node's own. */
-export function plain(connection: Messages): Duplex {
+export function plain(connection: Connection, outlet: Outlet): Duplex {
   const duplex = new Duplex({
     highWaterMark: BUFFER_BYTES,
     read() {
       connection.resume()
     },
     write(chunk: Buffer, _encoding, done) {
-      send([chunk], done)
+      outlet.write([chunk], done)
     },
     writev(chunks, done) {
-      send(
+      outlet.write(
         chunks.map(({ chunk }) => chunk as Buffer),
         done
       )
     },
     final(done) {
-      connection.end()
-      done()
+      outlet.finish(() => {
+        connection.end()
+        done()
+      })
     },
     destroy(error, done) {
       connection.destroy()
       done(error)
     }
   })
-  const send = (chunks: Buffer[], done: () => void): void => {
-    const messages = messagesOf(chunks, (bytes) => connection.alloc?.(bytes))
-    const next = (): void => {
-      // Made when it is written and not before: there is room for one.
-      const { value, done: isOver } = messages.next()
-      if (isOver) done()
-      else if (connection.write(value)) next()
-      else connection.once('drain', next)
-    }
-    next()
-  }
   connection.on('data', (chunk: Buffer) => {
     if (!duplex.push(chunk)) connection.pause()
   })
@@ -70,28 +53,11 @@ export function plain(connection: Messages): Duplex {
   return duplex
 }
 
-/** The same bytes, in pieces of one size but for the last. */
-function* messagesOf(
-  chunks: readonly Buffer[],
-  alloc: (bytes: number) => Buffer | undefined
-): Generator<Buffer, void> {
-  let left = chunks.reduce((sum, { length }) => sum + length, 0)
-  let [at, from] = [0, 0]
-  while (left > 0) {
-    const size = Math.min(left, MESSAGE_BYTES)
-    const message = alloc(size) ?? Buffer.allocUnsafe(size)
-    for (let filled = 0; filled < size;) {
-      const chunk = chunks[at] as Buffer
-      const copied = chunk.copy(message, filled, from)
-      filled += copied
-      from += copied
-      if (from < chunk.length) continue
-      at++
-      from = 0
-    }
-    left -= size
-    yield message
-  }
+const outlets = new WeakMap<Duplex, Outlet>()
+
+/** Who pours into this flow takes turns with all whose flows go out there. */
+export function goesOut(flow: Duplex, outlet: Outlet | null): void {
+  if (outlet !== null) outlets.set(flow, outlet)
 }
 
 /**
@@ -107,8 +73,7 @@ export function join(
     [a, b, 'a'],
     [b, a, 'b']
   ] as const) {
-    pour(from, to)
-    if (onBytes) from.on('data', (chunk: Buffer) => onBytes(name, chunk.length))
+    pour(from, to, (bytes) => onBytes?.(name, bytes))
     from.on('error', () => reset(to))
     from.once('close', () => {
       if (!endedWell(from)) reset(to)
@@ -121,11 +86,17 @@ export function join(
  * the next is. What gathers meanwhile, or comes in one turn of the event loop, goes as one: a system
  * call for each of the pieces that TLS and HTTP/2 leave, of 8 KB, is most of what a flow costs.
  */
-function pour(from: Duplex, to: Duplex): void {
+function pour(from: Duplex, to: Duplex, onBytes: (bytes: number) => void): void {
+  const outlet = outlets.get(to)
   let gathers = false
   let limit = GATHERED.most
   let waitsSince: number | null = null
-  from.on('data', (chunk: Buffer) => {
+  let waitsForTurn = false
+  /** Poured in since the last turn. */
+  let poured = 0
+  from.on('data', (read: Buffer) => {
+    const chunk = outlet === undefined ? read : portionOf(from, read, outlet.portion)
+    onBytes(chunk.length)
     sweep(chunk.length)
     if (!gathers) {
       gathers = true
@@ -135,9 +106,12 @@ function pour(from: Duplex, to: Duplex): void {
         to.uncork()
       })
     }
-    if (to.write(chunk) || to.writableLength < limit) return
-    waitsSince ??= performance.now()
-    from.pause()
+    poured += chunk.length
+    if (!to.write(chunk) && to.writableLength >= limitNow()) {
+      waitsSince ??= performance.now()
+      from.pause()
+    } else if (takesTurns()) waitForTurn()
+    else if (chunk !== read) from.resume()
   })
   to.on('drain', () => {
     if (waitsSince !== null) {
@@ -145,11 +119,44 @@ function pour(from: Duplex, to: Duplex): void {
       limit = isSlow ? Math.max(limit / 2, GATHERED.least) : Math.min(limit * 2, GATHERED.most)
       waitsSince = null
     }
-    from.resume()
+    if (takesTurns()) waitForTurn()
+    else if (!waitsForTurn) from.resume()
   })
   from.once('end', () => to.end())
   // Else the reader of nothing would see `from` end well, though it is reset.
   for (const over of ['finish', 'close']) to.once(over, () => from.pause())
+
+  const limitNow = (): number => Math.min(limit, outlet?.portion ?? Infinity)
+
+  /** Little never waits. */
+  const takesTurns = (): boolean => {
+    if (outlet?.isFull !== true) {
+      poured = 0
+      return false
+    }
+    return poured >= outlet.portion
+  }
+
+  const waitForTurn = (): void => {
+    from.pause()
+    if (waitsForTurn) return
+    waitsForTurn = true
+    outlet?.wait(() => {
+      waitsForTurn = false
+      poured = 0
+      if (waitsSince !== null || !to.writable) return false
+      from.resume()
+      return true
+    })
+  }
+}
+
+/** The rest is read again once this has gone on: a portion is as much as anyone is made to wait for. */
+function portionOf(from: Duplex, chunk: Buffer, portion: number): Buffer {
+  if (chunk.length <= portion) return chunk
+  from.pause()
+  from.unshift(chunk.subarray(portion))
+  return chunk.subarray(0, portion)
 }
 
 /**

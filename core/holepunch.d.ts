@@ -609,14 +609,22 @@ declare module 'hyperswarm' {
     readonly handshakeHash: Buffer
     readonly rawBytesRead: number
     readonly rawBytesWritten: number
+    /** Resolves once all that was written is acknowledged, or the connection ends. */
+    flush?(): Promise<boolean>
+    /** Room for the next message, which is then not copied. */
+    alloc?(bytes: number): Buffer
     /**
      * Changes its remote when a relayed connection becomes a direct one; null once closed. UDX
-     * counts packets; other transports and relays need not.
+     * counts packets and measures the line; other transports and relays need not.
      */
     readonly rawStream: {
       remoteHost: string
       remotePort: number
       readonly packetsReceived?: number
+      /** Packets that may be under way. */
+      readonly cwnd?: number
+      /** Bytes of one. */
+      readonly mtu?: number
     } | null
   }
   export interface PeerInfo {

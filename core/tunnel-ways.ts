@@ -15,6 +15,7 @@ import { plain } from './flow-stream.ts'
 import type { NetBody, TunnelBody } from './gossip-records.ts'
 import { isOnLan } from './lan.ts'
 import type { Logger } from './logger.ts'
+import { Outlet } from './outlet.ts'
 import type { Connection, Path } from './swarm.ts'
 
 /** What the swarm does for tunnels. */
@@ -57,6 +58,8 @@ export interface WaysOptions {
 export interface Wire {
   node: string
   duplex: Duplex
+  /** Where its flows take turns; null where the system has them in hand. */
+  outlet: Outlet | null
   path(): Path
   /** Another number whenever something shows that the other end is there. */
   heard(): number
@@ -217,7 +220,8 @@ export class Ways {
     const path = (): Path => this.#options.wide.pathOf(connection, node)
     // Acknowledgements too, of what goes the other way.
     const heard = (): number => connection.rawStream?.packetsReceived ?? 0
-    return { node, duplex: plain(connection), path, heard, near: false }
+    const outlet = new Outlet(connection)
+    return { node, duplex: plain(connection, outlet), outlet, path, heard, near: false }
   }
 }
 
@@ -226,7 +230,7 @@ function nearWire(node: string, socket: TLSSocket): Wire {
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
   // What goes away in bulk shows it as well: for long to nobody it would not.
   const heard = (): number => socket.bytesRead + Math.floor(socket.bytesWritten / BULK_BYTES)
-  return { node, duplex: socket, path: () => path, heard, near: true }
+  return { node, duplex: socket, outlet: null, path: () => path, heard, near: true }
 }
 
 const BULK_BYTES = 64 * 1024

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream'
 import { bootNow } from './clock.ts'
 import { unreachable } from './channel.ts'
 import { BrumeError, errorText, remoteError, sentenceOf } from './errors.ts'
-import { endsWhole, join, reset } from './flow-stream.ts'
+import { endsWhole, goesOut, join, reset } from './flow-stream.ts'
 import type { TunnelBody } from './gossip-records.ts'
 import type { Path } from './swarm.ts'
 import { Ways, type WaysOptions, type Wire } from './tunnel-ways.ts'
@@ -267,6 +267,7 @@ export class Tunnels {
     const headers = { ':method': 'POST', ':path': PATH, [HEAD]: head }
     const flow = session.request(headers, { endStream: false, waitForTrailers: true })
     endsWhole(flow)
+    goesOut(flow, tunnel.wire.outlet)
     tunnel.flows++
     flow.once('close', () => {
       tunnel.flows--
@@ -320,6 +321,7 @@ export class Tunnels {
     server.on('stream', (flow, headers) => {
       tunnel.flows++
       flow.once('close', () => tunnel.flows--)
+      goesOut(flow, wire.outlet)
       // Its other end hears of it by `join`.
       flow.on('error', () => {})
       void this.#serveFlow(wire.node, flow, headers)

@@ -5,6 +5,8 @@ import { Duplex, duplexPair } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'brittle'
 import { join, plain } from '../../core/flow-stream.ts'
+import { Outlet } from '../../core/outlet.ts'
+import type { Connection } from '../../core/swarm.ts'
 import { SWEEP_BYTES } from '../../core/sweep.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
@@ -95,7 +97,8 @@ test('flow stream - what comes at once goes over whole, in messages of 64 KiB at
           }
         : {}
     )
-    const stream = plain(connection)
+    const far = connection as unknown as Connection
+    const stream = plain(far, new Outlet(far))
     // That its connection is gone at the end.
     stream.on('error', () => {})
     const sent = Array.from({ length: 5 }, (_, i) => Buffer.alloc(1 + i * 50_000, `${i}`))

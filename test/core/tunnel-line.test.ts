@@ -1,8 +1,10 @@
 /** Tunnels over a line that is slow, or dead. */
+import { once } from 'node:events'
 import { PassThrough, Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type Assert } from 'brittle'
 import { createKeyPair, fromId } from '../../core/crypto.ts'
+import { join } from '../../core/flow-stream.ts'
 import type { TunnelBody } from '../../core/gossip-records.ts'
 import { silent } from '../../core/logger.ts'
 import type { Connection } from '../../core/swarm.ts'
@@ -11,6 +13,9 @@ import { Tunnels } from '../../core/tunnels.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
 const KIB = 1024
+
+/** What it queues before it asks to wait. */
+const UDX_BYTES = 256 * KIB
 
 /** Each way; 0 where it is dead. */
 interface Line {
@@ -41,6 +46,44 @@ test('tunnels - on a slow line a ping waits its turn; on a dead one flows end', 
   await waitUntil(() => flows.every((flow) => flow.destroyed), 30_000)
   clearInterval(turn)
   await waitUntil(() => tunnels.report().length === 0)
+})
+
+test('tunnels - beside an upload over a slow line new flows are answered, and in turn with others', async (t) => {
+  const line: Line = { bytesPerS: 120 * KIB }
+  const tunnels = await pair(t, line)
+  const endless = (): Duplex => {
+    const upload = new Duplex({
+      read: () => void upload.push(Buffer.alloc(64 * KIB)),
+      write: (_chunk, _encoding, done) => done()
+    })
+    return upload
+  }
+  const poured = [0, 0]
+  for (const i of poured.keys()) {
+    join(endless(), await tunnels.open('b', 'sink'), (_from, bytes) => (poured[i]! += bytes))
+  }
+  // Until there is as much under way as they get to have.
+  await waitUntil(() => poured.every((bytes) => bytes > 200 * KIB), 60_000)
+
+  const took: number[] = []
+  const asked: Promise<void>[] = []
+  const ask = async (): Promise<void> => {
+    const began = performance.now()
+    const flow = await tunnels.open('b', 'echo')
+    flow.write('hello')
+    await once(flow, 'data')
+    took.push(performance.now() - began)
+    flow.end()
+  }
+  for (let i = 0; i < 60; i++) {
+    asked.push(ask())
+    await sleep(100)
+  }
+  await Promise.all(asked)
+  const slowest = Math.max(...took.slice(-30))
+  t.ok(slowest < 4_000, `${Math.round(slowest)} ms for one that was asked with others before it`)
+  const [less = 0, more = 0] = [...poured].sort((a, b) => a - b)
+  t.ok(more < 2 * less, `${poured.join(' and ')} bytes of two that take turns`)
 })
 
 /** Of `a`, which reaches `b` over the line. */
@@ -88,29 +131,84 @@ const keyOf = (said: Map<string, { body: TunnelBody }>, node: string): Buffer =>
 
 /** The two ends of one connection: what one writes the other reads, as fast as the line is. */
 function ends(line: Line, keyAtNear: Buffer, keyAtFar: Buffer): [Connection, Connection] {
-  const make = (remotePublicKey: Buffer): Duplex & { rawStream: { packetsReceived: number } } =>
-    Object.assign(
-      new Duplex({
-        read: () => {},
-        async write(chunk: Buffer, _encoding, done) {
-          const other = this === near ? far : near
-          for (let at = 0; at < chunk.length; at += KIB) {
-            await sleep(Math.min(1_000, (KIB / (line.bytesPerS || 1)) * 1_000))
-            while (line.bytesPerS === 0 && !this.destroyed) await sleep(50)
-            if (this.destroyed) return done()
-            // An acknowledgement goes the other way at once.
-            near.rawStream.packetsReceived++
-            far.rawStream.packetsReceived++
-            other.push(chunk.subarray(at, at + KIB))
-          }
-          done()
-        }
-      }),
-      { remotePublicKey, rawStream: { packetsReceived: 0 } }
-    )
-  const near = make(keyAtNear)
-  const far = make(keyAtFar)
+  const near: End = new End(line, () => far, keyAtNear)
+  const far: End = new End(line, () => near, keyAtFar)
   near.once('close', () => far.destroy())
   far.once('close', () => near.destroy())
   return [near, far] as unknown as [Connection, Connection]
+}
+
+/** As UDX: takes much before it asks to wait, and says what was acknowledged. */
+class End extends Duplex {
+  readonly remotePublicKey: Buffer
+  readonly rawStream = { packetsReceived: 0, cwnd: 10, mtu: 1_400 }
+  readonly #line: Line
+  readonly #other: () => End
+  #queue: Buffer[] = []
+  #written = 0
+  #delivered = 0
+  #held: { bytes: number; done: () => void } | null = null
+  #flushes: { at: number; done: (flushed: boolean) => void }[] = []
+  #isSending = false
+
+  constructor(line: Line, other: () => End, remotePublicKey: Buffer) {
+    super({ writableHighWaterMark: UDX_BYTES })
+    this.#line = line
+    this.#other = other
+    this.remotePublicKey = remotePublicKey
+  }
+
+  flush(): Promise<boolean> {
+    const at = this.#written + this.writableLength - (this.#held?.bytes ?? 0)
+    return new Promise((done) => void this.#flushes.push({ at, done }))
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.#queue.push(chunk)
+    this.#written += chunk.length
+    if (this.#written - this.#delivered < UDX_BYTES) done()
+    else this.#held = { bytes: chunk.length, done }
+    if (!this.#isSending) void this.#send()
+  }
+
+  async #send(): Promise<void> {
+    this.#isSending = true
+    for (let chunk = this.#queue.shift(); chunk !== undefined; chunk = this.#queue.shift()) {
+      for (let at = 0; at < chunk.length; at += KIB) {
+        const piece = chunk.subarray(at, at + KIB)
+        await this.#goesOver(piece.length)
+        if (this.destroyed) return
+        this.#delivered += piece.length
+        // An acknowledgement goes the other way at once.
+        this.rawStream.packetsReceived++
+        this.#other().rawStream.packetsReceived++
+        this.#other().push(piece)
+        this.#tell()
+      }
+    }
+    this.#isSending = false
+  }
+
+  async #goesOver(bytes: number): Promise<void> {
+    const began = performance.now()
+    const isOver = (): boolean =>
+      this.destroyed ||
+      (this.#line.bytesPerS > 0 &&
+        (performance.now() - began) * this.#line.bytesPerS >= bytes * 1_000)
+    // Less than a turn of the timers takes is no time.
+    if (this.#line.bytesPerS > KIB * KIB) return
+    while (!isOver()) await sleep(5)
+  }
+
+  #tell(): void {
+    while (this.#flushes[0] !== undefined && this.#flushes[0].at <= this.#delivered) {
+      this.#flushes.shift()?.done(true)
+    }
+    if (this.#written - this.#delivered >= UDX_BYTES) return
+    const held = this.#held
+    this.#held = null
+    held?.done()
+  }
 }

@@ -149,6 +149,10 @@ export async function faults(options: {
   say: (line: string) => void
 }): Promise<FaultsResult> {
   const { only = Object.keys(FAULTS), seed, say } = options
+  const unknown = only.find((name) => !(name in FAULTS))
+  if (unknown !== undefined) {
+    throw new Error(`there is no fault "${unknown}", only ${Object.keys(FAULTS).join(', ')}`)
+  }
   const result: FaultsResult = { soak: 'faults', seed, faults: {}, broken: [] }
   await withTeardown(async (t) => {
     const world = await createWorld(t)

@@ -1,7 +1,7 @@
 /**
- * `npm run soak -- NAME [--json] [--times N] [--seed N] [--engine process|docker]`: the rows of the
- * tests that say "N times", whole. With `--json` the last line is one object; what is going on goes
- * to stderr. Ends with 1 if something did not hold.
+ * `npm run soak -- NAME [--json] [--times N] [--seed N] [--engine process|docker] [--only FAULT]…`: the
+ * rows of the tests that say "N times", whole; of `faults` those named, in their order. With `--json` the
+ * last line is one object; what is going on goes to stderr. Ends with 1 if something did not hold.
  */
 import { parseArgs } from 'node:util'
 import { dockerSocket, ensureImages, BUSYBOX } from '../helpers/docker.ts'
@@ -22,6 +22,8 @@ interface Options {
   times: number | null
   seed: number
   engine: 'process' | 'docker'
+  /** null for all. */
+  only: string[] | null
 }
 
 interface Result {
@@ -31,7 +33,7 @@ interface Result {
 }
 
 const SOAKS: Record<string, (options: Options) => Promise<Result>> = {
-  faults: ({ seed }) => faults({ seed, say }),
+  faults: ({ seed, only }) => faults({ seed, say, ...(only === null ? {} : { only }) }),
 
   fleet: ({ times, seed }) => fleet({ times: times ?? 20, seed, say }),
 
@@ -82,20 +84,23 @@ async function main(argv: string[]): Promise<number> {
       json: { type: 'boolean', default: false },
       times: { type: 'string' },
       seed: { type: 'string' },
-      engine: { type: 'string', default: 'process' }
+      engine: { type: 'string', default: 'process' },
+      only: { type: 'string', multiple: true }
     }
   })
   const soak = SOAKS[positionals[0] ?? '']
   const times = values.times === undefined ? null : Number(values.times)
   const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed)
-  const { engine } = values
+  const { engine, only = null } = values
   const known = engine === 'process' || engine === 'docker'
   if (soak === undefined || !known || !((times ?? 1) >= 1) || !Number.isInteger(seed)) {
     const names = Object.keys(SOAKS).join('|')
-    say(`npm run soak -- ${names} [--json] [--times N] [--seed N] [--engine process|docker]`)
+    say(
+      `npm run soak -- ${names} [--json] [--times N] [--seed N] [--engine process|docker] [--only FAULT]`
+    )
     return 1
   }
-  const result = await soak({ times, seed, engine })
+  const result = await soak({ times, seed, engine, only })
   for (const what of result.broken) say(`broken: ${what}`)
   const verdict = result.broken.length === 0 ? 'holds' : 'does not hold'
   if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`)
