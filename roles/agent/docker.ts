@@ -87,7 +87,7 @@ class DockerEngine implements Engine {
   async pull(image: string, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     try {
-      const options = { abortSignal: this.untilClosed(signal) }
+      const options = { abortSignal: this.connection.untilClosed(signal) }
       await drainProgress(await this.docker.pull(image, options))
     } catch (error) {
       signal?.throwIfAborted()
@@ -249,10 +249,6 @@ class DockerEngine implements Engine {
 
   async close(): Promise<void> {
     this.connection.close()
-  }
-
-  private untilClosed(signal?: AbortSignal): AbortSignal {
-    return this.connection.untilClosed(signal)
   }
 }
 
