@@ -34,12 +34,12 @@ export function afterCheck(
 }
 
 /**
- * Ms until the next check. Before the first success it looks again after a quarter of the time it has
+ * Ms until the next check. Before the first success it looks again after an eighth of the time it has
  * waited: ready is seen early, and what takes long to start is not asked all the time.
  */
 export function nextCheckMs(health: Health, check: Healthcheck, now: number): number {
   if (!isStarting(health, check, now)) return check.intervalMs
-  return Math.min(check.intervalMs, Math.max(FIRST_CHECK_MS, Math.round((now - health.since) / 4)))
+  return Math.min(check.intervalMs, Math.max(FIRST_CHECK_MS, Math.round((now - health.since) / 8)))
 }
 
 export interface CheckDue {

@@ -36,7 +36,7 @@ test('health - failures in the start period do not count, until the first succes
 test('health - looks more often while it starts', (t) => {
   const health = unknownHealth(0)
   t.is(nextCheckMs(health, HEALTHCHECK, 1), 150)
-  t.is(nextCheckMs(health, HEALTHCHECK, 3_000), 750, 'a quarter of the time it has waited')
+  t.is(nextCheckMs(health, HEALTHCHECK, 3_000), 375, 'an eighth of the time it has waited')
   t.is(nextCheckMs(health, { ...HEALTHCHECK, intervalMs: 200 }, 3_000), 200)
   t.is(nextCheckMs(health, HEALTHCHECK, AFTER_START), 2000)
   t.is(nextCheckMs({ ...health, healthy: true }, HEALTHCHECK, 1), 2000)
