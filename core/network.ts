@@ -6,8 +6,9 @@ import type { LinksBody, NetBody } from './gossip-records.ts'
 import type { Link } from './links.ts'
 import type { NatKind } from './relay.ts'
 import type { NodeRecord } from './state/state.ts'
-import type { DialReport, MeshWorld, Path } from './swarm.ts'
+import type { DialReport, Path } from './swarm.ts'
 import type { TunnelReport } from './tunnels.ts'
+import type { MeshWorld } from './whereabouts.ts'
 
 export interface NetworkInput {
   self: string

@@ -8,23 +8,24 @@ import { networkInterfaces } from 'node:os'
 import Hyperswarm, { type Connection, type Discovery } from 'hyperswarm'
 import { bootNow } from './clock.ts'
 import { fromId, toId, type KeyPair } from './crypto.ts'
-import { isLoopbackOnly, MeshDht, parseAddress, type Address, type Route } from './dht.ts'
+import { isLoopbackOnly, MeshDht, parseAddress, type Address } from './dht.ts'
 import {
   backoffMs,
   dialsHeard,
   linkToDrop,
   MAX_DIALS,
   whomToDial,
-  type DialState,
-  type HeldLink
+  type DialState
 } from './dialer.ts'
 import { sentenceOf } from './errors.ts'
-import { isOnLan, Lan, lanAddresses, type LanFind } from './lan.ts'
+import { isOnLan, Lan, type LanFind } from './lan.ts'
 import { Finder } from './finder.ts'
 import type { Logger } from './logger.ts'
 import type { RelayedLink } from './punch.ts'
 import { Puncher } from './puncher.ts'
-import { Relay, relayFor, relayKeyPair, type NatKind } from './relay.ts'
+import { Reach, type Reachability } from './reach.ts'
+import { Relay, relayKeyPair } from './relay.ts'
+import { Whereabouts, type MeshWorld } from './whereabouts.ts'
 
 export type { Connection } from 'hyperswarm'
 export { parseAddress, startBootstrapNode, type Address } from './dht.ts'
@@ -41,32 +42,6 @@ export interface SwarmOptions {
   /** Carry the packets of other members where this node is openly reachable; default true. */
   relay?: boolean
   log: Logger
-}
-
-/** How a node can be reached, as it says itself. */
-export interface Reachability {
-  /** HOST:PORT of its DHT socket, on its LANs and, where it is open, on the internet. */
-  addresses: string[]
-  nat: NatKind
-  /** Id of the key it uses towards relays, and as one. */
-  relayKey: string
-  /** It carries others' packets. */
-  relays: boolean
-}
-
-export interface KnownMember {
-  alive: boolean
-  /** Links it says it has. */
-  peers: readonly string[]
-  /** null until it was heard. */
-  reachability: Reachability | null
-}
-
-/** What the dialer goes by. */
-export interface MeshWorld {
-  /** The other members. */
-  members: ReadonlyMap<string, KnownMember>
-  links: readonly HeldLink[]
 }
 
 /** The way a connection takes now. */
@@ -106,15 +81,11 @@ const RANDOM_DIAL_MS = 40_000
 const PUNCHED_MS = 1_000
 /** A connection this young that ends counts as a dial that failed: the other end refuses. */
 const STEADY_MS = 10_000
-/** What was heard on the LAN is good for. */
-const HEARD_MS = 150_000
 const HEARD_AGAIN_MS = 2_000
-const MAX_STRANGERS = 128
 
 const LEAVE_MS = 1_000
 /** Who came back may bring others: they are dialled again, but not at every flapping of a link. */
 const RETURN_EVERY_MS = 2_000
-const TELL_MS = 300
 
 export interface SwarmEvents {
   connection: [Connection, id: string]
@@ -148,10 +119,6 @@ interface Knock {
   relayThrough: object | null
 }
 
-interface Stranger {
-  addresses: Address[]
-}
-
 /** Emits `connection` with each live Noise connection; the caller decides who is a peer. */
 export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #options: SwarmOptions
@@ -163,21 +130,16 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   readonly #swarm: Hyperswarm
   readonly #lan: Lan
   readonly #relay: Relay
-  #world: MeshWorld = { members: new Map(), links: [] }
-  #byRelayKey = new Map<string, string>()
-  readonly #strangers = new Map<string, Stranger>()
+  readonly #reach: Reach
+  readonly #where: Whereabouts
   readonly #wanted = new Set<string>()
   readonly #dials = new Map<string, Dialled>()
   readonly #puncher: Puncher
   readonly #finder: Finder
-  /** Addresses heard on the LAN, and when. */
-  readonly #heard = new Map<string, { address: Address; at: number }>()
   #discovery: Discovery | null = null
   #turn: NodeJS.Timeout | null = null
   #turnAt = Infinity
   #returnedAt = -Infinity
-  #tell: NodeJS.Timeout | null = null
-  #reachability: Reachability | null = null
   #closed = false
 
   constructor(options: SwarmOptions) {
@@ -191,13 +153,19 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     // Peers on loopback alone: a mesh of this machine, which asks nobody outside.
     const own = bootstrap.length === 0 && isLoopbackOnly(peers) ? peers : bootstrap
     this.#loopback = isLoopbackOnly(own)
+    this.#where = new Whereabouts({
+      self: this.#self,
+      nat: () => this.#reach.nat,
+      isLost: () => this.#dht.toArray().length === 0,
+      attempts: (node) => this.#dials.get(node)?.attempts ?? 0
+    })
     this.#dht = new MeshDht({
       bootstrap: own,
       knownNodes: [...options.knownNodes, ...peers],
       keyPair: this.#relayKeys,
       topic: options.topic,
       nodeKey: options.keyPair.publicKey,
-      routeTo: (key) => this.#routeTo(toId(key)),
+      routeTo: (key) => this.#where.routeTo(toId(key)),
       onDial: (key, connection, hasRelay) => this.#onDial(toId(key), connection, hasRelay)
     })
     this.#swarm = new Hyperswarm({
@@ -222,8 +190,16 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#relay = new Relay({
       dht: this.#dht,
       keyPair: this.#relayKeys,
-      allows: (key) => this.#byRelayKey.has(toId(key)),
+      allows: (key) => this.#where.isRelayKey(toId(key)),
       log: options.log
+    })
+    this.#reach = new Reach({
+      dht: this.#dht,
+      relay: this.#relay,
+      relayKey: toId(this.#relayKeys.publicKey),
+      isLoopback: this.#loopback,
+      mayRelay: options.relay !== false,
+      onChange: (reachability) => void this.emit('reachability', reachability)
     })
     this.#finder = new Finder({
       dht: this.#dht,
@@ -238,7 +214,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     })
     this.#puncher = new Puncher({
       self: this.#self,
-      nat: () => this.#natKind(),
+      nat: () => this.#reach.nat,
       connect: (key) => this.#dht.connectDirectly(key, options.keyPair),
       // As the other end does: the relayed one is older and goes.
       onDirect: (connection) => void this.#swarm.server.emit('connection', connection),
@@ -260,7 +236,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (!this.#loopback) this.#lan.start()
     this.#finder.start()
     this.#wake(0)
-    this.#tellLater()
+    this.#reach.lookLater()
   }
 
   /** Says whether members are known that no link leads to: the pulse is quicker then. */
@@ -270,13 +246,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** The members as this node sees them now, and its links. */
   see(world: MeshWorld): void {
-    const before = this.#world
-    this.#world = world
-    this.#byRelayKey = new Map()
-    for (const [id, { reachability }] of world.members) {
-      if (reachability !== null) this.#byRelayKey.set(reachability.relayKey, id)
-      this.#strangers.delete(id)
-    }
+    const before = this.#where.world
+    this.#where.see(world)
     this.#relay.check()
     const returned = [...world.members].some(
       ([id, { alive }]) => alive && before.members.get(id)?.alive !== true
@@ -322,7 +293,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** Dials a key of a member that is not that of its links. */
   dialData(node: string, key: Buffer, keyPair: KeyPair): Connection {
-    return this.#dht.connectAs(key, keyPair, { ...this.#routeTo(node), relayThrough: null })
+    return this.#dht.connectAs(key, keyPair, { ...this.#where.routeTo(node), relayThrough: null })
   }
 
   /** Through the relay that its links would take, but for those in `without`; null where there is none. */
@@ -332,7 +303,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     keyPair: KeyPair,
     without: readonly string[]
   ): { connection: Connection; relay: string } | null {
-    const route = this.#routeTo(node, without)
+    const route = this.#where.routeTo(node, without)
     if (route.relayThrough === null) return null
     const connection = this.#dht.connectAs(key, keyPair, route)
     return { connection, relay: toId(route.relayThrough) }
@@ -361,7 +332,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (relay === null) return null
     const id = toId(relay)
     // It may be a relay itself, and this the link with it.
-    return this.#world.members.get(node)?.reachability?.relayKey === id ? null : id
+    return this.#where.world.members.get(node)?.reachability?.relayKey === id ? null : id
   }
 
   dialOf(nodeId: string): DialReport | null {
@@ -374,7 +345,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** How this node can be reached, as last emitted. */
   reachability(): Reachability | null {
-    return this.#reachability
+    return this.#reach.now
   }
 
   /** The routing table, to be kept for the next start. */
@@ -384,7 +355,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const timer of [this.#turn, this.#tell]) if (timer !== null) clearTimeout(timer)
+    if (this.#turn !== null) clearTimeout(this.#turn)
+    this.#reach.end()
     this.#finder.end()
     this.#relay.stop()
     for (const { connection } of this.#dials.values()) connection?.destroy()
@@ -425,7 +397,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** For one that came in and is counted already. */
   #hasRoomFor(id: string): boolean {
-    const { members } = this.#world
+    const { members } = this.#where.world
     const isVisitor = (other: string): boolean => !members.has(other)
     const { connections } = this.#swarm
     if (!isVisitor(id)) return connections.size <= MAX_CONNECTIONS + MAX_VISITORS
@@ -455,7 +427,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     // the lower key go.
     const key = fromId(id)
     const yields = key !== null && Buffer.compare(this.#options.keyPair.publicKey, key) > 0
-    const isSecondPunch = knock?.relayThrough === null && this.#isRandom(id)
+    const isSecondPunch = knock?.relayThrough === null && this.#where.isRandom(id)
     if (yields && !isSecondPunch && bootNow() - (dial.startedAt ?? 0) > SIMULTANEOUS_MS) {
       dial.connection.destroy(new Error('the other end was faster'))
     }
@@ -475,7 +447,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   #onTurn(): void {
     this.#turn = null
     const now = bootNow()
-    const { members, links } = this.#world
+    const { world, strangers } = this.#where
+    const { members, links } = world
     const connected = new Set([...this.#swarm.connections].map(idOf))
     const candidates = new Map(
       [...members].map(([id, { alive, peers }]) => [id, { alive, degree: peers.length }])
@@ -484,7 +457,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       self: this.#self,
       now,
       members: candidates,
-      strangers: new Set(this.#strangers.keys()),
+      strangers: new Set(strangers.keys()),
       wanted: this.#wanted,
       links: connected,
       dials: this.#dials
@@ -499,10 +472,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   #relayedLinks(): RelayedLink[] {
     const connections = new Map([...this.#swarm.connections].map((each) => [idOf(each), each]))
-    return this.#world.links.flatMap(({ id, calls }) => {
+    return this.#where.world.links.flatMap(({ id, calls }) => {
       const connection = connections.get(id)
       if (connection === undefined || this.#relayOf(connection, id) === null) return []
-      return [{ id, calls, nat: this.#natOf(id) }]
+      return [{ id, calls, nat: this.#where.natOf(id) }]
     })
   }
 
@@ -513,7 +486,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       if (connection === null || startedAt === null || hasRelay) continue
       const waitMs = startedAt + PUNCHED_MS - now
       if (waitMs > 0) this.#wake(waitMs)
-      else if (this.#routeTo(id).relayThrough !== null) {
+      else if (this.#where.routeTo(id).relayThrough !== null) {
         dial.nextAt = now
         connection.destroy(new Error(RELAY_KNOWN))
       }
@@ -590,24 +563,17 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   }
 
   #backoff = (id: string, attempts: number): number =>
-    backoffMs(attempts, this.#world.members.has(id), Math.random())
+    backoffMs(attempts, this.#where.world.members.has(id), Math.random())
 
   #dialMs(id: string): number {
-    return this.#isRandom(id) && this.#routeTo(id).relayThrough === null ? RANDOM_DIAL_MS : DIAL_MS
+    const isLong = this.#where.isRandom(id) && this.#where.routeTo(id).relayThrough === null
+    return isLong ? RANDOM_DIAL_MS : DIAL_MS
   }
-
-  /** A punch there has to guess ports: not on a LAN, whatever the few nodes there say of routers. */
-  #isRandom(id: string): boolean {
-    if (this.#natKind() !== 'symmetric' && this.#natOf(id) !== 'symmetric') return false
-    const interfaces = networkInterfaces()
-    return !this.#routeTo(id).addresses.some(({ host }) => isOnLan(host, interfaces))
-  }
-
-  #natOf = (id: string): NatKind => this.#world.members.get(id)?.reachability?.nat ?? 'unknown'
 
   #forgetDials(connected: ReadonlySet<string>): void {
     for (const [id, { startedAt }] of this.#dials) {
-      const known = this.#world.members.has(id) || this.#strangers.has(id) || connected.has(id)
+      const { world, strangers } = this.#where
+      const known = world.members.has(id) || strangers.has(id) || connected.has(id)
       if (startedAt === null && !known && !this.#wanted.has(id)) this.#dials.delete(id)
     }
   }
@@ -623,75 +589,23 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#wake(0)
   }
 
-  /** `without`: relays it does not go through, by their keys' ids. */
-  #routeTo(id: string, without: readonly string[] = []): Route {
-    const node = this.#byRelayKey.get(id) ?? id
-    const member = this.#world.members.get(node)
-    const attempts = this.#dials.get(node)?.attempts ?? 0
-    const interfaces = networkInterfaces()
-    const said = (member?.reachability?.addresses ?? []).flatMap(readAddress)
-    const heard = this.#heard.get(node)
-    const fresh = heard !== undefined && bootNow() - heard.at < HEARD_MS ? [heard.address] : []
-    // Addresses of yesterday cost time where they are nobody's now: every other dial leaves them out.
-    const trySaid = attempts % 2 === 0 || this.#dht.toArray().length === 0
-    const near = said.filter(({ host }) => isOnLan(host, interfaces))
-    const far = said.filter((address) => !near.includes(address))
-    const addresses = [
-      ...fresh,
-      ...(trySaid ? [...near, ...far] : []),
-      ...(this.#strangers.get(node)?.addresses ?? [])
-    ].slice(0, 4)
-    const relay = !member?.reachability
-      ? null
-      : relayFor(
-          { id: this.#self, nat: this.#natKind() },
-          {
-            id: node,
-            nat: member.reachability.nat,
-            onMyLan: fresh.length > 0 || near.length > 0
-          },
-          attempts,
-          this.#relayChoices(node).filter(({ relayKey }) => !without.includes(relayKey))
-        )
-    return { addresses, relayThrough: relay === null ? null : fromId(relay.relayKey) }
-  }
-
-  #relayChoices(target: string): Parameters<typeof relayFor>[3] {
-    const linked = new Set(this.#world.links.map(({ id }) => id))
-    return [...this.#world.members].flatMap(([id, { alive, reachability, peers }]) =>
-      alive && reachability?.relays === true
-        ? [
-            {
-              id,
-              relayKey: reachability.relayKey,
-              linked: linked.has(id),
-              linksTarget: peers.includes(target)
-            }
-          ]
-        : []
-    )
-  }
-
   /** A node at an address of this network. */
   #onHeard({ id, host, port, isNew }: LanFind): void {
-    const before = this.#heard.get(id)?.at ?? -Infinity
-    this.#heard.set(id, { address: { host, port }, at: bootNow() })
-    for (const [old, { at }] of this.#heard) {
-      if (bootNow() - at > HEARD_MS) this.#heard.delete(old)
-    }
-    const member = this.#world.members.get(id)
+    const before = this.#where.hear(id, { host, port })
+    const { members, links } = this.#where.world
+    const member = members.get(id)
     const isMember = member !== undefined
     if (!isMember) this.#addStranger(id, [])
     // A member that is heard again is within reach again: a dial from before may hang for seconds.
     const isBack = isMember && !this.#isConnected(id) && bootNow() - before > HEARD_AGAIN_MS
     if (!isNew && !isBack) return
     const isAlive = member?.alive !== false
-    if (!dialsHeard({ links: this.#world.links.length, isAlive })) return
+    if (!dialsHeard({ links: links.length, isAlive })) return
     const dial = this.#dialled(id)
     if (dial.startedAt !== null && bootNow() - dial.startedAt < SIMULTANEOUS_MS) return
     dial.attempts = 0
     // Both ends hear each other at once; two connections that cross cost both.
-    const first = this.#world.members.size === 0 || (isMember && this.#self < id)
+    const first = members.size === 0 || (isMember && this.#self < id)
     const ms = first ? 0 : 700
     dial.nextAt = bootNow() + ms
     if (dial.connection !== null) return (dial.connection.destroy(new Error(MOVED)), undefined)
@@ -704,79 +618,30 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     [...this.#swarm.connections].some((each) => idOf(each) === id)
 
   #addStranger(id: string, addresses: Address[]): void {
-    if (id === this.#self || this.#world.members.has(id)) return
-    const known = this.#strangers.get(id)
-    this.#strangers.delete(id)
-    this.#strangers.set(id, {
-      addresses: addresses.length > 0 ? addresses : (known?.addresses ?? [])
-    })
-    const [oldest] = this.#strangers.keys()
-    if (this.#strangers.size > MAX_STRANGERS && oldest !== undefined) this.#strangers.delete(oldest)
-    if (known === undefined) this.#wake(0)
+    if (this.#where.addStranger(id, addresses)) this.#wake(0)
   }
 
   /** Who answers at an address it was told of. */
   #onAnswer(id: string, address: Address): void {
     if (id === this.#self || this.#isConnected(id)) return
     const dial = this.#dials.get(id)
-    this.#heard.set(id, { address, at: bootNow() })
+    this.#where.hear(id, address)
     this.#addStranger(id, [address])
     if ((dial?.startedAt ?? null) === null) this.#wake(0)
   }
 
   #watchNetwork(): void {
     const changed = (): void => {
-      this.#tellLater()
+      this.#reach.lookLater()
       this.#dialAgain()
       void this.#finder.lookUp()
     }
     this.#lan.on('change', changed)
     this.#dht.on('network-change', changed)
-    for (const event of ['ready', 'nat-update', 'open', 'persistent', 'network-update']) {
-      this.#dht.on(event, () => this.#tellLater())
-    }
     this.#dht.bind().then(
-      () => this.#tellLater(),
+      () => this.#reach.lookLater(),
       (error: unknown) => this.#log.error({ error: sentenceOf(error) }, 'the DHT has no socket')
     )
-  }
-
-  #tellLater(): void {
-    if (this.#closed) return
-    this.#tell ??= setTimeout(() => {
-      this.#tell = null
-      this.#tellNow()
-    }, TELL_MS)
-  }
-
-  #tellNow(): void {
-    const port = this.#dht.listeningPort
-    if (port === null) return
-    const nat = this.#natKind()
-    const relays = nat === 'open' && !this.#loopback && this.#options.relay !== false
-    if (relays) this.#relay.start()
-    else this.#relay.stop()
-    const open = this.#dht.remoteAddress()
-    const hosts = this.#loopback ? ['127.0.0.1'] : lanAddresses(networkInterfaces())
-    const addresses = [
-      ...hosts.map((host) => `${host}:${port}`),
-      ...(open === null ? [] : [`${open.host}:${open.port}`])
-    ]
-    const body: Reachability = {
-      addresses: [...new Set(addresses)].slice(0, 16),
-      nat,
-      relayKey: toId(this.#relayKeys.publicKey),
-      relays
-    }
-    if (JSON.stringify(body) === JSON.stringify(this.#reachability)) return
-    this.#reachability = body
-    this.emit('reachability', body)
-  }
-
-  #natKind(): NatKind {
-    if (this.#loopback || this.#dht.remoteAddress() !== null) return 'open'
-    if (this.#dht.host === null) return 'unknown'
-    return this.#dht.port === 0 ? 'symmetric' : 'easy'
   }
 }
 
@@ -794,16 +659,6 @@ const RELAY_KNOWN = 'a relay is known now'
 
 /** Hyperswarm's word for the second connection to one peer. */
 const DUPLICATE = 'Duplicate connection'
-
-/** Of a member's own word, which may be anything. */
-function readAddress(text: string): Address[] {
-  try {
-    return [parseAddress(text)]
-  } catch {
-    // An address that is none is none.
-    return []
-  }
-}
 
 /** Dials of both ends that cross are younger than this: Hyperswarm picks one of them. */
 const SIMULTANEOUS_MS = 1_000

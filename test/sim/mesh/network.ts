@@ -9,14 +9,9 @@ import { Duplex } from 'streamx'
 import { hash, toId, type KeyPair } from '../../../core/crypto.ts'
 import { backoffMs, linkToDrop, whomToDial, type DialState } from '../../../core/dialer.ts'
 import { pulseMs } from '../../../core/finder.ts'
-import type {
-  Connection,
-  Connections,
-  MeshWorld,
-  Reachability,
-  SwarmEvents,
-  SwarmOptions
-} from '../../../core/swarm.ts'
+import type { Reachability } from '../../../core/reach.ts'
+import type { Connection, Connections, SwarmEvents, SwarmOptions } from '../../../core/swarm.ts'
+import type { MeshWorld } from '../../../core/whereabouts.ts'
 import type { Random } from '../../soak/random.ts'
 import type { Life, VirtualTime } from './virtual-time.ts'
 
