@@ -1,8 +1,8 @@
 /**
  * The data port: TLS over TCP, for flows between nodes of one LAN, where it carries many times what
  * UDX does. Who is at the other end is known by its key before a byte of a flow goes over: Noise says
- * so and gives the secret that TLS then runs on, with no certificates. Noise alone would do, but in
- * JavaScript it costs twice the processor, since node:http2 reads and writes sockets and TLS natively.
+ * so and gives the secret that TLS then runs on, with no certificates. Noise alone would do, but its
+ * stream is JavaScript, and its cipher none that processors have instructions for.
  */
 import { constants, createCipheriv } from 'node:crypto'
 import net, { type Socket } from 'node:net'
@@ -138,7 +138,11 @@ export class DataPort {
 }
 
 /** Each proves itself by the secret alone: no certificate is believed, whoever signed it. */
-const TLS = { minVersion: 'TLSv1.3', ca: [], ALPNProtocols: ['h2'] } satisfies tls.TlsOptions
+const TLS = {
+  minVersion: 'TLSv1.3',
+  ca: [],
+  ALPNProtocols: ['brume-flows']
+} satisfies tls.TlsOptions
 const IDENTITY = 'brume'
 
 async function encryptDialled(raw: Socket, psk: Buffer): Promise<TLSSocket> {

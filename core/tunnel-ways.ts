@@ -4,18 +4,16 @@
  * end is a member, known by the data key it gossips.
  */
 import { networkInterfaces } from 'node:os'
-import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { createKeyPair, fromId, hash, toId, type KeyPair } from './crypto.ts'
 import { unreachable } from './channel.ts'
 import { DataPort } from './data-port.ts'
 import { sentenceOf } from './errors.ts'
-import { plain } from './flow-stream.ts'
 import type { NetBody, TunnelBody } from './gossip-records.ts'
 import { isOnLan } from './lan.ts'
+import { FarLine, NearLine, type Line } from './line.ts'
 import type { Logger } from './logger.ts'
-import { Outlet } from './outlet.ts'
 import type { Connection, Path } from './swarm.ts'
 
 /** What the swarm does for tunnels. */
@@ -57,9 +55,7 @@ export interface WaysOptions {
 /** A data connection to a member. */
 export interface Wire {
   node: string
-  duplex: Duplex
-  /** Where its flows take turns; null where the system has them in hand. */
-  outlet: Outlet | null
+  line: Line
   path(): Path
   /** Another number whenever something shows that the other end is there. */
   heard(): number
@@ -220,8 +216,7 @@ export class Ways {
     const path = (): Path => this.#options.wide.pathOf(connection, node)
     // Acknowledgements too, of what goes the other way.
     const heard = (): number => connection.rawStream?.packetsReceived ?? 0
-    const outlet = new Outlet(connection)
-    return { node, duplex: plain(connection, outlet), outlet, path, heard, near: false }
+    return { node, line: new FarLine(connection), path, heard, near: false }
   }
 }
 
@@ -230,7 +225,7 @@ function nearWire(node: string, socket: TLSSocket): Wire {
   const path: Path = { kind: 'lan', relayKey: null, address: `${remoteAddress}:${remotePort}` }
   // What goes away in bulk shows it as well: for long to nobody it would not.
   const heard = (): number => socket.bytesRead + Math.floor(socket.bytesWritten / BULK_BYTES)
-  return { node, duplex: socket, outlet: null, path: () => path, heard, near: true }
+  return { node, line: new NearLine(socket), path: () => path, heard, near: true }
 }
 
 const BULK_BYTES = 64 * 1024

@@ -1,16 +1,16 @@
 /**
  * Tunnels: one data connection to each node that flows go to, opened by the first of them and apart
- * from replication, so that neither holds up the other. Every flow is a stream of HTTP/2 on it, which
- * brings back-pressure, half-close and reset. While flows go over a lesser way, a better one is
+ * from replication, so that neither holds up the other. Every flow is a stream of its session
+ * (`core/mux.ts`). While flows go over a lesser way, a better one is
  * looked for.
  */
-import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { bootNow } from './clock.ts'
 import { unreachable } from './channel.ts'
 import { BrumeError, errorText, remoteError, sentenceOf } from './errors.ts'
-import { endsWhole, goesOut, join, reset } from './flow-stream.ts'
+import { join, reset } from './flow-stream.ts'
 import type { TunnelBody } from './gossip-records.ts'
+import { MAX_BODY_BYTES, Mux, Refused, type Flow } from './mux.ts'
 import type { Path } from './swarm.ts'
 import { Ways, type WaysOptions, type Wire } from './tunnel-ways.ts'
 
@@ -30,14 +30,8 @@ export interface TunnelReport {
   sinceMs: number
 }
 
-/** Unread bytes of one flow at its receiving end; one that stands still holds up no other. */
-const FLOW_WINDOW = 4 * 1024 * 1024
-const TUNNEL_WINDOW = 64 * FLOW_WINDOW
-const FRAME_BYTES = 256 * 1024
 const MAX_FLOWS = 4_096
-/** Megabytes. By its own limit node:http2 refuses the three hundredth busy flow. */
-const MEMORY_MB = 1_024
-const MAX_HEAD_BYTES = 8 * 1024
+const MAX_HEAD_BYTES = 6 * 1024
 const MAX_REASON_CHARS = 2_000
 /** Until who was asked for a flow says yes or no; it dials what is near it, and may be far off. */
 const ANSWER_MS = 20_000
@@ -48,22 +42,15 @@ const LOOK_MS = 1_000
 /** Without a flow. */
 const IDLE_MS = 120_000
 const BETTER_EVERY_MS = 15_000
-const PATH = '/flow'
-const HEAD = 'brume-head'
-const REFUSED = 'brume-refused'
-
-const SETTINGS = { initialWindowSize: FLOW_WINDOW, maxFrameSize: FRAME_BYTES }
 
 interface Tunnel {
   wire: Wire
-  flows: number
+  mux: Mux
   /** Boot ms. */
   since: number
-  usedAt: number
 }
 
 interface Outgoing extends Tunnel {
-  session: http2.ClientHttp2Session
   /** When a better way was last looked for; Infinity while that goes on. */
   soughtAt: number
   /** A ping is under way. */
@@ -105,7 +92,7 @@ export class Tunnels {
    * @throws BrumeError NODE_UNREACHABLE, TOO_LARGE, or what the acceptor threw.
    */
   async open(node: string, head: unknown): Promise<Duplex> {
-    const text = Buffer.from(JSON.stringify(head)).toString('base64url')
+    const text = Buffer.from(JSON.stringify(head))
     if (text.length > MAX_HEAD_BYTES) {
       throw new BrumeError('TOO_LARGE', 'what a flow is for takes more than 6 KiB to say')
     }
@@ -129,13 +116,15 @@ export class Tunnels {
   /** Of those to one node that this end opened, the first is what new flows take. */
   report(): TunnelReport[] {
     const now = bootNow()
-    const rowOf = (mine: boolean) => (tunnel: Tunnel) => ({
-      node: tunnel.wire.node,
-      mine,
-      path: tunnel.wire.path(),
-      flows: tunnel.flows,
-      sinceMs: Math.round(now - tunnel.since)
-    })
+    const rowOf =
+      (mine: boolean) =>
+      ({ wire, mux, since }: Tunnel) => ({
+        node: wire.node,
+        mine,
+        path: wire.path(),
+        flows: mux.size,
+        sinceMs: Math.round(now - since)
+      })
     const outgoing = [...this.#outgoing].reverse()
     return [...outgoing.map(rowOf(true)), ...[...this.#incoming].map(rowOf(false))]
   }
@@ -148,8 +137,7 @@ export class Tunnels {
   async close(): Promise<void> {
     this.#closed = true
     if (this.#tick !== null) clearInterval(this.#tick)
-    for (const { session } of this.#outgoing) session.destroy()
-    for (const { wire } of this.#incoming) wire.duplex.destroy()
+    for (const { mux } of [...this.#outgoing, ...this.#incoming]) mux.destroy()
     await this.#ways.close()
   }
 
@@ -163,34 +151,31 @@ export class Tunnels {
   }
 
   #take(wire: Wire): Outgoing {
-    const { node } = wire
-    // Before node:http2 notices, by which all flows would end well.
-    wire.duplex.once('close', () => session.destroy(new Error('the connection is gone')))
-    const session = http2.connect('http://peer', {
-      createConnection: () => wire.duplex,
-      settings: { ...SETTINGS, enablePush: false },
-      maxSessionMemory: MEMORY_MB,
-      peerMaxConcurrentStreams: MAX_FLOWS
+    const mux = new Mux({
+      line: wire.line,
+      isInitiator: true,
+      // Who dialled asks.
+      onOpen: (flow) =>
+        refuse(flow, new BrumeError('NO_FLOWS', 'flows are asked for by who dialled')),
+      onClose: (error) => {
+        this.#log(wire, error)
+        this.#drop(tunnel)
+      }
     })
-    session.once('connect', () => session.setLocalWindowSize(TUNNEL_WINDOW))
-    const now = bootNow()
-    const fresh = { flows: 0, since: now, usedAt: now, soughtAt: -Infinity, isPinged: false }
-    const tunnel: Outgoing = { wire, session, ...fresh }
+    const tunnel: Outgoing = { wire, mux, since: bootNow(), soughtAt: -Infinity, isPinged: false }
     this.#outgoing.add(tunnel)
-    session.on('error', (error) =>
-      this.#options.log.debug({ node, error: sentenceOf(error) }, 'a tunnel ended with an error')
-    )
-    session.once('close', () => this.#drop(tunnel))
-    if (this.#closed) session.destroy()
+    if (this.#closed) mux.destroy()
     return tunnel
+  }
+
+  #log({ node }: Wire, error: Error): void {
+    this.#options.log.debug({ node, error: sentenceOf(error) }, 'a tunnel ended')
   }
 
   #drop(tunnel: Outgoing, why?: Error): void {
     this.#outgoing.delete(tunnel)
-    tunnel.session.destroy(why)
-    // By itself it is open until what was written has gone over, which it may never do.
-    tunnel.wire.duplex.destroy()
     this.#retire(tunnel)
+    tunnel.mux.destroy(why)
   }
 
   /** Its flows go on; new ones take another. */
@@ -200,7 +185,7 @@ export class Tunnels {
     void current?.then((used) => {
       if (used === tunnel) this.#forget(node, current)
     })
-    if (!tunnel.session.destroyed) tunnel.session.close()
+    tunnel.mux.end()
   }
 
   #forget(node: string, which: Promise<Outgoing>): void {
@@ -210,7 +195,7 @@ export class Tunnels {
   #onTick(): void {
     const now = bootNow()
     for (const tunnel of this.#outgoing) {
-      const idleMs = tunnel.flows > 0 ? 0 : now - tunnel.usedAt
+      const idleMs = tunnel.mux.size > 0 ? 0 : now - tunnel.mux.usedAt
       if (idleMs === 0) this.#ping(tunnel)
       if (idleMs < BETTER_EVERY_MS) this.#seekBetter(tunnel, now)
       else if (idleMs > IDLE_MS) this.#retire(tunnel)
@@ -218,12 +203,12 @@ export class Tunnels {
   }
 
   /**
-   * One at a time: on a slow line it waits for what was written before it, and is no sign of death as
+   * One at a time: on a slow line it waits for what is under way already, and is no sign of death as
    * long as that goes over.
    */
   #ping(tunnel: Outgoing): void {
-    const { session, wire } = tunnel
-    if (tunnel.isPinged || session.destroyed || session.connecting) return
+    const { mux, wire } = tunnel
+    if (tunnel.isPinged || mux.closed) return
     tunnel.isPinged = true
     let heard = wire.heard()
     // Looks and no clock: this process may stand still itself.
@@ -231,26 +216,26 @@ export class Tunnels {
     const timer = setInterval(() => {
       silent = wire.heard() === heard ? silent + 1 : 0
       heard = wire.heard()
-      if (silent < SILENT_LOOKS) return
+      if (silent < SILENT_LOOKS && !mux.closed) return
       clearInterval(timer)
       this.#drop(tunnel, new Error('nobody answers any more'))
     }, LOOK_MS)
     timer.unref()
-    session.ping(() => {
+    mux.ping(() => {
       clearInterval(timer)
       tunnel.isPinged = false
     })
   }
 
   #seekBetter(tunnel: Outgoing, now: number): void {
-    const { wire } = tunnel
+    const { wire, mux } = tunnel
     const { node } = wire
-    if (wire.near || tunnel.session.closed || now - tunnel.soughtAt < BETTER_EVERY_MS) return
+    if (wire.near || mux.isEnding || now - tunnel.soughtAt < BETTER_EVERY_MS) return
     tunnel.soughtAt = Infinity
     this.#ways
       .dial(node, wire.path().kind === 'relayed' ? 'direct' : 'near')
       .then((better) => {
-        if (this.#closed) return void better.duplex.destroy()
+        if (this.#closed) return better.line.destroy()
         this.#retire(tunnel)
         this.#out.set(node, Promise.resolve(this.#take(better)))
       })
@@ -261,79 +246,49 @@ export class Tunnels {
   }
 
   /** @throws BrumeError what the acceptor threw; any other error: the tunnel is of no use. */
-  #begin(tunnel: Outgoing, head: string): Promise<Duplex> {
-    const { session } = tunnel
-    if (session.destroyed || session.closed) return Promise.reject(new Error('the tunnel closed'))
-    const headers = { ':method': 'POST', ':path': PATH, [HEAD]: head }
-    const flow = session.request(headers, { endStream: false, waitForTrailers: true })
-    endsWhole(flow)
-    goesOut(flow, tunnel.wire.outlet)
-    tunnel.flows++
-    flow.once('close', () => {
-      tunnel.flows--
-      tunnel.usedAt = bootNow()
-    })
+  async #begin(tunnel: Outgoing, head: Buffer): Promise<Duplex> {
+    const late = new AbortController()
+    const timer = setTimeout(() => {
+      // Whether anybody is there is not for one flow to say.
+      late.abort(unreachable(tunnel.wire.node, new Error('no answer')))
+    }, ANSWER_MS)
+    const flow = tunnel.mux.open(head, late.signal)
     this.#ping(tunnel)
-    return new Promise((resolve, reject) => {
-      const lost = (error?: Error): void => {
-        clearTimeout(timer)
-        reject(error ?? new Error('the tunnel closed'))
-      }
-      const timer = setTimeout(() => {
-        // Whether anybody is there is not for one flow to say.
-        lost(unreachable(tunnel.wire.node, new Error('no answer')))
-        reset(flow)
-      }, ANSWER_MS)
-      flow.on('error', lost)
-      flow.once('close', lost)
-      flow.once('response', (headers) => {
-        clearTimeout(timer)
-        flow.off('close', lost)
-        if (headers[':status'] === 200) return resolve(flow)
-        reset(flow)
-        const said = Buffer.from(String(headers[REFUSED] ?? ''), 'base64url')
-        reject(remoteError(said.toString()))
-      })
-    })
+    try {
+      return await flow
+    } catch (error) {
+      throw error instanceof Refused ? remoteError(error.said.toString()) : error
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #serve(wire: Wire): void {
-    if (this.#closed) return void wire.duplex.destroy()
-    const now = bootNow()
-    const tunnel = { wire, flows: 0, since: now, usedAt: now }
+    if (this.#closed) return wire.line.destroy()
+    /** Their askers may have gone meanwhile. */
+    let answering = 0
+    const mux = new Mux({
+      line: wire.line,
+      isInitiator: false,
+      onOpen: (flow, head) => {
+        // Its other end hears of it by `join`.
+        flow.on('error', () => {})
+        if (Math.max(mux.size, answering) > MAX_FLOWS) {
+          return refuse(flow, new BrumeError('TOO_MANY_FLOWS', 'there are too many flows'))
+        }
+        answering++
+        void this.#serveFlow(wire.node, flow, head).finally(() => answering--)
+      },
+      onClose: (error) => {
+        this.#incoming.delete(tunnel)
+        this.#log(wire, error)
+      }
+    })
+    const tunnel = { wire, mux, since: bootNow() }
     this.#incoming.add(tunnel)
-    let session: http2.Http2Session | null = null
-    wire.duplex.once('close', () => {
-      this.#incoming.delete(tunnel)
-      session?.destroy(new Error('the connection is gone'))
-    })
-    const server = http2.createServer({
-      settings: { ...SETTINGS, maxConcurrentStreams: MAX_FLOWS },
-      maxSessionMemory: MEMORY_MB
-    })
-    server.on('session', (opened) => {
-      session = opened
-      opened.setLocalWindowSize(TUNNEL_WINDOW)
-    })
-    server.on('sessionError', (error) =>
-      this.#options.log.debug({ error: sentenceOf(error) }, 'a tunnel ended with an error')
-    )
-    server.on('stream', (flow, headers) => {
-      tunnel.flows++
-      flow.once('close', () => tunnel.flows--)
-      goesOut(flow, wire.outlet)
-      // Its other end hears of it by `join`.
-      flow.on('error', () => {})
-      void this.#serveFlow(wire.node, flow, headers)
-    })
-    server.emit('connection', wire.duplex)
   }
 
-  async #serveFlow(
-    from: string,
-    flow: http2.ServerHttp2Stream,
-    headers: http2.IncomingHttpHeaders
-  ): Promise<void> {
+  async #serveFlow(from: string, flow: Flow, head: Buffer): Promise<void> {
     const gone = new AbortController()
     const abort = (): void => gone.abort()
     flow.once('close', abort)
@@ -341,27 +296,24 @@ export class Tunnels {
       if (!this.#options.isMember(from)) {
         throw new BrumeError('FORBIDDEN', 'only members open flows')
       }
-      if (headers[':path'] !== PATH || this.#accept === null) {
-        throw new BrumeError('NO_FLOWS', 'this node takes no flows yet')
-      }
-      const end = await this.#accept(from, readHead(headers[HEAD]), gone.signal)
+      if (this.#accept === null) throw new BrumeError('NO_FLOWS', 'this node takes no flows yet')
+      const end = await this.#accept(from, readHead(head), gone.signal)
       flow.off('close', abort)
       if (flow.destroyed) return reset(end)
-      endsWhole(flow)
-      flow.respond({ ':status': 200 }, { waitForTrailers: true })
+      flow.accept()
       join(flow, end)
     } catch (error) {
-      if (flow.destroyed || flow.headersSent) return
-      const refused = Buffer.from(errorText(error, MAX_REASON_CHARS)).toString('base64url')
-      flow.respond({ ':status': 503, [REFUSED]: refused }, { endStream: true })
+      if (!flow.destroyed) refuse(flow, error)
     }
   }
 }
 
-function readHead(header: string | string[] | undefined): unknown {
+const refuse = (flow: Flow, error: unknown): void =>
+  flow.refuse(Buffer.from(errorText(error, MAX_REASON_CHARS)).subarray(0, MAX_BODY_BYTES))
+
+function readHead(head: Buffer): unknown {
   try {
-    if (typeof header !== 'string' || header.length > MAX_HEAD_BYTES) throw new Error()
-    return JSON.parse(Buffer.from(header, 'base64url').toString()) as unknown
+    return JSON.parse(head.toString()) as unknown
   } catch {
     throw new BrumeError('BAD_FLOW', 'what a flow is for cannot be read')
   }

@@ -4,9 +4,7 @@ import { join as pathOf } from 'node:path'
 import { Duplex, duplexPair } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'brittle'
-import { join, plain } from '../../core/flow-stream.ts'
-import { Outlet } from '../../core/outlet.ts'
-import type { Connection } from '../../core/swarm.ts'
+import { join } from '../../core/flow-stream.ts'
 import { SWEEP_BYTES } from '../../core/sweep.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
@@ -71,55 +69,6 @@ test('flow stream - chunks that come at once, or while the other side is busy, g
   done!()
   await waitUntil(() => batches.length === 2)
   t.alike(batches, [2, 2])
-})
-
-test('flow stream - what comes at once goes over whole, in messages of 64 KiB at most', async (t) => {
-  for (const hasRoom of [true, false]) {
-    const messages: Buffer[] = []
-    const rooms = new Set<Buffer>()
-    let going: (() => void) | null = null
-    const connection = Object.assign(
-      new Duplex({
-        read: () => {},
-        write(chunk: Buffer, _encoding, done) {
-          messages.push(chunk)
-          going = done
-        }
-      }),
-      hasRoom
-        ? {
-            alloc(bytes: number) {
-              t.is(going, null, 'room is asked for when the message before is gone')
-              const room = Buffer.alloc(bytes)
-              rooms.add(room)
-              return room
-            }
-          }
-        : {}
-    )
-    const far = connection as unknown as Connection
-    const stream = plain(far, new Outlet(far))
-    // That its connection is gone at the end.
-    stream.on('error', () => {})
-    const sent = Array.from({ length: 5 }, (_, i) => Buffer.alloc(1 + i * 50_000, `${i}`))
-    stream.cork()
-    for (const chunk of sent) stream.write(chunk)
-    stream.uncork()
-    stream.end()
-    const length = sent.reduce((sum, chunk) => sum + chunk.length, 0)
-    const arrived = (): number => messages.reduce((sum, message) => sum + message.length, 0)
-    while (arrived() < length) {
-      await waitUntil(() => going !== null)
-      const next = going as (() => void) | null
-      going = null
-      next?.()
-    }
-    t.alike(Buffer.concat(messages), Buffer.concat(sent))
-    t.ok(messages.every((message) => message.length < 64 * 1024))
-    t.is(messages.length, Math.ceil(length / (64 * 1024)), 'no more than needed')
-    t.is(messages.filter((message) => rooms.has(message)).length, hasRoom ? messages.length : 0)
-    connection.destroy()
-  }
 })
 
 test('flow stream - when one end fails the other is reset, or over a unix socket closed', async (t) => {

@@ -113,7 +113,7 @@ function connectionThat(fate: Fate): Connection {
 async function kindOf(dial: Promise<Wire>): Promise<string> {
   const wire = await dial
   // It ends with the world.
-  wire.duplex.on('error', nothing)
+  wire.line.start({ onBytes: nothing, onRoom: nothing, onClose: nothing })
   return wire.path().kind
 }
 

@@ -1,0 +1,80 @@
+import { Duplex } from 'node:stream'
+import test from 'brittle'
+import { FarLine } from '../../core/line.ts'
+import type { Connection } from '../../core/swarm.ts'
+import { waitUntil } from '../helpers/wait.ts'
+
+const KIB = 1024
+const PACKET = 1_400
+
+test('line - over UDX as much is under way as is in flight and goes over in a tenth of a second', async (t) => {
+  const flushes: (() => void)[] = []
+  const raw = { cwnd: 10, mtu: PACKET }
+  const connection = Object.assign(
+    new Duplex({
+      writableHighWaterMark: 1024 * KIB,
+      read: () => {},
+      write: (_chunk, _encoding, done) => done()
+    }),
+    {
+      rawStream: raw,
+      alloc: (bytes: number) => Buffer.alloc(bytes, 'room'),
+      flush: () => new Promise<boolean>((done) => flushes.push(() => done(true)))
+    }
+  )
+  const line = new FarLine(connection as unknown as Connection)
+  let rooms = 0
+  line.start({ onBytes: () => {}, onRoom: () => rooms++, onClose: () => {} })
+  t.is(
+    line.alloc(8).toString(),
+    'roomroom',
+    'the next message is written into what the connection has'
+  )
+  const fill = (): number => {
+    let bytes = 0
+    for (let room = line.room(); room > 0; room = line.room()) {
+      line.write(Buffer.alloc(room))
+      bytes += room
+    }
+    return bytes
+  }
+  t.is(line.room(), 16 * KIB, 'little at once where the line carries little')
+  const atFirst = fill()
+  t.ok(atFirst >= 10 * PACKET + 16 * KIB && atFirst < 10 * PACKET + 48 * KIB, `${atFirst} bytes`)
+  const acknowledged = flushes.length
+  for (const flushed of flushes.splice(0)) flushed()
+  await waitUntil(() => rooms >= acknowledged)
+  raw.cwnd = 1_000
+  t.ok(line.room() > 60 * KIB && line.room() < 64 * KIB, 'with what goes around it, 64 KiB')
+  const later = fill()
+  t.ok(later >= 1_000 * PACKET, `${later} bytes of a line that carries much`)
+  connection.destroy()
+})
+
+test('line - what its connection takes no more of waits until that drains', async (t) => {
+  let going: (() => void) | null = null
+  const duplex = new Duplex({
+    read: () => {},
+    write: (_chunk, _encoding, done) => void (going = done)
+  })
+  const line = new FarLine(duplex as unknown as Connection)
+  let rooms = 0
+  line.start({ onBytes: () => {}, onRoom: () => rooms++, onClose: () => {} })
+  line.write(line.alloc(line.room()))
+  t.is(line.room(), 0)
+  going!()
+  await waitUntil(() => rooms === 1)
+  t.ok(line.room() > 0)
+  duplex.destroy()
+})
+
+test('line - one whose connection never takes what was written ends all the same', async (t) => {
+  const duplex = new Duplex({ read: () => {}, write: () => {} })
+  const line = new FarLine(duplex as unknown as Connection)
+  let closed: Error | null = null
+  line.start({ onBytes: () => {}, onRoom: () => {}, onClose: (error) => (closed = error) })
+  line.write(Buffer.alloc(10))
+  line.end(50)
+  await waitUntil(() => closed !== null)
+  t.is(closed!.message, 'the connection is gone')
+})
