@@ -61,6 +61,25 @@ test('mux - a reader that keeps up is sent more at once, up to 4 MiB', async (t)
   t.ok(theirs.readableLength <= MOST_WINDOW)
 })
 
+test('mux - readers that keep up share what more there is', async (t) => {
+  const { a, b } = pair(t)
+  const flows = await Promise.all(Array.from({ length: 20 }, () => opened(a, b)))
+  for (const [mine, theirs] of flows) {
+    let read = 0
+    theirs.on('data', (piece: Buffer) => {
+      read += piece.length
+      if (read >= 2 * MOST_WINDOW) theirs.pause()
+    })
+    mine.write(Buffer.alloc(4 * MOST_WINDOW))
+  }
+  const unread = (): number =>
+    flows.reduce((sum, [, { readableLength }]) => sum + readableLength, 0)
+  await waitUntil(() => unread() > 60 * KIB * KIB)
+  await turns()
+  const most = 64 * KIB * KIB + 20 * WINDOW
+  t.ok(unread() <= most, `${unread()} bytes unread`)
+})
+
 test('mux - what is refused says why; what ends before it is taken is told so', async (t) => {
   const { a, b } = pair(t)
   b.onOpen = (flow) => flow.refuse(Buffer.from('no'))
@@ -442,7 +461,7 @@ async function opened(from: Half, to: Half, head = '', rests = false): Promise<[
   const asked = from.mux.open(Buffer.from(head), never)
   if (rests) from.line.takeOne()
   const mine = await asked
-  return [mine, to.flows.at(-1) as Flow]
+  return [mine, to.flows.find(({ id }) => id === mine.id) as Flow]
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<Error> {
