@@ -346,6 +346,10 @@ class TestLine implements Line {
     return Buffer.alloc(bytes)
   }
 
+  mark(): null {
+    return null
+  }
+
   write(message: Buffer): void {
     if (!this.#goes) this.#takes--
     this.#last = sentIn(message)
