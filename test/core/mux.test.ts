@@ -177,6 +177,24 @@ test('mux - answers go before data, and who asks for more than it reads is not r
   await waitUntil(() => !a.line.isPaused)
 })
 
+test('mux - a line that has to be told hears when the other end has what went over', async (t) => {
+  const { a, b } = pair(t)
+  const [mine] = await opened(a, b)
+  let heard = 0
+  a.line.onMark = (bytes) => () => (heard += bytes)
+  mine.write(Buffer.alloc(100 * KIB))
+  await waitUntil(() => heard > 100 * KIB)
+  a.line.rest()
+  mine.write('?')
+  a.line.takeOne()
+  b.line.isPaused = true
+  const before = heard
+  await turns()
+  t.is(heard, before, 'not before it reads')
+  b.line.resume()
+  await waitUntil(() => heard > before)
+})
+
 test('mux - it ends once its flows are over, and takes no new ones meanwhile', async (t) => {
   const { a, b } = pair(t)
   const [mine, theirs] = await opened(a, b)
@@ -326,6 +344,7 @@ interface Sent {
 class TestLine implements Line {
   other: TestLine | null = null
   isPaused = false
+  onMark: (bytes: number) => (() => void) | null = () => null
   #listener: LineListener | null = null
   #goes = true
   /** Messages it still takes while it rests. */
@@ -346,8 +365,8 @@ class TestLine implements Line {
     return Buffer.alloc(bytes)
   }
 
-  mark(): null {
-    return null
+  mark(bytes: number): (() => void) | null {
+    return this.onMark(bytes)
   }
 
   write(message: Buffer): void {
