@@ -7,12 +7,15 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import SecretStream from '@hyperswarm/secret-stream'
 import UDX from 'udx-native'
 import { createClient, withQuery } from '../apps/client.ts'
 
 /** A UDX stream between two sockets, which know each other's address beforehand. */
 export interface UdxWay {
   port: number
+  /** By Noise, as HyperDHT does it. */
+  isEncrypted: boolean
   to: { host: string; port: number }
 }
 
@@ -114,14 +117,14 @@ async function connect(via: Via): Promise<Duplex> {
 }
 
 /** Both ends send first: what that opens in a router is how the other one comes in. */
-function udx({ port, to }: UdxWay, mine: number, theirs: number): Duplex {
+function udx({ port, to, isEncrypted }: UdxWay, mine: number, theirs: number): Duplex {
   const maker = new UDX()
   const socket = maker.createSocket()
   socket.bind(port, '0.0.0.0')
   void socket.send(Buffer.from('punch'), to.port, to.host)
   const stream = maker.createStream(mine)
   stream.connect(socket, theirs, to.port, to.host)
-  return stream
+  return isEncrypted ? new SecretStream(mine < theirs, stream) : stream
 }
 
 async function rate(via: Via, ms: number): Promise<Arrived> {

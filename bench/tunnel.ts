@@ -40,8 +40,17 @@ export interface TunnelResults {
   /** With no tunnel yet. */
   firstFlow: { lan: Durations; punched: Durations; relayed: Durations }
   /** `ssh` is null where there is no OpenSSH server. `local`: through its name, over its address. */
-  ratios: { ssh: number | null; sshUnshaped: number | null; udx: number; local: number }
-  beside: { ssh: number | null; tcp: number; udx: number; local: number }
+  ratios: {
+    ssh: number | null
+    sshUnshaped: number | null
+    udx: number
+    /** To a UDX stream that HyperDHT encrypts, with nothing of ours. */
+    udxEncrypted: number
+    /** To a bare one on a slower link, which the processors can fill. */
+    udxOnSlower: number
+    local: number
+  }
+  beside: { ssh: number | null; tcp: number; udx: number; udxEncrypted: number; local: number }
   flows: { errors: number; bytesAFlow: number; eventLoopP99: number }
 }
 
@@ -60,6 +69,7 @@ const ROUNDS = 3
 const FIRST_ROUNDS = 5
 const LOCAL_ROUNDS = 9
 const SHAPED_MBIT = 1_000
+const SLOWER_MBIT = 350
 const RATE_MS = 4_000
 const TIMES = 500
 const FLOWS = 1_000
@@ -90,9 +100,15 @@ export const tunnel = declare<TunnelResults>({
     ])
     const punched = await rates(bench, rounds, 'punched', [
       { name: 'brume', pair: direct },
-      { name: 'udx', from: direct.from.host, udx: direct.to.host }
+      { name: 'udx', udx: 'bare' },
+      { name: 'encrypted', udx: 'encrypted' }
     ])
     const carried = await rates(bench, rounds, 'relayed', [{ name: 'brume', pair: relayed }])
+    await Promise.all([lab.shape(0, SLOWER_MBIT), lab.shape(3, SLOWER_MBIT)])
+    const slower = await rates(bench, rounds, `punched, a link of ${SLOWER_MBIT} Mbit/s`, [
+      { name: 'brume', pair: direct },
+      { name: 'udx', udx: 'bare' }
+    ])
     await Promise.all([lab.shape(0, null), lab.shape(3, null)])
     const unshaped = await rates(bench, rounds, 'on a LAN, unshaped', [
       { name: 'brume', pair: lan },
@@ -102,7 +118,7 @@ export const tunnel = declare<TunnelResults>({
     const newFlow = durations(await over(lan, { do: 'open', times: TIMES, via: lan.via }))
     say(`new flow on a LAN  ${spread(newFlow)}`)
     const ours = durations(await over(direct, { do: 'echo', times: TIMES, via: direct.via }))
-    const bare = durations(await bareUdx<number[]>(bench, { do: 'echo', times: TIMES }))
+    const bare = durations(await overUdx<number[]>(bench, { do: 'echo', times: TIMES }))
     say(`round trip, punched  ${spread(ours)}; bare UDX  ${spread(bare)}`)
     const flows = await manyFlows(bench, during)
     const firstFlow = await firstFlows(bench, runs ?? FIRST_ROUNDS, during)
@@ -125,12 +141,15 @@ export const tunnel = declare<TunnelResults>({
         ssh: ssh === null ? null : ratio(shaped, 'ssh'),
         sshUnshaped: ssh === null ? null : ratio(unshaped, 'ssh'),
         udx: ratio(punched, 'udx'),
+        udxEncrypted: ratio(punched, 'encrypted'),
+        udxOnSlower: ratio(slower, 'udx'),
         local: round(median(local.name) / median(local.address), 2)
       },
       beside: {
         ssh: ssh === null ? null : of(shaped, 'ssh'),
         tcp: of(shaped, 'tcp'),
         udx: of(punched, 'udx'),
+        udxEncrypted: of(punched, 'encrypted'),
         local: Math.round(median(local.name))
       },
       flows
@@ -154,13 +173,18 @@ export const tunnel = declare<TunnelResults>({
         ]),
     {
       what: 'punched',
-      measured: `${carries(direct)}; bare UDX ${beside.udx}`,
+      measured: `${carries(direct)}; bare UDX ${beside.udx}, encrypted ${beside.udxEncrypted}`,
       must: { be: '≥ 300 Mbit/s', holds: direct.mbitPerS >= 300 }
     },
     {
       what: 'over bare UDX',
-      measured: String(ratios.udx),
+      measured: `${ratios.udx}; over an encrypted one ${ratios.udxEncrypted}`,
       must: { be: '≥ 0.8', holds: ratios.udx >= 0.8 }
+    },
+    {
+      what: `over bare UDX on ${SLOWER_MBIT} Mbit/s`,
+      measured: String(ratios.udxOnSlower),
+      must: { be: '≥ 0.8', holds: ratios.udxOnSlower >= 0.8 }
     },
     {
       what: 'a replica of this node by its name',
@@ -324,10 +348,11 @@ interface Contestant {
   name: string
   /** A flow of brume. */
   pair?: Pair
-  /** Else from this host, this way or by a bare UDX stream to another. */
+  /** Else from this host, this way. */
   from?: Host
   via?: Via
-  udx?: Host
+  /** Else a UDX stream between the hosts of the punched pair. */
+  udx?: 'bare' | 'encrypted'
 }
 
 /** Medians of Mbit/s, and of what a tunnel costs, as `cpu`; they take turns. */
@@ -341,7 +366,7 @@ async function rates(
   say(`${where}; ${await busy()} of the processors are at work without it`)
   const samples: Record<string, number[]> = {}
   for (let i = 0; i < rounds; i++) {
-    for (const { name, pair, from, via } of all) {
+    for (const { name, pair, from, via, udx } of all) {
       const ms = RATE_MS
       const before = await cpuSeconds(pair)
       const { mbitPerS, bytes } =
@@ -349,7 +374,7 @@ async function rates(
           ? await over<Arrived>(pair, { do: 'rate', ms, via: pair.via })
           : from !== undefined && via !== undefined
             ? await ask<Arrived>(from, { do: 'rate', ms, via })
-            : await bareUdx<Arrived>(bench, { do: 'rate', ms })
+            : await overUdx<Arrived>(bench, { do: 'rate', ms }, udx === 'encrypted')
       ;(samples[name] ??= []).push(Math.round(mbitPerS))
       if (pair === undefined) continue
       const cost = ((await cpuSeconds(pair)) - before) / (bytes / 1e9)
@@ -379,18 +404,18 @@ async function cpuSeconds(pair: Pair | undefined): Promise<number> {
 type Unled<T> = T extends { via: Via } ? Omit<T, 'via'> : never
 
 /** Between the hosts of the punched pair, whose routers keep ports. */
-async function bareUdx<T>(bench: Bench, task: Unled<Task>): Promise<T> {
+async function overUdx<T>(bench: Bench, task: Unled<Task>, isEncrypted = false): Promise<T> {
   const { from, to } = bench.direct
   const port = UDX_PORT + bench.streams++
   const [near, far] = [from.host.publicIp, to.host.publicIp]
   const serving = to.host.spawn(
-    ...program({ do: 'serve-udx', way: { port, to: { host: near, port } } }),
+    ...program({ do: 'serve-udx', way: { port, isEncrypted, to: { host: near, port } } }),
     {
       stdio: ['ignore', 'ignore', 'inherit']
     }
   )
   try {
-    const via: Via = { kind: 'udx', port, to: { host: far, port } }
+    const via: Via = { kind: 'udx', port, isEncrypted, to: { host: far, port } }
     return await ask<T>(from.host, { ...task, via })
   } finally {
     serving.kill('SIGKILL')

@@ -541,7 +541,7 @@ declare module '@hyperswarm/secret-stream' {
   /** Noise (XX) and encryption over any byte stream. */
   export default class NoiseSecretStream extends Duplex {
     /** `rawStream` is a duplex stream of Node's or of streamx's. */
-    constructor(isInitiator: boolean, rawStream: object, options: { keyPair: KeyPair })
+    constructor(isInitiator: boolean, rawStream: object, options?: { keyPair: KeyPair })
     readonly isInitiator: boolean
     /** Known once it is open. */
     readonly remotePublicKey: Buffer

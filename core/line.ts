@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Connection } from './swarm.ts'
+import { UnderWay } from './under-way.ts'
 
 export interface LineListener {
   onBytes: (bytes: Buffer) => void
@@ -21,6 +22,11 @@ export interface Line {
   room(): number
   /** What the next message is written into. */
   alloc(bytes: number): Buffer
+  /**
+   * Asked before a message of so many bytes. Where the line cannot tell by itself what has gone over:
+   * what to call once the other end has heard that message. Mostly null.
+   */
+  mark(bytes: number): (() => void) | null
   write(message: Buffer): void
   /** Reads no more for now. */
   pause(): void
@@ -37,18 +43,25 @@ export interface Line {
  */
 const MESSAGE_BYTES = 64 * 1024 - 20
 const LEAST_MESSAGE_BYTES = 16 * 1024
-/** Given to the system's socket and not taken by it. */
-const SOCKET_BYTES = 128 * 1024
 /** So long others may wait behind what is under way beyond what the line itself holds. */
 const BEHIND_MS = 100
-/** What went over longer ago says little of what goes over now. */
-const RATE_MS = 500
+/** Given to the system's socket and not taken by it. */
+const SOCKET_BYTES = 128 * 1024
+/** Under way on a LAN before anything is known of it. */
+const NEAR_BYTES = 64 * 1024
+/** After so many the other end is asked for a sign. */
+const MARK_BYTES = 16 * 1024
 
-/** Over TLS: what is under way beyond this is in the system's hands. */
+/**
+ * Over TLS. How much the system holds of what it took it does not tell, and on a slow LAN that is what
+ * others wait behind for seconds: so the other end has to tell what came.
+ */
 export class NearLine implements Line {
   readonly #socket: TLSSocket
+  readonly #underWay = new UnderWay()
   #onRoom = (): void => {}
   #queued = 0
+  #unmarked = 0
 
   constructor(socket: TLSSocket) {
     this.#socket = socket
@@ -60,11 +73,25 @@ export class NearLine implements Line {
   }
 
   room(): number {
-    return this.#queued < SOCKET_BYTES ? MESSAGE_BYTES : 0
+    const { bytes, rate, leastMs } = this.#underWay
+    const limit = NEAR_BYTES + rate * (leastMs + BEHIND_MS)
+    if (this.#queued >= SOCKET_BYTES || bytes >= limit) return 0
+    return messageBytes(limit)
   }
 
   alloc(bytes: number): Buffer {
     return Buffer.allocUnsafe(bytes)
+  }
+
+  mark(bytes: number): (() => void) | null {
+    this.#unmarked += bytes
+    if (this.#unmarked < MARK_BYTES) return null
+    const over = this.#underWay.add(this.#unmarked)
+    this.#unmarked = 0
+    return () => {
+      over()
+      this.#onRoom()
+    }
   }
 
   write(message: Buffer): void {
@@ -92,20 +119,13 @@ export class NearLine implements Line {
   }
 }
 
-/**
- * Over UDX, which takes all it is given: here as much is under way as is in flight, and as goes over in a
- * tenth of a second, told by acknowledgements.
- */
+/** Over UDX, which takes all it is given, and tells what was acknowledged and what it has in flight. */
 export class FarLine implements Line {
   readonly #connection: Connection
+  readonly #underWay = new UnderWay()
   #onRoom = (): void => {}
   /** The connection takes no more until it drains. */
   #isBusy = false
-  /** Given to the connection and not acknowledged. */
-  #underWay = 0
-  /** Bytes a ms that were acknowledged of late, at `#ratedAt`. */
-  #rate = 0
-  #ratedAt = 0
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -121,25 +141,28 @@ export class FarLine implements Line {
   }
 
   room(): number {
-    const limit = this.#limit()
-    if (this.#isBusy || this.#underWay >= limit) return 0
-    return Math.max(LEAST_MESSAGE_BYTES, Math.min(Math.floor(limit / 4), MESSAGE_BYTES))
+    const { cwnd, mtu = 0 } = this.#connection.rawStream ?? {}
+    const { bytes, rate } = this.#underWay
+    const behind = Math.max(LEAST_MESSAGE_BYTES, rate * BEHIND_MS)
+    const limit = cwnd === undefined ? Infinity : cwnd * mtu + behind
+    return this.#isBusy || bytes >= limit ? 0 : messageBytes(limit)
   }
 
   alloc(bytes: number): Buffer {
     return this.#connection.alloc?.(bytes) ?? Buffer.allocUnsafe(bytes)
   }
 
+  mark(): null {
+    return null
+  }
+
   write(message: Buffer): void {
     this.#isBusy = !this.#connection.write(message)
     const flushed = this.#connection.flush?.()
     if (flushed === undefined) return
-    const { length } = message
-    this.#underWay += length
+    const heard = this.#underWay.add(message.length)
     const over = (): void => {
-      this.#underWay -= length
-      this.#rate = this.#rateNow() + length / RATE_MS
-      this.#ratedAt = performance.now()
+      heard()
       this.#onRoom()
     }
     flushed.then(over, over)
@@ -160,19 +183,11 @@ export class FarLine implements Line {
   destroy(error?: Error): void {
     this.#connection.destroy(error)
   }
-
-  /** Under way at once, beyond which nothing goes over sooner. */
-  #limit(): number {
-    const { cwnd, mtu = 0 } = this.#connection.rawStream ?? {}
-    if (cwnd === undefined) return Infinity
-    return cwnd * mtu + Math.max(LEAST_MESSAGE_BYTES, this.#rateNow() * BEHIND_MS)
-  }
-
-  /** Of an idle line, less than it takes. */
-  #rateNow(): number {
-    return this.#rate * Math.exp((this.#ratedAt - performance.now()) / RATE_MS)
-  }
 }
+
+/** Little at once where the line carries little. */
+const messageBytes = (limit: number): number =>
+  Math.max(LEAST_MESSAGE_BYTES, Math.min(Math.floor(limit / 4), MESSAGE_BYTES))
 
 /** The streams of Holepunch are none of Node's own, but alike in this. */
 type Stream = Pick<Duplex, 'on' | 'once' | 'end' | 'destroy'>

@@ -67,7 +67,8 @@ export class Mux implements FlowSession {
   /** What it takes of a flow before it gives credit; null before its hello. */
   #credit: number | null = null
   #spare = SPARE_BYTES
-  readonly #pings: (() => void)[] = []
+  readonly #pings = new Map<number, () => void>()
+  #lastPing = 0
   #usedAt = bootNow()
   /** Gone, and why. */
   #closed: Error | null = null
@@ -144,8 +145,13 @@ export class Mux implements FlowSession {
 
   /** Calls `done` when the other end has heard everything that was sent before. */
   ping(done: () => void): void {
-    this.#pings.push(done)
-    this.#answer(frame(Kind.ping, 0))
+    this.#answer(frame(Kind.ping, this.#asks(done)))
+  }
+
+  #asks(done: () => void): number {
+    this.#lastPing = (this.#lastPing + 1) % 0x1_0000_0000
+    this.#pings.set(this.#lastPing, done)
+    return this.#lastPing
   }
 
   /** Once its flows are over. */
@@ -223,9 +229,12 @@ export class Mux implements FlowSession {
         if (body.length !== 4) throw bad('credit is a number of four bytes')
         return this.#known(id)?.onCredit(body.readUInt32BE())
       case Kind.ping:
-        return this.#answer(frame(Kind.pong, 0))
-      case Kind.pong:
-        return this.#pings.shift()?.()
+        return this.#answer(frame(Kind.pong, id))
+      case Kind.pong: {
+        const done = this.#pings.get(id)
+        this.#pings.delete(id)
+        return done?.()
+      }
     }
   }
 
@@ -322,6 +331,8 @@ export class Mux implements FlowSession {
       size += bytes
     }
     if (size === 0) return false
+    const heard = parts.length > 0 ? this.#line.mark(size) : null
+    if (heard !== null) size += HEADER_BYTES
     const message = this.#line.alloc(size)
     let at = 0
     for (const answer of this.#answers.splice(0, answers)) {
@@ -333,6 +344,7 @@ export class Mux implements FlowSession {
       flow.fill(message, at + HEADER_BYTES, bytes)
       at += HEADER_BYTES + bytes
     }
+    if (heard !== null) writeHeader(message, at, Kind.ping, this.#asks(heard), 0)
     this.#line.write(message)
     for (const { flow } of parts) flow.sent()
     return true
@@ -349,7 +361,7 @@ export class Mux implements FlowSession {
     this.#line.destroy(error)
     for (const flow of [...this.#flows.values()]) flow.lost(error)
     this.#answers = []
-    this.#pings.length = 0
+    this.#pings.clear()
     this.#options.onClose(error)
   }
 }

@@ -23,6 +23,7 @@ export const Kind = {
   reset: 6,
   /** So many bytes more of a flow may come (4). */
   credit: 7,
+  /** Its flow is any number, which comes back in pong. */
   ping: 8,
   pong: 9
 } as const

@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import test from 'brittle'
-import { FarLine } from '../../core/line.ts'
+import { FarLine, NearLine } from '../../core/line.ts'
 import type { Connection } from '../../core/swarm.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
@@ -77,4 +78,34 @@ test('line - one whose connection never takes what was written ends all the same
   line.end(50)
   await waitUntil(() => closed !== null)
   t.is(closed!.message, 'the connection is gone')
+})
+
+test('line - on a LAN as much is under way as was heard of in a tenth of a second', async (t) => {
+  const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() })
+  const line = new NearLine(socket as unknown as TLSSocket)
+  let rooms = 0
+  line.start({ onBytes: () => {}, onRoom: () => rooms++, onClose: () => {} })
+  t.is(line.mark(10 * KIB), null, 'little needs no sign')
+  const signs: (() => void)[] = []
+  const fill = async (): Promise<number> => {
+    let bytes = 0
+    for (let room = line.room(); room > 0; room = line.room()) {
+      const sign = line.mark(room)
+      if (sign !== null) signs.push(sign)
+      line.write(line.alloc(room))
+      bytes += room
+      const before = rooms
+      await waitUntil(() => rooms > before)
+    }
+    return bytes
+  }
+  const atFirst = await fill()
+  t.ok(atFirst >= 48 * KIB && atFirst <= 80 * KIB, `${atFirst} bytes`)
+  const before = rooms
+  for (const sign of signs.splice(0)) sign()
+  t.is(rooms, before + 4)
+  const later = await fill()
+  // In half a second it heard of that much.
+  t.ok(later > atFirst, `${later} bytes`)
+  socket.destroy()
 })

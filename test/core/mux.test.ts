@@ -48,17 +48,29 @@ test('mux - who does not read is sent no more than a window, and holds up nobody
 test('mux - a reader that keeps up is sent more at once, up to 4 MiB', async (t) => {
   const { a, b } = pair(t)
   const [mine, theirs] = await opened(a, b)
-  let read = 0
-  theirs.on('data', (piece: Buffer) => (read += piece.length))
-  const send = (bytes: number): void => void mine.write(Buffer.alloc(bytes))
-  send(16 * MOST_WINDOW)
-  await waitUntil(() => read === 16 * MOST_WINDOW)
-  theirs.pause()
-  send(2 * MOST_WINDOW)
-  await waitUntil(() => theirs.readableLength > WINDOW)
+  await isSentMore(t, mine, theirs)
+})
+
+test('mux - readers that keep up share what more there is', async (t) => {
+  const { a, b } = pair(t)
+  const flows = await Promise.all(Array.from({ length: 20 }, () => opened(a, b)))
+  for (const [mine, theirs] of flows) {
+    let read = 0
+    theirs.on('data', (piece: Buffer) => {
+      read += piece.length
+      if (read >= 2 * MOST_WINDOW) theirs.pause()
+    })
+    mine.write(Buffer.alloc(4 * MOST_WINDOW))
+  }
+  const unread = (): number =>
+    flows.reduce((sum, [, { readableLength }]) => sum + readableLength, 0)
+  await waitUntil(() => unread() > 60 * KIB * KIB)
   await turns()
-  t.ok(theirs.readableLength > MOST_WINDOW / 2, `${theirs.readableLength} bytes unread`)
-  t.ok(theirs.readableLength <= MOST_WINDOW)
+  const most = 64 * KIB * KIB + 20 * WINDOW
+  t.ok(unread() <= most, `${unread()} bytes unread`)
+  for (const [mine] of flows) mine.destroy()
+  const [mine, theirs] = await opened(a, b)
+  await isSentMore(t, mine, theirs)
 })
 
 test('mux - what is refused says why; what ends before it is taken is told so', async (t) => {
@@ -163,6 +175,24 @@ test('mux - answers go before data, and who asks for more than it reads is not r
   t.ok(a.line.isPaused)
   a.line.go()
   await waitUntil(() => !a.line.isPaused)
+})
+
+test('mux - a line that has to be told hears when the other end has what went over', async (t) => {
+  const { a, b } = pair(t)
+  const [mine] = await opened(a, b)
+  let heard = 0
+  a.line.onMark = (bytes) => () => (heard += bytes)
+  mine.write(Buffer.alloc(100 * KIB))
+  await waitUntil(() => heard > 100 * KIB)
+  a.line.rest()
+  mine.write('?')
+  a.line.takeOne()
+  b.line.isPaused = true
+  const before = heard
+  await turns()
+  t.is(heard, before, 'not before it reads')
+  b.line.resume()
+  await waitUntil(() => heard > before)
 })
 
 test('mux - it ends once its flows are over, and takes no new ones meanwhile', async (t) => {
@@ -314,6 +344,7 @@ interface Sent {
 class TestLine implements Line {
   other: TestLine | null = null
   isPaused = false
+  onMark: (bytes: number) => (() => void) | null = () => null
   #listener: LineListener | null = null
   #goes = true
   /** Messages it still takes while it rests. */
@@ -332,6 +363,10 @@ class TestLine implements Line {
 
   alloc(bytes: number): Buffer {
     return Buffer.alloc(bytes)
+  }
+
+  mark(bytes: number): (() => void) | null {
+    return this.onMark(bytes)
   }
 
   write(message: Buffer): void {
@@ -442,7 +477,21 @@ async function opened(from: Half, to: Half, head = '', rests = false): Promise<[
   const asked = from.mux.open(Buffer.from(head), never)
   if (rests) from.line.takeOne()
   const mine = await asked
-  return [mine, to.flows.at(-1) as Flow]
+  return [mine, to.flows.find(({ id }) => id === mine.id) as Flow]
+}
+
+async function isSentMore(t: Assert, mine: Flow, theirs: Flow): Promise<void> {
+  let read = 0
+  theirs.on('data', (piece: Buffer) => (read += piece.length))
+  const send = (bytes: number): void => void mine.write(Buffer.alloc(bytes))
+  send(8 * MOST_WINDOW)
+  await waitUntil(() => read === 8 * MOST_WINDOW)
+  theirs.pause()
+  send(2 * MOST_WINDOW)
+  await waitUntil(() => theirs.readableLength > WINDOW)
+  await turns()
+  t.ok(theirs.readableLength > MOST_WINDOW / 2, `${theirs.readableLength} bytes unread`)
+  t.ok(theirs.readableLength <= MOST_WINDOW)
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<Error> {

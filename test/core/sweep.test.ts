@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
+import { syncBuiltinESMExports } from 'node:module'
 import { promisify } from 'node:util'
+import v8 from 'node:v8'
 import test from 'brittle'
 import { daemonCommand } from '../../apps/cli/background.ts'
-import { SWEEP_BYTES } from '../../core/sweep.ts'
+import { HOT_BYTES, sweep, SWEEP_BYTES } from '../../core/sweep.ts'
 
 const run = promisify(execFile)
 const CHUNK_BYTES = 256 * 1024
@@ -14,6 +16,22 @@ test('sweep - a daemon frees the buffers of its flows soon', async (t) => {
   t.ok(most <= 3 * SWEEP_BYTES, `${most} bytes held at once`)
   const unswept = await mostHeld('const sweep = () => {}')
   t.ok(unswept > (CHUNKS * CHUNK_BYTES) / 2, `${unswept} bytes without`)
+})
+
+test('sweep - who carries much optimizes what it runs as V8 would by itself', (t) => {
+  const { setFlagsFromString } = v8
+  const flags: string[] = []
+  v8.setFlagsFromString = (flag) => void flags.push(flag)
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    v8.setFlagsFromString = setFlagsFromString
+    syncBuiltinESMExports()
+  })
+  for (let bytes = 0; bytes < HOT_BYTES - SWEEP_BYTES; bytes += CHUNK_BYTES) sweep(CHUNK_BYTES)
+  t.alike(flags, [])
+  for (let bytes = 0; bytes < HOT_BYTES; bytes += CHUNK_BYTES) sweep(CHUNK_BYTES)
+  t.alike(flags, ['--interrupt-budget=67584'])
+  t.ok(daemonCommand().command.some((flag) => flag === `--interrupt-budget=${8 * 67_584}`))
 })
 
 /** Bytes of buffers, while chunks go over in a process that was started as a daemon is. */

@@ -61,6 +61,30 @@ test('tunnels - what refuses a flow is told in its own words', async (t) => {
   await refused(t, a.open(idOf(t, b), 'x'.repeat(9_000)), 'TOO_LARGE')
 })
 
+test('tunnels - of flows that nobody answers there are not more than 4,096 at once', async (t) => {
+  const { a, b } = await pair(t)
+  const asked = new AbortController()
+  let answering = 0
+  b.answer(async (_node, _head, signal) => {
+    answering++
+    await Promise.race([once(signal, 'abort'), once(asked.signal, 'abort')])
+    throw new BrumeError('LATE', 'it took too long')
+  })
+  const codes = Array.from({ length: 4_100 }, async () => {
+    try {
+      return await a.open(idOf(t, b), {})
+    } catch (error) {
+      return (error as BrumeError).code
+    }
+  })
+  t.is(await Promise.race(codes), 'TOO_MANY_FLOWS')
+  await waitUntil(() => answering === 4_096)
+  asked.abort()
+  const all = await Promise.all(codes)
+  t.is(all.filter((code) => code === 'LATE').length, 4_096)
+  t.is(all.filter((code) => code === 'TOO_MANY_FLOWS').length, 4)
+})
+
 test('tunnels - a reset on one side is a reset on the other, never a good end', async (t) => {
   const { a, b } = await pair(t)
   const server = net.createServer((socket) => socket.once('data', () => socket.resetAndDestroy()))

@@ -5,6 +5,7 @@
  *   n1, n2    open: they relay, as n5 does
  *   n3, n4    each behind a symmetric NAT: the asker is on n3, `far` on n4
  *   n5        open; `pair` is on n4 and n5
+ *   n6        on the LAN of n3, with `beside`
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NetJson, ReplicaJson, ServiceNetJson } from '../../apps/api.ts'
@@ -31,8 +32,9 @@ interface World {
   near: FleetNode
   far: FleetNode
   other: FleetNode
-  /** Orders to the asker of `far`, and to that of `pair`. */
+  /** Orders to the asker of `far`, to that of `beside`, and to that of `pair`. */
   ofFar: (order: string) => Promise<Asked>
+  ofBeside: (order: string) => Promise<Asked>
   ofPair: (order: string) => Promise<Asked>
   /** Its answer is a number of bytes. */
   bytesLater: (n: number) => Promise<number>
@@ -101,22 +103,14 @@ const FAULTS: Record<string, Fault> = {
     return { p95Ms, grownMiB }
   },
 
-  /** An upload over 1 Mbit/s, beside which others wait and are served. */
-  async 'slow line'({ lab, near, ofFar }) {
-    const at = lab.hosts.indexOf(near.host)
-    await lab.shape(at, 1)
-    try {
-      await ofFar('/upload')
-      await sleep(10_000)
-      const { long } = await ofFar('/')
-      const { p95Ms } = await whileIt(ofFar, 30_000)
-      const { opened } = (await ofFar('/')).long
-      if (opened > 0) throw new Error('the connection that stays open had to be opened anew')
-      return { p95Ms, silenceMs: Math.round(long.longestSilenceMs) }
-    } finally {
-      await ofFar('/release')
-      await lab.shape(at, null)
-    }
+  'slow line': ({ lab, near, ofFar }) => whileSlow(lab, near, ofFar),
+
+  /** TCP, whose system has buffers of its own. */
+  async 'slow LAN'({ lab, near, ofBeside }) {
+    const rows = await near.json<NetJson[]>('net')
+    const path = rows.find(({ name }) => name === 'n6')?.tunnel?.path
+    if (path !== 'lan') throw new Error(`flows to n6 go over ${path ?? 'nothing'}`)
+    return whileSlow(lab, near, ofBeside)
   },
 
   async 'half open'({ bytesLater }) {
@@ -158,7 +152,8 @@ export async function faults(options: {
     const world = await createWorld(t)
     for (const name of only) {
       try {
-        await Promise.all([untilFine(world.ofFar, 30_000), untilFine(world.ofPair, 30_000)])
+        const { ofFar, ofBeside, ofPair } = world
+        await Promise.all([ofFar, ofBeside, ofPair].map((ask) => untilFine(ask, 30_000)))
         result.faults[name] = (await FAULTS[name]?.(world)) ?? {}
         say(`${name} ${JSON.stringify(result.faults[name])}`)
       } catch (error) {
@@ -175,9 +170,10 @@ export async function faults(options: {
 }
 
 async function createWorld(t: Teardown): Promise<World> {
-  const lan = { router: 'symmetric' as const, hosts: 1 }
-  const lab = await createLab({ lans: [lan, lan], open: 4 }, t)
-  const { nodes } = await createFleet(t, lab, { engines: false, on: [2, 3, 0, 1, 4] })
+  const router = 'symmetric' as const
+  const lans = [2, 1].map((hosts) => ({ router, hosts }))
+  const lab = await createLab({ lans, open: 4 }, t)
+  const { nodes } = await createFleet(t, lab, { engines: false, on: [3, 4, 0, 2, 5, 1] })
   const [one, two, near, far, other] = nodes as [
     FleetNode,
     FleetNode,
@@ -189,6 +185,8 @@ async function createWorld(t: Teardown): Promise<World> {
   const app = await writeApp(near.host.dir, 'town', [
     { name: 'far', ...wordy(), node: 'n4' },
     { name: 'pair', ...wordy(), ...pair },
+    { name: 'beside', ...wordy(), node: 'n6' },
+    { name: 'asks-beside', ...asker('BRUME_SERVICE_BESIDE', 10), node: 'n3' },
     { name: 'asks-far', ...asker('BRUME_SERVICE_FAR', 10), node: 'n3' },
     { name: 'asks-pair', ...asker('BRUME_SERVICE_PAIR', 10), node: 'n3' }
   ])
@@ -201,7 +199,12 @@ async function createWorld(t: Teardown): Promise<World> {
     JSON.parse(await near.get(portOf(name), order)) as Asked
   const bytesLater = async (n: number): Promise<number> =>
     Number(await near.get(portOf('asks-far'), `/later?${n}`))
-  const asked = { ofFar: orders('asks-far'), ofPair: orders('asks-pair'), bytesLater }
+  const asked = {
+    ofFar: orders('asks-far'),
+    ofBeside: orders('asks-beside'),
+    ofPair: orders('asks-pair'),
+    bytesLater
+  }
   return { lab, open: [one, two, other], near, far, other, ...asked }
 }
 
@@ -228,6 +231,28 @@ async function whileIt(
   if (failed > 0) throw new Error(`${failed} of ${short.length} new flows were not answered`)
   const sorted = short.filter((took) => took !== null).sort((a, b) => a - b)
   return { p95Ms: Math.round(sorted[Math.floor(sorted.length * 0.95)] ?? 0) }
+}
+
+/** An upload over 1 Mbit/s, beside which others wait and are served. */
+async function whileSlow(
+  lab: Lab,
+  { host }: FleetNode,
+  ask: (order: string) => Promise<Asked>
+): Promise<Record<string, number>> {
+  const at = lab.hosts.indexOf(host)
+  await lab.shape(at, 1)
+  try {
+    await ask('/upload')
+    await sleep(10_000)
+    const { long } = await ask('/')
+    const { p95Ms } = await whileIt(ask, 30_000)
+    const { opened } = (await ask('/')).long
+    if (opened > 0) throw new Error('the connection that stays open had to be opened anew')
+    return { p95Ms, silenceMs: Math.round(long.longestSilenceMs) }
+  } finally {
+    await ask('/release')
+    await lab.shape(at, null)
+  }
 }
 
 async function viaOf(from: FleetNode, to: FleetNode): Promise<string> {
