@@ -131,8 +131,12 @@ declare module 'hypercore/lib/core.js' {
 
 declare module 'hypercore/lib/merkle-tree.js' {
   /** The state of a core's session. */
-  export type MerkleSession = object
+  export interface MerkleSession {
+    storage: { read(): { hasTreeNode(index: number): Promise<boolean>; tryFlush(): void } }
+  }
   export const MerkleTree: {
+    /** How many nodes of the tree over `length` blocks are not here, from `index` up to one that is. */
+    missingNodes(session: MerkleSession, index: number, length: number): Promise<number>
     /** Whether a proof can be made for a peer that has `length` blocks. */
     upgradeable(session: MerkleSession, length: number): Promise<boolean>
   }
@@ -142,6 +146,16 @@ declare module 'hypercore-storage' {
   export default class CorestoreStorage {
     /** Bytes. */
     constructor(path: string, options?: { writeBufferSize?: number })
+  }
+}
+
+declare module 'hypercore-storage/lib/tx.js' {
+  /** Questions to the store that are asked in one. */
+  export class CoreRX {
+    /** Those for the disk. */
+    readonly read: { readonly _operations: readonly object[] }
+    tryFlush: (this: CoreRX) => void
+    destroy(): void
   }
 }
 
@@ -281,6 +295,8 @@ declare module 'autobase' {
     readonly opened: boolean
     /** Of its core, as far as they were read. */
     readonly nodes: { readonly length: number }
+    /** As far as they are applied. */
+    readonly length: number
     updateActivity(): void
     update(boot: null): Promise<boolean>
   }

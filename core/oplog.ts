@@ -22,6 +22,7 @@ import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
 import './fewer-reads.ts'
 import { ACK_MS, paceAcks, restBetweenLooks } from './pace.ts'
+import { acksAfterMerges } from './merge.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
 import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
@@ -494,7 +495,11 @@ export class Oplog extends EventEmitter<{
     restBetweenLooks(base as never)
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
-    base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
+    const isMerged = acksAfterMerges()
+    base.ack = (background) =>
+      this.#held === null && (background !== true || isMerged(base))
+        ? ack(background)
+        : Promise.resolve()
     const whileCurrent = (tell: () => void) => () => {
       if (base === this.#base) tell()
     }

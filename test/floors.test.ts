@@ -19,13 +19,19 @@ const DOORS: Record<string, string[]> = {
   'noise-handshake': ['core/greeting.ts'],
   'noise-curve-ed': ['core/greeting.ts'],
   // The others hold what we do to parts of it that are no public API: its system core, what it reads
-  // and writes in vain, how often it works.
-  autobase: ['core/oplog.ts', 'core/system-core.ts', 'core/fewer-reads.ts', 'core/pace.ts'],
+  // and writes in vain, how often it works, when it acknowledges.
+  autobase: [
+    'core/oplog.ts',
+    'core/system-core.ts',
+    'core/fewer-reads.ts',
+    'core/pace.ts',
+    'core/merge.ts'
+  ],
   // Owned by the oplog, so that links outlive a base that is opened anew.
   'protomux-wakeup': ['core/oplog.ts'],
   hyperbee: ['core/oplog.ts'],
-  // How much memory the store may take.
-  'hypercore-storage': ['core/store.ts'],
+  // How much memory the store may take; what it is asked in vain.
+  'hypercore-storage': ['core/store.ts', 'core/fewer-reads.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
   // preload.ts: no range requests for blocks of a view that this node makes itself.
   // short-bitfields.ts: what a peer of a core costs.

@@ -58,14 +58,18 @@ export function chooseIndexers(input: IndexersInput): IndexerPlan {
   if (ended !== undefined && may(ended)) {
     return only(drop(ended, ended.lost ? 'is lost' : 'is no member any more'))
   }
-  if (indexers.length > wanted && least !== undefined && may(least)) {
+  const waiting = { change: null, againInMs: nextLook(input) }
+  // After a split the other side may have changed them too, which is known once both are merged; and a
+  // change while many ops are not confirmed costs every node to apply them again.
+  const isCalm = indexers.every(({ id }) => (input.aliveMs.get(id) ?? 0) >= input.stableMs)
+  if (indexers.length > wanted && isCalm && least !== undefined && may(least)) {
     return only(drop(least, `need not confirm: ${wanted} are enough`))
   }
   if (indexers.length < wanted && confirming === indexers.length) {
     // An even number confirms no more safely than the odd one below it: none is begun in vain.
     const isEven = indexers.length % 2 === 0
     if (next !== null && free.length >= (isEven ? 1 : 2)) {
-      return only(take(next, 'is to confirm the order too'))
+      return isCalm ? only(take(next, 'is to confirm the order too')) : waiting
     }
     if (isEven && least !== undefined && may(least)) {
       return only(drop(least, 'need not confirm: nobody is there to make the number odd'))
@@ -81,7 +85,7 @@ export function chooseIndexers(input: IndexersInput): IndexerPlan {
     if (indexers.length === 1) return only(take(next, `takes over from ${unfit.displayName}`))
     if (may(unfit)) return only(drop(unfit, 'is no node to rely on'))
   }
-  return { change: null, againInMs: nextLook(input) }
+  return waiting
 }
 
 const NOTHING: IndexerPlan = { change: null, againInMs: null }

@@ -4,6 +4,7 @@ import ApplyState from 'autobase/lib/apply-state.js'
 import SystemView from 'autobase/lib/system.js'
 import Core from 'hypercore/lib/core.js'
 import { MerkleTree } from 'hypercore/lib/merkle-tree.js'
+import { CoreRX } from 'hypercore-storage/lib/tx.js'
 import '../../core/fewer-reads.ts'
 
 test('fewer reads - what all peers of a core ask at one moment is read once, and anew later', async (t) => {
@@ -13,7 +14,8 @@ test('fewer reads - what all peers of a core ask at one moment is read once, and
     storage: {
       read() {
         reads++
-        return { getTreeNode: () => Promise.resolve(isThere ? {} : null), tryFlush() {} }
+        const here = (): Promise<object | null> => Promise.resolve(isThere ? {} : null)
+        return { getTreeNode: here, hasTreeNode: () => Promise.resolve(isThere), tryFlush() {} }
       }
     }
   }
@@ -22,6 +24,45 @@ test('fewer reads - what all peers of a core ask at one moment is read once, and
   t.is(reads, 2, 'one for each length')
   isThere = false
   t.is(await ask(4), false)
+})
+
+test('fewer reads - what of a tree is missing above a block is counted as node by node', async (t) => {
+  let reads = 0
+  const count = (there: Set<number>, index: number, length: number): Promise<number> =>
+    MerkleTree.missingNodes(
+      {
+        storage: {
+          read() {
+            reads++
+            return { hasTreeNode: (node) => Promise.resolve(there.has(node)), tryFlush() {} }
+          }
+        }
+      },
+      index,
+      length
+    )
+  // Above block 0 of 16: 1, 3, 7 and 15, which is all of them.
+  t.is(await count(new Set([7]), 0, 17), 3)
+  t.is(await count(new Set([0]), 0, 17), 0)
+  t.is(await count(new Set(), 0, 17), 5, 'below the end, where there is none')
+  t.is(await count(new Set(), 10, 5), 0, 'none where the tree is not known')
+  reads = 0
+  t.is(await count(new Set([1_023]), 0, 1_024), 10)
+  t.is(reads, 2, 'eight are one read')
+})
+
+test('fewer reads - where nothing is left for the disk it is not asked', (t) => {
+  let done = ''
+  const questions = (operations: object[]): CoreRX =>
+    ({
+      read: { _operations: operations, tryFlush: () => (done = 'asked') },
+      destroy: () => (done = 'let go'),
+      _free() {}
+    }) as unknown as CoreRX
+  CoreRX.prototype.tryFlush.call(questions([{}]))
+  t.is(done, 'asked')
+  CoreRX.prototype.tryFlush.call(questions([]))
+  t.is(done, 'let go')
 })
 
 test('fewer reads - a writer that appended nothing writes to its store once, else twice', async (t) => {

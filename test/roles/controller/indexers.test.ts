@@ -78,6 +78,16 @@ const CASES: [claim: string, from: IndexersInput, indexers: string[]][] = [
     ['b']
   ],
   ['nobody just come', input(['a'], ...parts('abc', { ms: MINUTE - 1 })), ['a']],
+  [
+    'no more while one that confirms has just come back',
+    input(['a'], ...parts('a', { ms: MINUTE - 1 }), ...parts('bc')),
+    ['a']
+  ],
+  [
+    'no fewer either',
+    input(['a', 'b', 'c', 'd', 'e'], ...parts('abcd'), ...parts('e', { ms: 1 })),
+    ['a', 'b', 'c', 'd', 'e']
+  ],
   ['no even number', input(['a'], ...parts('ab'), ...parts('c', { ms: 5 })), ['a']],
   [
     'who is gone is replaced',
@@ -132,6 +142,8 @@ for (const [claim, from, indexers] of CASES) {
 test('indexers - time alone may change it, and then says when', (t) => {
   t.is(chooseIndexers(input(['a'], ...parts('abc', { ms: 20_000 }))).againInMs, 40_000)
   t.is(chooseIndexers(input(['a'], ...parts('abc'))).change?.indexer, true)
+  const back = input(['a'], ...parts('a', { ms: 50_000 }), ...parts('bc'))
+  t.alike(chooseIndexers(back), { change: null, againInMs: 10_000 })
 })
 
 const worlds = fc
@@ -167,13 +179,15 @@ test('indexers - in any world: one change at a time, never without a quorum, and
     fc.property(worlds, (from) => {
       let now = from
       const confirming = (ids: string[]): number => ids.filter((id) => from.alive.has(id)).length
+      const isCalm = (ids: string[]): boolean =>
+        ids.every((id) => (from.aliveMs.get(id) ?? 0) >= from.stableMs)
       for (let i = 0; i < 20; i++) {
         const { change } = chooseIndexers(now)
         if (change === null) {
           const { length } = now.state.indexers
           if (i > 0 && length % 2 === 0) {
-            // Rests on an even number only where a further change could not be confirmed.
-            return confirming(now.state.indexers) < length
+            // Rests on an even number only where a further change could not be confirmed, or soon.
+            return confirming(now.state.indexers) < length || !isCalm(now.state.indexers)
           }
           return true
         }
