@@ -10,7 +10,7 @@
  * that meet would never become one. Others go over by `moveTo`, outside apply, as often as needed.
  */
 import { EventEmitter } from 'node:events'
-import Autobase, { type ApplyNode, type Host } from 'autobase'
+import Autobase, { type ApplyNode, type Host, type Writer } from 'autobase'
 import Hyperbee, { type Batch } from 'hyperbee'
 import type Hypercore from 'hypercore'
 import type { Duplex } from 'node:stream'
@@ -494,7 +494,7 @@ export class Oplog extends EventEmitter<{
     })
     void mend(base as never)
     restBetweenLooks(base as never)
-    base.on('writer', ({ core }) => lingerOpen(core))
+    base.on('writer', ({ core }: Writer) => lingerOpen(core))
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     base.ack = (background) => (this.#held === null ? ack(background) : Promise.resolve())
