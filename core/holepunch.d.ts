@@ -50,6 +50,7 @@ declare module 'z32' {
 
 declare module 'hypercore' {
   import type { EventEmitter } from 'node:events'
+  import type { Replicator } from 'hypercore/lib/replicator.js'
   export interface HypercoreManifest {
     version: number
     signers: { publicKey: Buffer }[]
@@ -73,6 +74,8 @@ declare module 'hypercore' {
       /** Tells it how long the core is here, where it can be given what it lacks. */
       signalUpgrade(): void
     }[]
+    /** No public part of it. */
+    readonly core: { readonly replicator: Replicator }
     ready(): Promise<void>
     close(): Promise<void>
     append(blocks: Buffer | Buffer[]): Promise<{ length: number }>
@@ -118,6 +121,33 @@ declare module 'hypercore/lib/remote-bitfield.js' {
     insert(start: number, bits: Uint32Array): boolean
     findFirst(value: boolean, position: number): number
     findLast(value: boolean, position: number): number
+  }
+}
+
+declare module 'hypercore/lib/replicator.js' {
+  import type Protomux from 'protomux'
+  export interface SyncMessage {
+    fork: number
+    length: number
+  }
+  export interface RangeMessage {
+    drop: boolean
+    start: number
+    length: number
+  }
+  export interface Peer {
+    readonly core: { readonly state: { readonly fork: number; readonly length: number } }
+    readonly remoteFork: number
+    readonly remoteLength: number
+    readonly protomux: Protomux
+    wireSync: { send(message: SyncMessage): boolean }
+    wireRange: { send(message: RangeMessage): boolean }
+  }
+  export interface Replicator {
+    readonly peers: Peer[]
+    _addPeer: (peer: Peer) => void
+    /** ms after which a core that nobody waits for is closed towards peers. */
+    _notDownloadingLinger: number
   }
 }
 
@@ -469,6 +499,11 @@ declare module 'protomux' {
   export default class Protomux {
     static from(stream: Duplex | Protomux): Protomux
     readonly stream: Duplex
+    readonly drained: boolean
+    cork(): void
+    uncork(): void
+    /** What is to go out in one frame, while it is corked. No public part of it. */
+    _batch: { localId: number; buffer: Buffer }[] | null
     createChannel(options: {
       protocol: string
       id?: Buffer | null

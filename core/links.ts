@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events'
 import c from 'compact-encoding'
 import Protomux, { type Channel } from 'protomux'
 import { bootNow } from './clock.ts'
+import { gatherFrames } from './one-frame.ts'
 import type { Connection } from './swarm.ts'
 
 export interface Link {
@@ -95,6 +96,7 @@ export class Links extends EventEmitter<{
   /** Takes a connection whose other end is known to be a member. A newer one replaces the old. */
   add(id: string, connection: Connection): void {
     const mux = Protomux.from(connection)
+    gatherFrames(mux)
     const old = this.#links.get(id)
     const link: Beating = {
       id,
@@ -191,13 +193,20 @@ function heartbeat(mux: Protomux, onRtt: (ms: number) => void): Heart {
   let answered = 0
   return {
     beat() {
-      if (channel?.closed === false) beat?.send(EMPTY)
+      if (channel?.closed === false) atOnce(() => beat?.send(EMPTY))
     },
     measure() {
       if (channel?.closed !== false) return
       askedAt = performance.now()
-      ask?.send(++asked)
+      atOnce(() => ask?.send(++asked))
     }
+  }
+
+  /** What is written counts as said. */
+  function atOnce(say: () => void): void {
+    mux.cork()
+    say()
+    mux.uncork()
   }
 
   function onAnswer(n: number): void {

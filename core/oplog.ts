@@ -10,19 +10,20 @@
  * that meet would never become one. Others go over by `moveTo`, outside apply, as often as needed.
  */
 import { EventEmitter } from 'node:events'
-import Autobase, { type ApplyNode, type Host } from 'autobase'
+import Autobase, { type ApplyNode, type Host, type Writer } from 'autobase'
 import Hyperbee, { type Batch } from 'hyperbee'
 import type Hypercore from 'hypercore'
 import type { Duplex } from 'node:stream'
 import ProtomuxWakeup from 'protomux-wakeup'
+import { announceLater } from './announce-later.ts'
 import { fromId, toId, type KeyPair } from './crypto.ts'
 import { syncBeforeTelling } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
 import './fewer-reads.ts'
-import { ACK_MS, paceAcks, restBetweenLooks } from './pace.ts'
 import { acksAfterMerges } from './merge.ts'
+import { ACK_MS, lingerOpen, paceAcks, restBetweenLooks } from './pace.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
 import type { Indexers, ViewBatch, ViewReader } from './state/apply.ts'
@@ -223,6 +224,7 @@ export class Oplog extends EventEmitter<{
     const { start } = this.#options
     if (start) this.#base.pause()
     await this.#base.ready()
+    announceViewsLater(this.#base)
     this.#ownAtHold = this.#ownLength()
     await this.#loadFork()
     if (start) {
@@ -493,6 +495,7 @@ export class Oplog extends EventEmitter<{
     })
     void mend(base as never)
     restBetweenLooks(base as never)
+    base.on('writer', ({ core }: Writer) => lingerOpen(core))
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     const isMerged = acksAfterMerges()
@@ -526,6 +529,7 @@ export class Oplog extends EventEmitter<{
     base.on(
       'reboot',
       whileCurrent(() => {
+        announceViewsLater(base)
         this.#holdWhole()
         this.emit('order')
       })
@@ -553,6 +557,7 @@ export class Oplog extends EventEmitter<{
       this.#base = base
       base.pause()
       await base.ready()
+      announceViewsLater(base)
       this.#ownAtHold = this.#ownLength()
       if (landing !== null) land(base as never, landing)
       base.resume()
@@ -803,6 +808,12 @@ export class Oplog extends EventEmitter<{
     if (this.#refused.has(op)) return
     if (this.#refused.size < MAX_REFUSED) this.#refused.set(op, reason)
     this.#log.warn({ op, reason }, 'an op was refused')
+  }
+}
+
+function announceViewsLater({ core, view, encryption }: Autobase<View>): void {
+  for (const each of [core, view.core, encryption?.core ?? null]) {
+    if (each?.opened === true) announceLater(each)
   }
 }
 

@@ -4,6 +4,7 @@
  * API; its version is pinned.
  */
 import type Autobase from 'autobase'
+import type Hypercore from 'hypercore'
 
 type Base = Autobase<never>
 
@@ -14,6 +15,9 @@ const ACK_MEMBERS = 16
 const MAX_ACK_MS = 15_000
 /** The longest rest after one look at what came. */
 const MAX_REST_MS = 100
+
+/** Peers and this node have a writer's core open to each other for so long after its last entry. */
+const LINGER_MS = 600_000
 
 /** Confirming an op takes about four times as long; only a change of indexers waits for that. */
 export const ackMs = (members: number): number =>
@@ -65,4 +69,13 @@ export function restBetweenLooks(base: Base): void {
       if (due) lookRested()
     }
   }
+}
+
+/**
+ * A core that nobody waits for is closed after half a minute towards each peer, and with the next
+ * entry of its writer opened again on every link of every node: with many writers that take turns most
+ * of what an op costs.
+ */
+export function lingerOpen({ core: { replicator } }: Hypercore): void {
+  replicator._notDownloadingLinger = LINGER_MS
 }

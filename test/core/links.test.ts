@@ -1,10 +1,13 @@
 import { EventEmitter } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
 import test from 'brittle'
 import { Links } from '../../core/links.ts'
 import type { Connection } from '../../core/swarm.ts'
 
-test('links - an idle link carries a heartbeat a second, a busy one none; each a question in ten', (t) => {
+test('links - an idle link carries a heartbeat a second, a busy one none; each a question in ten', async (t) => {
   const { links, connections, pass } = linksTo('b', 'c')
+  // What opens the channels goes out.
+  await turn()
   const [idle, busy] = connections as [FakeConnection, FakeConnection]
   idle.hears = busy.hears = true
   pass(1)
