@@ -52,11 +52,36 @@ const NEAR_BYTES = 64 * 1024
 /** After so many the other end is asked for a sign. */
 const MARK_BYTES = 16 * 1024
 
+/** What lines over any stream have in common. */
+abstract class StreamLine {
+  readonly #stream: Stream
+
+  constructor(stream: Stream) {
+    this.#stream = stream
+  }
+
+  pause(): void {
+    this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
+  }
+
+  end(ms: number): void {
+    endWithin(this.#stream, ms)
+  }
+
+  destroy(error?: Error): void {
+    this.#stream.destroy(error)
+  }
+}
+
 /**
  * Over TLS. How much the system holds of what it took it does not tell, and on a slow LAN that is what
  * others wait behind for seconds: so the other end has to tell what came.
  */
-export class NearLine implements Line {
+export class NearLine extends StreamLine implements Line {
   readonly #socket: TLSSocket
   readonly #underWay = new UnderWay()
   #onRoom = (): void => {}
@@ -64,6 +89,7 @@ export class NearLine implements Line {
   #unmarked = 0
 
   constructor(socket: TLSSocket) {
+    super(socket)
     this.#socket = socket
   }
 
@@ -101,26 +127,10 @@ export class NearLine implements Line {
       this.#onRoom()
     })
   }
-
-  pause(): void {
-    this.#socket.pause()
-  }
-
-  resume(): void {
-    this.#socket.resume()
-  }
-
-  end(ms: number): void {
-    endWithin(this.#socket, ms)
-  }
-
-  destroy(error?: Error): void {
-    this.#socket.destroy(error)
-  }
 }
 
 /** Over UDX, which takes all it is given, and tells what was acknowledged and what it has in flight. */
-export class FarLine implements Line {
+export class FarLine extends StreamLine implements Line {
   readonly #connection: Connection
   readonly #underWay = new UnderWay()
   #onRoom = (): void => {}
@@ -128,6 +138,7 @@ export class FarLine implements Line {
   #isBusy = false
 
   constructor(connection: Connection) {
+    super(connection)
     this.#connection = connection
   }
 
@@ -167,22 +178,6 @@ export class FarLine implements Line {
     }
     flushed.then(over, over)
   }
-
-  pause(): void {
-    this.#connection.pause()
-  }
-
-  resume(): void {
-    this.#connection.resume()
-  }
-
-  end(ms: number): void {
-    endWithin(this.#connection, ms)
-  }
-
-  destroy(error?: Error): void {
-    this.#connection.destroy(error)
-  }
 }
 
 /** Little at once where the line carries little. */
@@ -190,7 +185,7 @@ const messageBytes = (limit: number): number =>
   Math.max(LEAST_MESSAGE_BYTES, Math.min(Math.floor(limit / 4), MESSAGE_BYTES))
 
 /** The streams of Holepunch are none of Node's own, but alike in this. */
-type Stream = Pick<Duplex, 'on' | 'once' | 'end' | 'destroy'>
+type Stream = Pick<Duplex, 'on' | 'once' | 'pause' | 'resume' | 'end' | 'destroy'>
 
 function hear(stream: Stream, { onBytes, onClose }: LineListener): void {
   let failure = new Error('the connection is gone')

@@ -73,6 +73,8 @@ export class Mux implements FlowSession {
   /** Gone, and why. */
   #closed: Error | null = null
   #isEnding = false
+  /** The line was told to end. */
+  #isEnded = false
 
   constructor(options: MuxOptions) {
     this.#options = options
@@ -351,7 +353,9 @@ export class Mux implements FlowSession {
   }
 
   #endSoon(): void {
-    if (this.#flows.size > 0 || this.#answers.length > 0 || this.#closed !== null) return
+    if (this.#flows.size > 0 || this.#answers.length > 0) return
+    if (this.#isEnded || this.#closed !== null) return
+    this.#isEnded = true
     this.#line.end(END_MS)
   }
 
