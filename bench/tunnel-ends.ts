@@ -28,6 +28,8 @@ export type Task =
   | { do: 'serve'; port: number }
   /** One stream. */
   | { do: 'serve-udx'; way: UdxWay }
+  /** One connection to `listen` over a UDX stream, and one of it to `connect` at this host. */
+  | { do: 'carry'; way: UdxWay; ends: { listen: number } | { connect: number } }
   /** What arrives, its rate in `ms` after it got going. */
   | { do: 'rate'; via: Via; ms: number }
   /** Round trips of a few bytes, ms each. */
@@ -67,6 +69,9 @@ switch (task.do) {
     break
   case 'serve-udx':
     serve(udx(task.way, 2, 1))
+    break
+  case 'carry':
+    await carry(task.way, task.ends)
     break
   case 'rate':
     tell(await rate(task.via, task.ms))
@@ -125,6 +130,18 @@ function udx({ port, to, isEncrypted }: UdxWay, mine: number, theirs: number): D
   const stream = maker.createStream(mine)
   stream.connect(socket, theirs, to.port, to.host)
   return isEncrypted ? new SecretStream(mine < theirs, stream) : stream
+}
+
+async function carry(way: UdxWay, ends: { listen: number } | { connect: number }): Promise<void> {
+  if ('listen' in ends) {
+    const server = net.createServer({ noDelay: true, allowHalfOpen: true })
+    server.listen({ port: ends.listen, host: '127.0.0.1' })
+    const [socket] = (await once(server, 'connection')) as [net.Socket]
+    socket.pipe(udx(way, 1, 2)).pipe(socket)
+  } else {
+    const socket = net.connect({ host: '127.0.0.1', port: ends.connect, noDelay: true })
+    socket.pipe(udx(way, 2, 1)).pipe(socket)
+  }
 }
 
 async function rate(via: Via, ms: number): Promise<Arrived> {

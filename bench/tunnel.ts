@@ -5,6 +5,7 @@
  * `ssh -L` to the same program, and a bare UDX stream. The links of those who ask are shaped to
  * 1 Gbit/s both ways. No number counts unless the tunnel took the path it is of.
  */
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -19,7 +20,7 @@ import { declare, type During } from './bench.ts'
 import { durations, type Durations } from './measure.ts'
 import { spread } from './table.ts'
 import { idleSpec } from './three-nodes.ts'
-import type { Arrived, Many, Task, Via } from './tunnel-ends.ts'
+import type { Arrived, Many, Task, UdxWay, Via } from './tunnel-ends.ts'
 import { measureLocal } from './tunnel-local.ts'
 import { listens, startSshForward } from './tunnel-ssh.ts'
 
@@ -44,13 +45,22 @@ export interface TunnelResults {
     ssh: number | null
     sshUnshaped: number | null
     udx: number
+    /** To a bare one that carries the same flow, from a TCP connection at one end into one at the other. */
+    udxCarrying: number
     /** To a UDX stream that HyperDHT encrypts, with nothing of ours. */
     udxEncrypted: number
     /** To a bare one on a slower link, which the processors can fill. */
     udxOnSlower: number
     local: number
   }
-  beside: { ssh: number | null; tcp: number; udx: number; udxEncrypted: number; local: number }
+  beside: {
+    ssh: number | null
+    tcp: number
+    udx: number
+    udxCarrying: number
+    udxEncrypted: number
+    local: number
+  }
   flows: { errors: number; bytesAFlow: number; eventLoopP99: number }
 }
 
@@ -101,6 +111,7 @@ export const tunnel = declare<TunnelResults>({
     const punched = await rates(bench, rounds, 'punched', [
       { name: 'brume', pair: direct },
       { name: 'udx', udx: 'bare' },
+      { name: 'carrying', udx: 'carrying' },
       { name: 'encrypted', udx: 'encrypted' }
     ])
     const carried = await rates(bench, rounds, 'relayed', [{ name: 'brume', pair: relayed }])
@@ -141,6 +152,7 @@ export const tunnel = declare<TunnelResults>({
         ssh: ssh === null ? null : ratio(shaped, 'ssh'),
         sshUnshaped: ssh === null ? null : ratio(unshaped, 'ssh'),
         udx: ratio(punched, 'udx'),
+        udxCarrying: ratio(punched, 'carrying'),
         udxEncrypted: ratio(punched, 'encrypted'),
         udxOnSlower: ratio(slower, 'udx'),
         local: round(median(local.name) / median(local.address), 2)
@@ -149,6 +161,7 @@ export const tunnel = declare<TunnelResults>({
         ssh: ssh === null ? null : of(shaped, 'ssh'),
         tcp: of(shaped, 'tcp'),
         udx: of(punched, 'udx'),
+        udxCarrying: of(punched, 'carrying'),
         udxEncrypted: of(punched, 'encrypted'),
         local: Math.round(median(local.name))
       },
@@ -352,8 +365,10 @@ interface Contestant {
   from?: Host
   via?: Via
   /** Else a UDX stream between the hosts of the punched pair. */
-  udx?: 'bare' | 'encrypted'
+  udx?: Udx
 }
+
+type Udx = 'bare' | 'carrying' | 'encrypted'
 
 /** Medians of Mbit/s, and of what a tunnel costs, as `cpu`; they take turns. */
 async function rates(
@@ -374,7 +389,7 @@ async function rates(
           ? await over<Arrived>(pair, { do: 'rate', ms, via: pair.via })
           : from !== undefined && via !== undefined
             ? await ask<Arrived>(from, { do: 'rate', ms, via })
-            : await overUdx<Arrived>(bench, { do: 'rate', ms }, udx === 'encrypted')
+            : await overUdx<Arrived>(bench, { do: 'rate', ms }, udx)
       ;(samples[name] ??= []).push(Math.round(mbitPerS))
       if (pair === undefined) continue
       const cost = ((await cpuSeconds(pair)) - before) / (bytes / 1e9)
@@ -404,21 +419,27 @@ async function cpuSeconds(pair: Pair | undefined): Promise<number> {
 type Unled<T> = T extends { via: Via } ? Omit<T, 'via'> : never
 
 /** Between the hosts of the punched pair, whose routers keep ports. */
-async function overUdx<T>(bench: Bench, task: Unled<Task>, isEncrypted = false): Promise<T> {
+async function overUdx<T>(bench: Bench, task: Unled<Task>, how: Udx = 'bare'): Promise<T> {
   const { from, to } = bench.direct
   const port = UDX_PORT + bench.streams++
-  const [near, far] = [from.host.publicIp, to.host.publicIp]
-  const serving = to.host.spawn(
-    ...program({ do: 'serve-udx', way: { port, isEncrypted, to: { host: near, port } } }),
-    {
-      stdio: ['ignore', 'ignore', 'inherit']
-    }
-  )
+  const isEncrypted = how === 'encrypted'
+  const there: UdxWay = { port, isEncrypted, to: { host: from.host.publicIp, port } }
+  const here: UdxWay = { port, isEncrypted, to: { host: to.host.publicIp, port } }
+  const helping: ChildProcess[] = []
+  const help = (host: Host, task: Task): void => {
+    helping.push(host.spawn(...program(task), { stdio: ['ignore', 'ignore', 'inherit'] }))
+  }
   try {
-    const via: Via = { kind: 'udx', port, isEncrypted, to: { host: far, port } }
-    return await ask<T>(from.host, { ...task, via })
+    if (how !== 'carrying') {
+      help(to.host, { do: 'serve-udx', way: there })
+      return await ask<T>(from.host, { ...task, via: { kind: 'udx', ...here } })
+    }
+    help(to.host, { do: 'carry', way: there, ends: { connect: HOST_PORT } })
+    help(from.host, { do: 'carry', way: here, ends: { listen: port } })
+    await waitUntil(() => listens(from.host, port), 10_000)
+    return await ask<T>(from.host, { ...task, via: { kind: 'tcp', host: '127.0.0.1', port } })
   } finally {
-    serving.kill('SIGKILL')
+    for (const child of helping) child.kill('SIGKILL')
   }
 }
 
