@@ -18,8 +18,13 @@ export interface LineListener {
 export interface Line {
   /** Once, before anything else. */
   start(listener: LineListener): void
-  /** Bytes that the next message may have; 0 where it has enough to do. */
+  /** Bytes that the next message may have; 0 where it takes none now. */
   room(): number
+  /**
+   * It has enough under way: data waits. Answers do not: who hears nothing of what it sent, since its
+   * other end waits to hear the same, would wait for ever.
+   */
+  isBusy(): boolean
   /** What the next message is written into. */
   alloc(bytes: number): Buffer
   /**
@@ -99,10 +104,16 @@ export class NearLine extends StreamLine implements Line {
   }
 
   room(): number {
-    const { bytes, rate, leastMs } = this.#underWay
-    const limit = NEAR_BYTES + rate * (leastMs + BEHIND_MS)
-    if (this.#queued >= SOCKET_BYTES || bytes >= limit) return 0
-    return messageBytes(limit)
+    return this.#queued >= SOCKET_BYTES ? 0 : messageBytes(this.#limit)
+  }
+
+  isBusy(): boolean {
+    return this.#underWay.bytes >= this.#limit
+  }
+
+  get #limit(): number {
+    const { rate, leastMs } = this.#underWay
+    return NEAR_BYTES + rate * (leastMs + BEHIND_MS)
   }
 
   alloc(bytes: number): Buffer {
@@ -135,7 +146,7 @@ export class FarLine extends StreamLine implements Line {
   readonly #underWay = new UnderWay()
   #onRoom = (): void => {}
   /** The connection takes no more until it drains. */
-  #isBusy = false
+  #isFull = false
 
   constructor(connection: Connection) {
     super(connection)
@@ -145,18 +156,24 @@ export class FarLine extends StreamLine implements Line {
   start(listener: LineListener): void {
     this.#onRoom = () => listener.onRoom()
     this.#connection.on('drain', () => {
-      this.#isBusy = false
+      this.#isFull = false
       listener.onRoom()
     })
     hear(this.#connection, listener)
   }
 
   room(): number {
+    return this.#isFull ? 0 : messageBytes(this.#limit)
+  }
+
+  isBusy(): boolean {
+    return this.#underWay.bytes >= this.#limit
+  }
+
+  get #limit(): number {
     const { cwnd, mtu = 0 } = this.#connection.rawStream ?? {}
-    const { bytes, rate } = this.#underWay
-    const behind = Math.max(LEAST_MESSAGE_BYTES, rate * BEHIND_MS)
-    const limit = cwnd === undefined ? Infinity : cwnd * mtu + behind
-    return this.#isBusy || bytes >= limit ? 0 : messageBytes(limit)
+    const behind = Math.max(LEAST_MESSAGE_BYTES, this.#underWay.rate * BEHIND_MS)
+    return cwnd === undefined ? Infinity : cwnd * mtu + behind
   }
 
   alloc(bytes: number): Buffer {
@@ -168,7 +185,7 @@ export class FarLine extends StreamLine implements Line {
   }
 
   write(message: Buffer): void {
-    this.#isBusy = !this.#connection.write(message)
+    this.#isFull = !this.#connection.write(message)
     const flushed = this.#connection.flush?.()
     if (flushed === undefined) return
     const heard = this.#underWay.add(message.length)

@@ -318,7 +318,8 @@ export class Mux implements FlowSession {
       answers++
     }
     const parts: { kind: Kind; flow: Flow; bytes: number }[] = []
-    while (room - size >= HEADER_BYTES + LEAST_BYTES) {
+    const mayPour = !this.#line.isBusy()
+    while (mayPour && room - size >= HEADER_BYTES + LEAST_BYTES) {
       const flow = this.#turns.next()
       if (flow === null) break
       size += HEADER_BYTES

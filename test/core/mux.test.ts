@@ -195,6 +195,30 @@ test('mux - a line that has to be told hears when the other end has what went ov
   await waitUntil(() => heard > before)
 })
 
+test('mux - ends that both have enough under way hear of each other all the same', async (t) => {
+  const { a, b } = pair(t)
+  for (const { line } of [a, b]) {
+    let underWay = 0
+    line.isBusy = () => underWay >= 64 * KIB
+    line.onMark = (bytes) => {
+      underWay += bytes
+      return () => {
+        underWay -= bytes
+        line.go()
+      }
+    }
+  }
+  const [mine, theirs] = await opened(a, b)
+  const all = WINDOW * 4
+  const read = [mine, theirs].map((flow) => {
+    const seen = { bytes: 0 }
+    flow.on('data', (piece: Buffer) => (seen.bytes += piece.length))
+    flow.write(Buffer.alloc(all))
+    return seen
+  })
+  await waitUntil(() => read.every(({ bytes }) => bytes === all))
+})
+
 test('mux - it ends once its flows are over, and takes no new ones meanwhile', async (t) => {
   const { a, b } = pair(t)
   const [mine, theirs] = await opened(a, b)
@@ -344,6 +368,7 @@ interface Sent {
 class TestLine implements Line {
   other: TestLine | null = null
   isPaused = false
+  isBusy = (): boolean => false
   onMark: (bytes: number) => (() => void) | null = () => null
   #listener: LineListener | null = null
   #goes = true
