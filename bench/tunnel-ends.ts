@@ -132,16 +132,21 @@ function udx({ port, to, isEncrypted }: UdxWay, mine: number, theirs: number): D
   return isEncrypted ? new SecretStream(mine < theirs, stream) : stream
 }
 
+/** For as long as both are there. */
 async function carry(way: UdxWay, ends: { listen: number } | { connect: number }): Promise<void> {
-  if ('listen' in ends) {
-    const server = net.createServer({ noDelay: true, allowHalfOpen: true })
-    server.listen({ port: ends.listen, host: '127.0.0.1' })
-    const [socket] = (await once(server, 'connection')) as [net.Socket]
-    socket.pipe(udx(way, 1, 2)).pipe(socket)
-  } else {
-    const socket = net.connect({ host: '127.0.0.1', port: ends.connect, noDelay: true })
-    socket.pipe(udx(way, 2, 1)).pipe(socket)
-  }
+  const [socket, stream] =
+    'listen' in ends
+      ? [await caller(ends.listen), udx(way, 1, 2)]
+      : [net.connect({ host: '127.0.0.1', port: ends.connect, noDelay: true }), udx(way, 2, 1)]
+  for (const each of [socket, stream]) each.on('error', () => process.exit(0))
+  socket.pipe(stream).pipe(socket)
+}
+
+async function caller(port: number): Promise<net.Socket> {
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true })
+  server.listen({ port, host: '127.0.0.1' })
+  const [socket] = (await once(server, 'connection')) as [net.Socket]
+  return socket
 }
 
 async function rate(via: Via, ms: number): Promise<Arrived> {

@@ -195,6 +195,11 @@ export const tunnel = declare<TunnelResults>({
       must: { be: '≥ 0.8', holds: ratios.udx >= 0.8 }
     },
     {
+      what: 'over a bare UDX that carries the same flow',
+      measured: `${ratios.udxCarrying} (${beside.udxCarrying} Mbit/s)`,
+      must: { be: '≥ 0.8', holds: ratios.udxCarrying >= 0.8 }
+    },
+    {
       what: `over bare UDX on ${SLOWER_MBIT} Mbit/s`,
       measured: String(ratios.udxOnSlower),
       must: { be: '≥ 0.8', holds: ratios.udxOnSlower >= 0.8 }

@@ -52,6 +52,19 @@ test('tunnels - many flows share one connection, and a slow reader holds up no o
   stuck.destroy()
 })
 
+test('tunnels - a thousand flows that are echoed all at once', async (t) => {
+  const { a, b } = await pair(t)
+  b.answer(async () => new PassThrough())
+  const message = Buffer.alloc(1024, 'm')
+  const flows = await Promise.all(Array.from({ length: 1_000 }, () => a.open(idOf(t, b), 'echo')))
+  const echoes = flows.map((flow) => {
+    flow.write(message)
+    return once(flow, 'data')
+  })
+  t.is((await Promise.all(echoes)).length, 1_000)
+  for (const flow of flows) flow.destroy()
+})
+
 test('tunnels - what refuses a flow is told in its own words', async (t) => {
   const { a, b } = await pair(t)
   await refused(t, a.open(idOf(t, b), {}), 'NO_FLOWS')
