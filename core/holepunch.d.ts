@@ -73,6 +73,8 @@ declare module 'hypercore' {
       readonly remoteContiguousLength: number
       /** Tells it how long the core is here, where it can be given what it lacks. */
       signalUpgrade(): void
+      /** Whether it said so. */
+      _remoteHasBlock(index: number): boolean
     }[]
     /** No public part of it. */
     readonly core: { readonly replicator: Replicator }
@@ -216,7 +218,7 @@ declare module 'corestore' {
     namespace(name: string): Corestore
     /** Closed apart from the store it is of. */
     session(): Corestore
-    replicate(stream: Duplex): Duplex
+    replicate(stream: Duplex | boolean): Duplex
     readonly storage: {
       readonly db: { readonly path: string }
       compact(): Promise<void>
@@ -391,6 +393,11 @@ declare module 'autobase' {
     _advance(): Promise<void>
     _onremotewriterchangeBound: () => void
     _updateAll: (this: { readonly activeWriters: Iterable<Writer> }) => Promise<unknown>
+    // And of these: `core/merge.ts`.
+    readonly linearizer: { readonly indexers: Writer[] }
+    _waitForIndexers: (this: {
+      readonly linearizer: { readonly indexers: Writer[] }
+    }) => Promise<boolean>
   }
 }
 

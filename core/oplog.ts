@@ -22,7 +22,7 @@ import { BrumeError, sentenceOf } from './errors.ts'
 import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
 import './fewer-reads.ts'
-import { acksAfterMerges } from './merge.ts'
+import { acksAfterMerges, waitsForWhatPeersHave } from './merge.ts'
 import { ACK_MS, lingerOpen, paceAcks, restBetweenLooks } from './pace.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
@@ -495,6 +495,7 @@ export class Oplog extends EventEmitter<{
     })
     void mend(base as never)
     restBetweenLooks(base as never)
+    waitsForWhatPeersHave(base as never)
     base.on('writer', ({ core }: Writer) => lingerOpen(core))
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
