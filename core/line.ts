@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Connection } from './swarm.ts'
-import { UnderWay } from './under-way.ts'
+import { PROBE_BYTES, UnderWay } from './under-way.ts'
 
 export interface LineListener {
   onBytes: (bytes: Buffer) => void
@@ -88,14 +88,16 @@ abstract class StreamLine {
  */
 export class NearLine extends StreamLine implements Line {
   readonly #socket: TLSSocket
-  readonly #underWay = new UnderWay()
+  readonly #underWay: UnderWay
   #onRoom = (): void => {}
   #queued = 0
   #unmarked = 0
 
-  constructor(socket: TLSSocket) {
+  /** `now` in ms. */
+  constructor(socket: TLSSocket, now?: () => number) {
     super(socket)
     this.#socket = socket
+    this.#underWay = new UnderWay(now)
   }
 
   start(listener: LineListener): void {
@@ -112,8 +114,8 @@ export class NearLine extends StreamLine implements Line {
   }
 
   get #limit(): number {
-    const { rate, leastMs } = this.#underWay
-    return NEAR_BYTES + rate * (leastMs + BEHIND_MS)
+    const { rate, leastMs, isStale } = this.#underWay
+    return isStale ? PROBE_BYTES : NEAR_BYTES + rate * (leastMs + BEHIND_MS)
   }
 
   alloc(bytes: number): Buffer {

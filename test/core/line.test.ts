@@ -113,3 +113,38 @@ test('line - on a LAN as much is under way as was heard of in a tenth of a secon
   t.ok(later > atFirst, `${later} bytes`)
   socket.destroy()
 })
+
+test('line - an upload that never pauses has no more under way after minutes', async (t) => {
+  const BYTES_PER_MS = 125
+  let now = 0
+  const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() })
+  const line = new NearLine(socket as unknown as TLSSocket, () => now)
+  line.start({ onBytes: () => {}, onRoom: () => {}, onClose: () => {} })
+  const waiting: { bytes: number; heard: (() => void) | null }[] = []
+  const most = { before: 0, after: 0 }
+  let [over, idleMs] = [0, 0]
+  for (; now < 180_000; now++) {
+    while (!line.isBusy()) {
+      const bytes = line.room()
+      const heard = line.mark(bytes)
+      line.write(line.alloc(bytes))
+      waiting.push({ bytes, heard })
+      await new Promise(setImmediate)
+    }
+    const all = waiting.reduce((sum, { bytes }) => sum + bytes, 0)
+    const which = now < 9_000 ? 'before' : 'after'
+    most[which] = Math.max(most[which], all)
+    if (all === 0) idleMs++
+    over += BYTES_PER_MS
+    for (let first = waiting[0]; first !== undefined && over >= first.bytes; first = waiting[0]) {
+      over -= first.bytes
+      waiting.shift()
+      first.heard?.()
+    }
+    if (waiting.length === 0) over = 0
+  }
+  t.ok(most.before < 192 * KIB, `${most.before} bytes`)
+  t.ok(most.after <= most.before, `${most.after} bytes later`)
+  t.ok(idleMs < 180, `idle for ${idleMs} ms`)
+  socket.destroy()
+})
