@@ -495,7 +495,7 @@ export class Oplog extends EventEmitter<{
     })
     void mend(base as never)
     restBetweenLooks(base as never)
-    waitsForWhatPeersHave(base as never)
+    waitsForWhatPeersHave(base)
     base.on('writer', ({ core }: Writer) => lingerOpen(core))
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)

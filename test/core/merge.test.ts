@@ -36,7 +36,7 @@ test('merge - what the only indexer took with it when it went is not waited for'
   await Promise.all(others.map((node) => node.restart()))
   const began = performance.now()
   for (const name of ['a', 'b', 'c', 'd']) {
-    const [one, other] = others as [MeshNode, MeshNode]
+    const [one, other] = others
     await one.mesh.append([set(name)])
     await untilState(other, ({ applications }) => applications.has(name))
     others.reverse()
