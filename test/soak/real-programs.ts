@@ -97,7 +97,12 @@ export const PROGRAMS: Program[] = [
         if (bits === undefined) throw new Error(`iperf3 ${more} ended with ${out.slice(-1000)}`)
         return Math.round(bits / 1e6)
       }
-      return { up: await mbit(''), down: await mbit('-R'), parallel: await mbit('-P 8') }
+      return {
+        up: await mbit(''),
+        down: await mbit('-R'),
+        parallel: await mbit('-P 8'),
+        both: await mbit('--bidir -P 4')
+      }
     }
   },
   {
