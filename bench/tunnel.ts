@@ -195,9 +195,9 @@ export const tunnel = declare<TunnelResults>({
       must: { be: '≥ 0.8', holds: ratios.udx >= 0.8 }
     },
     {
-      what: 'over a bare UDX that carries the same flow',
+      what: 'over a bare UDX with TCP piped in and out',
       measured: `${ratios.udxCarrying} (${beside.udxCarrying} Mbit/s)`,
-      must: { be: '≥ 0.8', holds: ratios.udxCarrying >= 0.8 }
+      must: null
     },
     {
       what: `over bare UDX on ${SLOWER_MBIT} Mbit/s`,
