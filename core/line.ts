@@ -59,10 +59,35 @@ const MARK_BYTES = 16 * 1024
 
 /** What lines over any stream have in common. */
 abstract class StreamLine {
+  protected readonly underWay: UnderWay
   readonly #stream: Stream
+  #listener: LineListener | null = null
 
-  constructor(stream: Stream) {
+  constructor(stream: Stream, underWay: UnderWay) {
     this.#stream = stream
+    this.underWay = underWay
+  }
+
+  /** Bytes under way with which it is busy. */
+  protected abstract get limit(): number
+  /** What is below it takes no more for now. */
+  protected abstract get isFull(): boolean
+
+  start(listener: LineListener): void {
+    this.#listener = listener
+    hear(this.#stream, listener)
+  }
+
+  room(): number {
+    return this.isFull ? 0 : messageBytes(this.limit)
+  }
+
+  isBusy(): boolean {
+    return this.underWay.bytes >= this.limit
+  }
+
+  protected onRoom(): void {
+    this.#listener?.onRoom()
   }
 
   pause(): void {
@@ -88,34 +113,22 @@ abstract class StreamLine {
  */
 export class NearLine extends StreamLine implements Line {
   readonly #socket: TLSSocket
-  readonly #underWay: UnderWay
-  #onRoom = (): void => {}
   #queued = 0
   #unmarked = 0
 
   /** `now` in ms. */
   constructor(socket: TLSSocket, now?: () => number) {
-    super(socket)
+    super(socket, new UnderWay(now))
     this.#socket = socket
-    this.#underWay = new UnderWay(now)
   }
 
-  start(listener: LineListener): void {
-    this.#onRoom = () => listener.onRoom()
-    hear(this.#socket, listener)
-  }
-
-  room(): number {
-    return this.#queued >= SOCKET_BYTES ? 0 : messageBytes(this.#limit)
-  }
-
-  isBusy(): boolean {
-    return this.#underWay.bytes >= this.#limit
-  }
-
-  get #limit(): number {
-    const { rate, leastMs, isStale } = this.#underWay
+  protected get limit(): number {
+    const { rate, leastMs, isStale } = this.underWay
     return isStale ? PROBE_BYTES : NEAR_BYTES + rate * (leastMs + BEHIND_MS)
+  }
+
+  protected get isFull(): boolean {
+    return this.#queued >= SOCKET_BYTES
   }
 
   alloc(bytes: number): Buffer {
@@ -125,11 +138,11 @@ export class NearLine extends StreamLine implements Line {
   mark(bytes: number): (() => void) | null {
     this.#unmarked += bytes
     if (this.#unmarked < MARK_BYTES) return null
-    const over = this.#underWay.add(this.#unmarked)
+    const over = this.underWay.add(this.#unmarked)
     this.#unmarked = 0
     return () => {
       over()
-      this.#onRoom()
+      this.onRoom()
     }
   }
 
@@ -137,7 +150,7 @@ export class NearLine extends StreamLine implements Line {
     this.#queued += message.length
     this.#socket.write(message, () => {
       this.#queued -= message.length
-      this.#onRoom()
+      this.onRoom()
     })
   }
 }
@@ -145,37 +158,30 @@ export class NearLine extends StreamLine implements Line {
 /** Over UDX, which takes all it is given, and tells what was acknowledged and what it has in flight. */
 export class FarLine extends StreamLine implements Line {
   readonly #connection: Connection
-  readonly #underWay = new UnderWay()
-  #onRoom = (): void => {}
-  /** The connection takes no more until it drains. */
+  /** Until it drains. */
   #isFull = false
 
   constructor(connection: Connection) {
-    super(connection)
+    super(connection, new UnderWay())
     this.#connection = connection
   }
 
-  start(listener: LineListener): void {
-    this.#onRoom = () => listener.onRoom()
+  override start(listener: LineListener): void {
+    super.start(listener)
     this.#connection.on('drain', () => {
       this.#isFull = false
-      listener.onRoom()
+      this.onRoom()
     })
-    hear(this.#connection, listener)
   }
 
-  room(): number {
-    return this.#isFull ? 0 : messageBytes(this.#limit)
-  }
-
-  isBusy(): boolean {
-    return this.#underWay.bytes >= this.#limit
-  }
-
-  get #limit(): number {
+  protected get limit(): number {
     const { cwnd, mtu = 0 } = this.#connection.rawStream ?? {}
-    const behind = Math.max(LEAST_MESSAGE_BYTES, this.#underWay.rate * BEHIND_MS)
+    const behind = Math.max(LEAST_MESSAGE_BYTES, this.underWay.rate * BEHIND_MS)
     return cwnd === undefined ? Infinity : cwnd * mtu + behind
+  }
+
+  protected get isFull(): boolean {
+    return this.#isFull
   }
 
   alloc(bytes: number): Buffer {
@@ -190,10 +196,10 @@ export class FarLine extends StreamLine implements Line {
     this.#isFull = !this.#connection.write(message)
     const flushed = this.#connection.flush?.()
     if (flushed === undefined) return
-    const heard = this.#underWay.add(message.length)
+    const heard = this.underWay.add(message.length)
     const over = (): void => {
       heard()
-      this.#onRoom()
+      this.onRoom()
     }
     flushed.then(over, over)
   }
