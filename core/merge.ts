@@ -40,7 +40,7 @@ export function waitsForWhatPeersHave(base: Waiting): void {
   const wait = base._waitForIndexers
   base._waitForIndexers = function () {
     const indexers = this.linearizer.indexers.filter(isWithPeers)
-    return indexers.length === 0 ? Promise.resolve(false) : wait.call({ linearizer: { indexers } })
+    return wait.call({ linearizer: { indexers } })
   }
 }
 
