@@ -29,7 +29,7 @@ export type Task =
   /** One stream. */
   | { do: 'serve-udx'; way: UdxWay }
   /** One connection to `listen` over a UDX stream, and one of it to `connect` at this host. */
-  | { do: 'carry'; way: UdxWay; ends: { listen: number } | { connect: number } }
+  | { do: 'pipe'; way: UdxWay; ends: { listen: number } | { connect: number } }
   /** What arrives, its rate in `ms` after it got going. */
   | { do: 'rate'; via: Via; ms: number }
   /** Round trips of a few bytes, ms each. */
@@ -70,8 +70,8 @@ switch (task.do) {
   case 'serve-udx':
     serve(udx(task.way, 2, 1))
     break
-  case 'carry':
-    await carry(task.way, task.ends)
+  case 'pipe':
+    await pipe(task.way, task.ends)
     break
   case 'rate':
     tell(await rate(task.via, task.ms))
@@ -133,7 +133,7 @@ function udx({ port, to, isEncrypted }: UdxWay, mine: number, theirs: number): D
 }
 
 /** For as long as both are there. */
-async function carry(way: UdxWay, ends: { listen: number } | { connect: number }): Promise<void> {
+async function pipe(way: UdxWay, ends: { listen: number } | { connect: number }): Promise<void> {
   const [socket, stream] =
     'listen' in ends
       ? [await caller(ends.listen), udx(way, 1, 2)]

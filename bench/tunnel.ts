@@ -45,8 +45,8 @@ export interface TunnelResults {
     ssh: number | null
     sshUnshaped: number | null
     udx: number
-    /** To a bare one that carries the same flow, from a TCP connection at one end into one at the other. */
-    udxCarrying: number
+    /** To a bare one with a TCP connection piped in at one end and out at the other. */
+    udxPiped: number
     /** To a UDX stream that HyperDHT encrypts, with nothing of ours. */
     udxEncrypted: number
     /** To a bare one on a slower link, which the processors can fill. */
@@ -57,7 +57,7 @@ export interface TunnelResults {
     ssh: number | null
     tcp: number
     udx: number
-    udxCarrying: number
+    udxPiped: number
     udxEncrypted: number
     local: number
   }
@@ -111,7 +111,7 @@ export const tunnel = declare<TunnelResults>({
     const punched = await rates(bench, rounds, 'punched', [
       { name: 'brume', pair: direct },
       { name: 'udx', udx: 'bare' },
-      { name: 'carrying', udx: 'carrying' },
+      { name: 'piped', udx: 'piped' },
       { name: 'encrypted', udx: 'encrypted' }
     ])
     const carried = await rates(bench, rounds, 'relayed', [{ name: 'brume', pair: relayed }])
@@ -152,7 +152,7 @@ export const tunnel = declare<TunnelResults>({
         ssh: ssh === null ? null : ratio(shaped, 'ssh'),
         sshUnshaped: ssh === null ? null : ratio(unshaped, 'ssh'),
         udx: ratio(punched, 'udx'),
-        udxCarrying: ratio(punched, 'carrying'),
+        udxPiped: ratio(punched, 'piped'),
         udxEncrypted: ratio(punched, 'encrypted'),
         udxOnSlower: ratio(slower, 'udx'),
         local: round(median(local.name) / median(local.address), 2)
@@ -161,7 +161,7 @@ export const tunnel = declare<TunnelResults>({
         ssh: ssh === null ? null : of(shaped, 'ssh'),
         tcp: of(shaped, 'tcp'),
         udx: of(punched, 'udx'),
-        udxCarrying: of(punched, 'carrying'),
+        udxPiped: of(punched, 'piped'),
         udxEncrypted: of(punched, 'encrypted'),
         local: Math.round(median(local.name))
       },
@@ -196,7 +196,7 @@ export const tunnel = declare<TunnelResults>({
     },
     {
       what: 'over a bare UDX with TCP piped in and out',
-      measured: `${ratios.udxCarrying} (${beside.udxCarrying} Mbit/s)`,
+      measured: `${ratios.udxPiped} (${beside.udxPiped} Mbit/s)`,
       must: null
     },
     {
@@ -373,7 +373,7 @@ interface Contestant {
   udx?: Udx
 }
 
-type Udx = 'bare' | 'carrying' | 'encrypted'
+type Udx = 'bare' | 'piped' | 'encrypted'
 
 /** Medians of Mbit/s, and of what a tunnel costs, as `cpu`; they take turns. */
 async function rates(
@@ -435,12 +435,12 @@ async function overUdx<T>(bench: Bench, task: Unled<Task>, how: Udx = 'bare'): P
     helping.push(host.spawn(...program(task), { stdio: ['ignore', 'ignore', 'inherit'] }))
   }
   try {
-    if (how !== 'carrying') {
+    if (how !== 'piped') {
       help(to.host, { do: 'serve-udx', way: there })
       return await ask<T>(from.host, { ...task, via: { kind: 'udx', ...here } })
     }
-    help(to.host, { do: 'carry', way: there, ends: { connect: HOST_PORT } })
-    help(from.host, { do: 'carry', way: here, ends: { listen: port } })
+    help(to.host, { do: 'pipe', way: there, ends: { connect: HOST_PORT } })
+    help(from.host, { do: 'pipe', way: here, ends: { listen: port } })
     await waitUntil(() => listens(from.host, port), 10_000)
     return await ask<T>(from.host, { ...task, via: { kind: 'tcp', host: '127.0.0.1', port } })
   } finally {
