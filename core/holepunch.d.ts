@@ -683,6 +683,10 @@ declare module 'hyperswarm' {
       readonly cwnd?: number
       /** Bytes of one. */
       readonly mtu?: number
+      /** ms. */
+      readonly rtt?: number
+      /** 4 or 6. */
+      readonly remoteFamily?: number
     } | null
   }
   export interface PeerInfo {

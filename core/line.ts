@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { Packets } from './packets.ts'
 import type { Connection } from './swarm.ts'
 import { PROBE_BYTES, UnderWay } from './under-way.ts'
 
@@ -32,6 +33,10 @@ export interface Line {
    * what to call once the other end has heard that message. Mostly null.
    */
   mark(bytes: number): (() => void) | null
+  /** Bytes of a message of so many that are better left for the next one. */
+  excess(bytes: number): number
+  /** Bytes that mean nothing, to put behind a message of so many: at least `least`, or none. */
+  padding(bytes: number, least: number): number
   write(message: Buffer): void
   /** Reads no more for now. */
   pause(): void
@@ -54,6 +59,8 @@ const BEHIND_MS = 100
 const SOCKET_BYTES = 128 * 1024
 /** Under way on a LAN before anything is known of it. */
 const NEAR_BYTES = 64 * 1024
+/** A packet that is not full has gone by then, unless much is under way. */
+const GONE_MS = 2
 /** After so many the other end is asked for a sign. */
 const MARK_BYTES = 16 * 1024
 
@@ -146,6 +153,14 @@ export class NearLine extends StreamLine implements Line {
     }
   }
 
+  excess(): number {
+    return 0
+  }
+
+  padding(): number {
+    return 0
+  }
+
   write(message: Buffer): void {
     this.#queued += message.length
     this.#socket.write(message, () => {
@@ -158,12 +173,17 @@ export class NearLine extends StreamLine implements Line {
 /** Over UDX, which takes all it is given, and tells what was acknowledged and what it has in flight. */
 export class FarLine extends StreamLine implements Line {
   readonly #connection: Connection
+  readonly #packets: Packets
   /** Until it drains. */
   #isFull = false
+  /** Until what was written has gone. */
+  #going: object | null = null
 
   constructor(connection: Connection) {
-    super(connection, new UnderWay())
+    const underWay = new UnderWay()
+    super(connection, underWay)
     this.#connection = connection
+    this.#packets = new Packets(() => connection.rawStream ?? {}, underWay)
   }
 
   override start(listener: LineListener): void {
@@ -172,6 +192,12 @@ export class FarLine extends StreamLine implements Line {
       this.#isFull = false
       this.onRoom()
     })
+    // Its encryption has just written its own first message.
+    if (this.#packets.mustGo(0)) this.#letGo()
+  }
+
+  override room(): number {
+    return this.isFull ? 0 : this.#packets.most(super.room())
   }
 
   protected get limit(): number {
@@ -181,7 +207,7 @@ export class FarLine extends StreamLine implements Line {
   }
 
   protected get isFull(): boolean {
-    return this.#isFull
+    return this.#isFull || this.#going !== null
   }
 
   alloc(bytes: number): Buffer {
@@ -192,16 +218,40 @@ export class FarLine extends StreamLine implements Line {
     return null
   }
 
+  excess(bytes: number): number {
+    return this.#packets.excess(bytes)
+  }
+
+  padding(bytes: number, least: number): number {
+    return this.#packets.padding(bytes, least)
+  }
+
   write(message: Buffer): void {
+    const { length } = message
+    const going = this.#packets.mustGo(length) ? this.#letGo() : null
     this.#isFull = !this.#connection.write(message)
     const flushed = this.#connection.flush?.()
     if (flushed === undefined) return
-    const heard = this.underWay.add(message.length)
+    const heard = [this.underWay.add(length), this.#packets.add(length)]
     const over = (): void => {
-      heard()
+      for (const each of heard) each()
+      if (this.#going === going) this.#going = null
       this.onRoom()
     }
     flushed.then(over, over)
+  }
+
+  #letGo(): object {
+    const going = {}
+    this.#going = going
+    const gone = (): void => {
+      if (this.#going !== going) return
+      this.#going = null
+      this.onRoom()
+    }
+    // Timers come before UDX in a turn of the event loop, which may have taken as long by itself.
+    setTimeout(() => setImmediate(gone), GONE_MS)
+    return going
   }
 }
 

@@ -33,6 +33,14 @@ export class Refused extends Error {
   }
 }
 
+/** Of a message that is made. */
+interface Part {
+  kind: Kind
+  flow: Flow
+  /** Of its data. */
+  bytes: number
+}
+
 interface Asked {
   flow: Flow
   resolve: (flow: Flow) => void
@@ -237,6 +245,8 @@ export class Mux implements FlowSession {
         this.#pings.delete(id)
         return done?.()
       }
+      case Kind.padding:
+        return
     }
   }
 
@@ -317,7 +327,7 @@ export class Mux implements FlowSession {
       size += length
       answers++
     }
-    const parts: { kind: Kind; flow: Flow; bytes: number }[] = []
+    const parts: Part[] = []
     const mayPour = !this.#line.isBusy()
     while (mayPour && room - size >= HEADER_BYTES + LEAST_BYTES) {
       const flow = this.#turns.next()
@@ -334,6 +344,9 @@ export class Mux implements FlowSession {
       size += bytes
     }
     if (size === 0) return false
+    size = this.#cut(parts, size)
+    const padding = this.#line.padding(size, HEADER_BYTES)
+    size += padding
     const heard = parts.length > 0 ? this.#line.mark(size) : null
     if (heard !== null) size += HEADER_BYTES
     const message = this.#line.alloc(size)
@@ -348,9 +361,31 @@ export class Mux implements FlowSession {
       at += HEADER_BYTES + bytes
     }
     if (heard !== null) writeHeader(message, at, Kind.ping, this.#asks(heard), 0)
+    if (padding > 0) {
+      writeHeader(message, at, Kind.padding, 0, padding - HEADER_BYTES)
+      message.fill(0, at + HEADER_BYTES)
+    }
     this.#line.write(message)
     for (const { flow } of parts) flow.sent()
     return true
+  }
+
+  /** Leaves data planned last for the next message, as the line has it. Gives how large it is then. */
+  #cut(parts: Part[], size: number): number {
+    for (let rest = size; ;) {
+      const excess = this.#line.excess(rest)
+      const last = parts.at(-1)
+      if (excess === 0 || last?.kind !== Kind.data) return rest
+      const bytes = Math.min(excess, last.bytes)
+      last.bytes -= bytes
+      last.flow.plan(-bytes)
+      this.#turns.took(last.flow, -bytes)
+      this.#turns.add(last.flow)
+      rest -= bytes
+      if (last.bytes > 0) return rest
+      parts.pop()
+      rest -= HEADER_BYTES
+    }
   }
 
   #endSoon(): void {

@@ -25,7 +25,9 @@ export const Kind = {
   credit: 7,
   /** Its flow is any number, which comes back in pong. */
   ping: 8,
-  pong: 9
+  pong: 9,
+  /** Means nothing. */
+  padding: 10
 } as const
 
 export type Kind = (typeof Kind)[keyof typeof Kind]
@@ -115,7 +117,7 @@ export class FrameReader {
       this.#dataLeft = length
       return body
     }
-    if (kind > Kind.pong) throw bad(`there is no frame of kind ${kind}`)
+    if (kind > Kind.padding) throw bad(`there is no frame of kind ${kind}`)
     if (length > MAX_BODY_BYTES) throw bad(`a frame of ${length} bytes is too large`)
     if (bytes.length < body + length) return null
     this.#listener.onFrame(kind, flow, bytes.subarray(body, body + length))

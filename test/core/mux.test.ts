@@ -370,6 +370,8 @@ class TestLine implements Line {
   isPaused = false
   isBusy = (): boolean => false
   onMark: (bytes: number) => (() => void) | null = () => null
+  excess = (_bytes: number): number => 0
+  padding = (_bytes: number, _least: number): number => 0
   #listener: LineListener | null = null
   #goes = true
   /** Messages it still takes while it rests. */
