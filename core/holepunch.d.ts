@@ -432,14 +432,26 @@ declare module 'autobase/lib/system.js' {
     /** What is not written yet. */
     _changes: { key: Buffer; value: object }[]
     _get: (this: SystemView, key: Buffer, timeout: number) => Promise<object | null>
+    /** As it was at a length. */
+    getIndexedInfo(length: number): Promise<{ readonly indexers: object[] }>
     fork: (this: SystemView, ...given: unknown[]) => Promise<number>
   }
 }
 
 declare module 'autobase/lib/apply-state.js' {
+  import type SystemView from 'autobase/lib/system.js'
+  type MigrationState = Pick<ApplyState, 'store' | 'fastForwarding' | 'indexersUpdated'> & {
+    readonly system: Pick<ApplyState['system'], 'core' | 'indexers'>
+  }
   export default class ApplyState {
     readonly store: { flush?: () => Promise<void> }
     readonly localCheckpoint: object | null
+    readonly fastForwarding: boolean
+    readonly indexersUpdated: boolean
+    /** Of the system core, as far as it is confirmed. */
+    readonly indexedLength: number
+    readonly system: SystemView & { readonly indexers: object[] }
+    shouldMigrate(this: MigrationState): Promise<boolean>
     _flush: (this: ApplyState, localNodes: object[] | null) => Promise<void>
   }
 }

@@ -5,6 +5,7 @@
  */
 import type Autobase from 'autobase'
 import type { FastForwardTo } from 'autobase'
+import ApplyState from 'autobase/lib/apply-state.js'
 import FastForward from 'autobase/lib/fast-forward.js'
 import Fork from 'autobase/lib/fork.js'
 import SystemView from 'autobase/lib/system.js'
@@ -177,6 +178,21 @@ Fork.prototype._upgrade = async function () {
   // The op that ends an order signs nothing of it: what was confirmed since this node signed last
   // would be looked up in cores that were cut back just now, and waited for without an end.
   state.localIndexer = false
+}
+
+/**
+ * A node that stopped between a change of indexers and its next op opens on the system core of after it,
+ * and asks whether there is one to make. Autobase compares with the indexers of the newest op it knows: with
+ * another change still unconfirmed there is, to the core it is on, which is cut back to be copied
+ * from itself. What it was cut by is waited for without an end. Only a change that is confirmed is one.
+ */
+const { shouldMigrate } = ApplyState.prototype
+ApplyState.prototype.shouldMigrate = async function (this: ApplyState) {
+  if (!(await shouldMigrate.call(this))) return false
+  const { store, fastForwarding, indexersUpdated, indexedLength, system } = this
+  const { indexers } = await system.getIndexedInfo(indexedLength)
+  const confirmed = { core: system.core, indexers }
+  return shouldMigrate.call({ store, fastForwarding, indexersUpdated, system: confirmed })
 }
 
 /** False where it was not all there before the signal's end. */
