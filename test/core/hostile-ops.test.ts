@@ -36,6 +36,8 @@ test('hostile ops - what a writer may not write, or nobody could, is refused, to
     text({ type: 'application.set', name: 'x'.repeat(MAX_OP_BYTES), over: null, at }),
     Buffer.from('{"type":"application.set","__proto__":{"role":"admin"}'),
     Buffer.from('['.repeat(100_000)),
+    // About as large as a block of Hypercore may be; it appends no larger one, and its wire carries none.
+    Buffer.alloc(14 * 1024 * 1024, '{'),
     randomBytes(1_000)
   ]
   await appendRaw(hostile, blocks)
