@@ -12,6 +12,8 @@ import type { State } from './state/state.ts'
 export interface DoorComponents {
   membership: Membership
   state(): State
+  /** Whether a node was a member by what was heard of it before this node stopped. */
+  remembers(node: string): boolean
   /** Key of this node's system core, z-base-32; null while nothing of it is confirmed. */
   system(): string | null
   append(ops: Op[]): Promise<unknown>
@@ -36,11 +38,11 @@ export class Door {
   }
 
   judge(shown: Shown): Refusal | null {
-    const { membership } = this.#components
+    const { membership, remembers } = this.#components
     const state = this.#components.state()
     if (!state.nodes.has(shown.paper.node) && !this.#mayHear()) return BUSY
     const { mesh, joinPublicKey } = membership.paper
-    const refusal = judge(shown, { state, mesh, joinPublicKey, now: Date.now() })
+    const refusal = judge(shown, { state, mesh, joinPublicKey, remembers, now: Date.now() })
     if (refusal?.code !== 'NODE_REMOVED' || refusal.proof === undefined) return refusal
     // Who removed it may have come while it was away; it believes admins it knows.
     return { ...refusal, proof: this.#components.removal(shown.paper.node) ?? refusal.proof }

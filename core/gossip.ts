@@ -156,6 +156,11 @@ export class Gossip extends EventEmitter<{ change: [node: string, kind: string] 
     }
   }
 
+  /** Whether a member of this id was heard of; what is on disk counts, as long as nobody removed it. */
+  knows(node: string): boolean {
+    return this.#book.of(node).length > 0
+  }
+
   start(): void {
     this.#timer = setInterval(() => this.tick(), TICK_MS)
   }

@@ -60,6 +60,11 @@ declare module 'hypercore' {
     static key(manifest: HypercoreManifest): Buffer
     readonly key: Buffer
     readonly discoveryKey: Buffer
+    /** null of one of which only the key is known. `prologue`: what it begins with, of another core. */
+    readonly manifest: {
+      readonly linked: Buffer[] | null
+      readonly prologue: { readonly length: number } | null
+    } | null
     readonly length: number
     /** Another one whenever it was cut back. */
     readonly fork: number
@@ -211,11 +216,14 @@ declare module 'corestore' {
     get(options: {
       name?: string
       key?: Buffer
+      discoveryKey?: Buffer
       manifest?: { version: number; signers: { publicKey: Buffer }[] }
       encryption?: { key: Buffer }
       active?: boolean
     }): Hypercore
     namespace(name: string): Corestore
+    /** Discovery keys of all cores. */
+    list(): AsyncIterable<Buffer>
     /** Closed apart from the store it is of. */
     session(): Corestore
     replicate(stream: Duplex | boolean): Duplex
@@ -286,7 +294,7 @@ declare module 'autobase' {
     length: number
   }
   export interface System {
-    readonly core: Hypercore & { readonly manifest: { linked: Buffer[] | null } | null }
+    readonly core: Hypercore
     readonly indexers: { key: Buffer; length: number }[]
     readonly pendingIndexers: Buffer[]
     readonly views: { key: Buffer; length: number }[]
@@ -377,9 +385,7 @@ declare module 'autobase' {
       readonly byName: Map<
         string,
         {
-          batch: Hypercore & {
-            readonly manifest: { readonly prologue: { readonly length: number } | null } | null
-          }
+          batch: Hypercore
           moveTo: [Hypercore, Hypercore] | null
         }
       >

@@ -20,6 +20,8 @@ export interface JudgeInput {
   mesh: string
   /** The join key this node came in by: what it knows before it has read the view. */
   joinPublicKey: string
+  /** A member by what this node heard before it stopped. */
+  remembers: (node: string) => boolean
   /** Wall ms: the end of an invite is a date. */
   now: number
 }
@@ -36,6 +38,8 @@ export interface Shown {
 export function judge({ paper, proof, wants }: Shown, input: JudgeInput): Refusal | null {
   const { state, mesh } = input
   if (paper.mesh !== mesh) return KEY_UNKNOWN
+  // Who lacks blocks of its view knows nobody, and has to take them from somebody.
+  if (state.mesh === null && input.remembers(paper.node)) return null
   const known = state.nodes.get(paper.node)
   if (known?.state === 'member') return null
   if (known?.state === 'pending') {

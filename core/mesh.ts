@@ -213,6 +213,7 @@ export class Mesh extends EventEmitter<{
     this.#door = new Door({
       membership,
       state: () => this.#state,
+      remembers: (node) => this.gossip.knows(node),
       system: () => {
         const { system } = this.oplog
         return system === null || system.length === 0 ? null : toId(system.key)

@@ -4,6 +4,7 @@ import { BrumeError } from '../../core/errors.ts'
 import type { Mesh } from '../../core/mesh.ts'
 import type { Role } from '../../core/state/state.ts'
 import { keys } from '../../core/state/keys.ts'
+import { openStore } from '../../core/store.ts'
 import { createMesh, untilMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
@@ -34,6 +35,24 @@ async function invite(mesh: Mesh, terms: Terms = {}): Promise<{ text: string; pu
   return { text, publicKey: op.publicKey }
 }
 
+/** As a power cut leaves a store that came before blocks of the view were on the disk. */
+async function loseView(dir: string, system: Buffer | undefined): Promise<void> {
+  const store = await openStore(dir)
+  let lost = 0
+  for await (const discoveryKey of store.list()) {
+    const core = store.get({ discoveryKey })
+    await core.ready()
+    // One that follows another is of a view; of these Autobase opens with none that lacks its own.
+    if (core.manifest?.prologue != null && !core.key.equals(system ?? Buffer.alloc(0))) {
+      lost += core.length
+      await core.clear(0, core.length)
+    }
+    await core.close()
+  }
+  await store.close()
+  if (lost === 0) throw new Error('there is no view to lose')
+}
+
 async function codeOf(act: Promise<unknown>): Promise<string> {
   try {
     await act
@@ -44,6 +63,26 @@ async function codeOf(act: Promise<unknown>): Promise<string> {
 }
 
 const nodeOf = ({ state }: Mesh, id: string) => state.nodes.get(id)
+
+test(
+  'invite - who came by one and lost blocks of its view has them from members it had heard of',
+  LONG,
+  async (t) => {
+    const mesh = await createMesh(1, t)
+    const [a] = mesh.nodes as [MeshNode]
+    const { text } = await invite(a.mesh)
+    const pi = await mesh.join('pi', { key: text })
+    await untilState(pi, (state) => state.nodes.size === 2)
+    const system = pi.mesh.oplog.system?.key
+    await pi.stop()
+    await loseView(pi.dir, system)
+
+    await pi.restart()
+    t.is(pi.mesh.state.nodes.size, 2)
+    await a.mesh.append([{ type: 'application.set', name: 'app', over: null, at: 0 }])
+    await untilState(pi, (state) => state.applications.has('app'))
+  }
+)
 
 test(
   'invite - gives its role and labels, counts its uses, and each end has its own word',

@@ -242,11 +242,12 @@ const isOneOf = (error: unknown, codes: string[]): error is BrumeError =>
 function isShut(host: Host, to: Host): boolean {
   const { state, membership } = host.mesh
   if (state.nodes.get(host.id)?.state === 'removed') return true
-  const known = state.nodes.get(to.id)
-  if (known !== undefined) return known.state !== 'member'
+  const record = state.nodes.get(to.id)
+  if (record !== undefined) return record.state !== 'member'
   // Let in by one whose word did not count any more, with a key that is none any more.
   const { paper, proof } = to.mesh.membership
   const { mesh, joinPublicKey } = membership.paper
-  const now = Date.now()
-  return judge({ paper, proof, wants: false }, { state, mesh, joinPublicKey, now }) !== null
+  const remembers = (id: string): boolean => host.mesh.gossip.knows(id)
+  const known = { state, mesh, joinPublicKey, remembers, now: Date.now() }
+  return judge({ paper, proof, wants: false }, known) !== null
 }
