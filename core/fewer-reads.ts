@@ -5,7 +5,6 @@
  * public API of the packages, whose versions are pinned.
  */
 import Autobase, { type Writer } from 'autobase'
-import ApplyState from 'autobase/lib/apply-state.js'
 import SystemView, { type Reader } from 'autobase/lib/system.js'
 import Core from 'hypercore/lib/core.js'
 import { MerkleTree, type MerkleSession } from 'hypercore/lib/merkle-tree.js'
@@ -55,22 +54,6 @@ function pathOver(index: number, end: number): number[] {
     node += (node & (2 * half)) === 0 ? half : -half
   }
   return path
-}
-
-/**
- * A writer's base writes everything to its store twice: once so that it can read what it appended back,
- * then the rest. Where it appended nothing the second time is enough.
- */
-const { _flush: flush } = ApplyState.prototype
-ApplyState.prototype._flush = function (localNodes) {
-  const { store } = this
-  if (localNodes === null && this.localCheckpoint !== null) {
-    store.flush = () => {
-      delete store.flush
-      return Promise.resolve()
-    }
-  }
-  return flush.call(this, localNodes)
 }
 
 /**

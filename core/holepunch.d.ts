@@ -182,7 +182,7 @@ declare module 'hypercore/lib/merkle-tree.js' {
 declare module 'hypercore-storage' {
   export default class CorestoreStorage {
     /** Bytes. */
-    constructor(path: string, options?: { writeBufferSize?: number })
+    constructor(path: string, options?: { writeBufferSize?: number; allowBackup?: boolean })
   }
 }
 
@@ -450,7 +450,14 @@ declare module 'autobase/lib/apply-state.js' {
     readonly system: Pick<ApplyState['system'], 'core' | 'indexers'>
   }
   export default class ApplyState {
+    readonly base: { readonly recoveries: number }
     readonly store: { flush?: () => Promise<void> }
+    /** Of the system core. */
+    readonly key: Buffer
+    readonly systemView: { readonly indexedLength: number }
+    /** In the local core; goes to the disk with the store. */
+    readonly localState: { setBootRecord(record: object): void; flush(): Promise<void> }
+    /** null of who never wrote. */
     readonly localCheckpoint: object | null
     readonly fastForwarding: boolean
     readonly indexersUpdated: boolean
@@ -460,6 +467,10 @@ declare module 'autobase/lib/apply-state.js' {
     shouldMigrate(this: MigrationState): Promise<boolean>
     _flush: (this: ApplyState, localNodes: object[] | null) => Promise<void>
   }
+}
+
+declare module 'autobase/lib/caps.js' {
+  export const BOOT_RECORD_VERSION: number
 }
 
 declare module 'autobase/lib/fork.js' {

@@ -24,6 +24,7 @@ const DOORS: Record<string, string[]> = {
     'core/oplog.ts',
     'core/system-core.ts',
     'core/fewer-reads.ts',
+    'core/one-write.ts',
     'core/pace.ts',
     'core/merge.ts'
   ],
