@@ -38,10 +38,11 @@ export class Door {
   }
 
   judge(shown: Shown): Refusal | null {
-    const { membership, remembers } = this.#components
-    const state = this.#components.state()
+    const it = this.#components
+    const state = it.state()
     if (!state.nodes.has(shown.paper.node) && !this.#mayHear()) return BUSY
-    const { mesh, joinPublicKey } = membership.paper
+    const { mesh, joinPublicKey } = it.membership.paper
+    const remembers = (node: string): boolean => it.remembers(node)
     const refusal = judge(shown, { state, mesh, joinPublicKey, remembers, now: Date.now() })
     if (refusal?.code !== 'NODE_REMOVED' || refusal.proof === undefined) return refusal
     // Who removed it may have come while it was away; it believes admins it knows.

@@ -446,9 +446,6 @@ declare module 'autobase/lib/system.js' {
 
 declare module 'autobase/lib/apply-state.js' {
   import type SystemView from 'autobase/lib/system.js'
-  type MigrationState = Pick<ApplyState, 'store' | 'fastForwarding' | 'indexersUpdated'> & {
-    readonly system: Pick<ApplyState['system'], 'core' | 'indexers'>
-  }
   export default class ApplyState {
     readonly base: { readonly recoveries: number }
     readonly store: { flush?: () => Promise<void> }
@@ -464,7 +461,7 @@ declare module 'autobase/lib/apply-state.js' {
     /** Of the system core, as far as it is confirmed. */
     readonly indexedLength: number
     readonly system: SystemView & { readonly indexers: object[] }
-    shouldMigrate(this: MigrationState): Promise<boolean>
+    shouldMigrate: (this: ApplyState) => Promise<boolean>
     _flush: (this: ApplyState, localNodes: object[] | null) => Promise<void>
   }
 }

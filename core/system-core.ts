@@ -187,12 +187,13 @@ Fork.prototype._upgrade = async function () {
  * from itself. What it was cut by is waited for without an end. Only a change that is confirmed is one.
  */
 const { shouldMigrate } = ApplyState.prototype
-ApplyState.prototype.shouldMigrate = async function (this: ApplyState) {
+ApplyState.prototype.shouldMigrate = async function () {
   if (!(await shouldMigrate.call(this))) return false
   const { store, fastForwarding, indexersUpdated, indexedLength, system } = this
   const { indexers } = await system.getIndexedInfo(indexedLength)
   const confirmed = { core: system.core, indexers }
-  return shouldMigrate.call({ store, fastForwarding, indexersUpdated, system: confirmed })
+  const state = { store, fastForwarding, indexersUpdated, system: confirmed }
+  return shouldMigrate.call(state as ApplyState)
 }
 
 /** False where it was not all there before the signal's end. */

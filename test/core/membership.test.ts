@@ -43,7 +43,8 @@ async function loseView(dir: string, system: Buffer | undefined): Promise<void> 
     const core = store.get({ discoveryKey })
     await core.ready()
     // One that follows another is of a view; of these Autobase opens with none that lacks its own.
-    if (core.manifest?.prologue != null && !core.key.equals(system ?? Buffer.alloc(0))) {
+    const follows = (core.manifest?.prologue ?? null) !== null
+    if (follows && system?.equals(core.key) === false) {
       lost += core.length
       await core.clear(0, core.length)
     }

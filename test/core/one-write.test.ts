@@ -29,7 +29,9 @@ test('one write - no write of an own op leaves on the disk what a base would app
   await base.append(Buffer.from('first'))
 
   const parts = base as unknown as Parts
-  const disk = Object.getPrototypeOf(parts._applyState.store) as { flush(): Promise<void> }
+  const disk = Object.getPrototypeOf(parts._applyState.store) as {
+    flush: (this: unknown) => Promise<void>
+  }
   const toDisk = disk.flush
   t.teardown(() => (disk.flush = toDisk))
   const known: number[] = []
