@@ -1,6 +1,5 @@
 import test from 'brittle'
 import Autobase, { type Writer } from 'autobase'
-import ApplyState from 'autobase/lib/apply-state.js'
 import SystemView from 'autobase/lib/system.js'
 import Core from 'hypercore/lib/core.js'
 import { MerkleTree } from 'hypercore/lib/merkle-tree.js'
@@ -63,34 +62,6 @@ test('fewer reads - where nothing is left for the disk it is not asked', (t) => 
   t.is(done, 'asked')
   CoreRX.prototype.tryFlush.call(questions([]))
   t.is(done, 'let go')
-})
-
-test('fewer reads - a writer that appended nothing writes to its store once, else twice', async (t) => {
-  let writes = 0
-  class Store {
-    flush(): Promise<void> {
-      writes++
-      return Promise.resolve()
-    }
-  }
-  const done = (): Promise<void> => Promise.resolve()
-  const applied = {
-    store: new Store(),
-    localCheckpoint: { update: done },
-    localState: { setBootRecord() {}, flush: done },
-    systemView: { indexedLength: 0 },
-    base: { recoveries: 0 },
-    pendingViews: null,
-    _appendLocalNodes: done
-  } as unknown as ApplyState
-  const flush = async (localNodes: object[] | null): Promise<number> => {
-    writes = 0
-    await ApplyState.prototype._flush.call(applied, localNodes)
-    return writes
-  }
-  t.is(await flush(null), 1)
-  t.is(await flush([{}]), 2)
-  t.is(await flush(null), 1)
 })
 
 test('fewer reads - a look asks only those writers that may have something', async (t) => {

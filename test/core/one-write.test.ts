@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Autobase, { type ApplyNode } from 'autobase'
+import ApplyState from 'autobase/lib/apply-state.js'
 import test from 'brittle'
 import Corestore from 'corestore'
 import type Hypercore from 'hypercore'
@@ -49,4 +50,32 @@ test('one write - no write of an own op leaves on the disk what a base would app
   t.is(base.view.length, 3)
   await base.close()
   await store.close()
+})
+
+test('one write - a writer that appended nothing writes to its store once, else twice', async (t) => {
+  let writes = 0
+  class Store {
+    flush(): Promise<void> {
+      writes++
+      return Promise.resolve()
+    }
+  }
+  const done = (): Promise<void> => Promise.resolve()
+  const applied = {
+    store: new Store(),
+    localCheckpoint: { update: done },
+    localState: { setBootRecord() {}, flush: done },
+    systemView: { indexedLength: 0 },
+    base: { recoveries: 0 },
+    pendingViews: null,
+    _appendLocalNodes: done
+  } as unknown as ApplyState
+  const flush = async (localNodes: object[] | null): Promise<number> => {
+    writes = 0
+    await ApplyState.prototype._flush.call(applied, localNodes)
+    return writes
+  }
+  t.is(await flush(null), 1)
+  t.is(await flush([{}]), 2)
+  t.is(await flush(null), 1)
 })
