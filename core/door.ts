@@ -46,7 +46,7 @@ export class Door {
     const refusal = judge(shown, { state, mesh, joinPublicKey, remembers, now: Date.now() })
     if (refusal?.code !== 'NODE_REMOVED' || refusal.proof === undefined) return refusal
     // Who removed it may have come while it was away; it believes admins it knows.
-    return { ...refusal, proof: this.#components.removal(shown.paper.node) ?? refusal.proof }
+    return { ...refusal, proof: it.removal(shown.paper.node) ?? refusal.proof }
   }
 
   /** What a newcomer needs; null while this node is outside itself. @throws why not, for its eyes */

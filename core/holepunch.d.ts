@@ -182,7 +182,7 @@ declare module 'hypercore/lib/merkle-tree.js' {
 declare module 'hypercore-storage' {
   export default class CorestoreStorage {
     /** Bytes. */
-    constructor(path: string, options?: { writeBufferSize?: number; allowBackup?: boolean })
+    constructor(path: string, options?: { writeBufferSize?: number })
   }
 }
 

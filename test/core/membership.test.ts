@@ -42,7 +42,7 @@ async function loseView(dir: string, system: Buffer | undefined): Promise<void> 
   for await (const discoveryKey of store.list()) {
     const core = store.get({ discoveryKey })
     await core.ready()
-    // One that follows another is of a view; of these Autobase opens with none that lacks its own.
+    // One that follows another core; the system core stays whole, as Autobase does not open without.
     const follows = (core.manifest?.prologue ?? null) !== null
     if (follows && system?.equals(core.key) === false) {
       lost += core.length
