@@ -7,7 +7,7 @@ import { createKeyPair, type KeyPair } from '../../core/crypto.ts'
 import { DataPort, type DataConnection } from '../../core/data-port.ts'
 import { greet, greeted } from '../../core/greeting.ts'
 import { silent } from '../../core/logger.ts'
-import { waitUntil } from '../helpers/wait.ts'
+import { closeOf, waitUntil } from '../helpers/wait.ts'
 
 test('data port - members know each other by their keys, and TLS carries what they say', async (t) => {
   const [one, two] = [await openPort(t), await openPort(t)]
@@ -47,7 +47,7 @@ test('data port - who is no member is told nothing, and hung up on once it is no
   t.absent(near.destroyed)
   members.clear()
   two.port.check()
-  await once(near, 'close')
+  await closeOf(near)
 })
 
 test('data port - what is no greeting is hung up on, and nothing said to it', async (t) => {
@@ -59,7 +59,7 @@ test('data port - what is no greeting is hung up on, and nothing said to it', as
   ]) {
     const socket = await knock({ number })
     socket.write(bytes)
-    await once(socket, 'close')
+    await closeOf(socket)
     t.is(socket.bytesRead, 0)
   }
 })
@@ -75,7 +75,7 @@ test('data port - who is silent, slow, or never goes on is hung up on after 3 s'
   const from = performance.now()
   const all = [silentOne, slow, half]
   half.resume()
-  await Promise.all(all.map((socket) => once(socket, 'close')))
+  await Promise.all(all.map((socket) => closeOf(socket)))
   t.ok(performance.now() - from > 1_500, 'and not before')
   t.is(port.taken.length, 0)
 })
@@ -84,7 +84,7 @@ test('data port - at most 32 greetings are under way, and then there is room aga
   const [one, two] = [await openPort(t), await openPort(t)]
   const waiting = await Promise.all(Array.from({ length: 32 }, () => knock(two)))
   const many = await knock(two)
-  await once(many, 'close')
+  await closeOf(many)
   t.ok(waiting.every(({ destroyed }) => !destroyed))
   for (const socket of waiting) socket.destroy()
   await waitUntil(async () => {

@@ -16,7 +16,7 @@ import { BrumeError } from '../../../core/errors.ts'
 import { endedWell, join } from '../../../core/flow-stream.ts'
 import type { OpenPort, Rule } from '../../../roles/connector/exposed.ts'
 import { OpenPorts, type OpenPortsComponents } from '../../../roles/connector/open-ports.ts'
-import { waitUntil } from '../../helpers/wait.ts'
+import { closeOf, waitUntil } from '../../helpers/wait.ts'
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 
@@ -508,11 +508,11 @@ test('open ports - TLS of tcp is taken off here', async (t) => {
   const other = connect()
   other.on('error', () => {})
   other.write('reset')
-  await once(other, 'close')
+  await closeOf(other)
   it.replicas.clear()
   const nobody = connect()
   nobody.on('error', () => {})
-  await once(nobody, 'close')
+  await closeOf(nobody)
   t.pass('who is there no more ends it, and the daemon goes on')
 })
 

@@ -5,7 +5,7 @@ import test, { type Assert } from 'brittle'
 import dns, { type DecodedPacket, type Packet, type Question } from 'dns-packet'
 import fc from 'fast-check'
 import { openResolver, type Answer } from '../../../roles/connector/resolver.ts'
-import { waitUntil } from '../../helpers/wait.ts'
+import { closeOf, waitUntil } from '../../helpers/wait.ts'
 
 const HERE = '127.0.0.1'
 const MANY = Array.from({ length: 60 }, (_, i) => `10.214.128.${i + 2}`)
@@ -162,7 +162,7 @@ test('resolver - closed while others are asked, it ends without an answer', asyn
   const socket = net.connect(resolver.ports.tcp, HERE)
   socket.write(dns.streamEncode(question('example.org')))
   await waitUntil(() => heard.length === 2)
-  const closed = once(socket, 'close')
+  const closed = closeOf(socket)
   resolver.close()
   for (const answer of heard) answer()
   await closed
@@ -262,19 +262,19 @@ test('resolver - over TCP, questions that come in pieces or at once; who sends n
   socket.write(both)
   await waitUntil(() => answers.length === 4)
   t.alike(answers.map((each) => dns.decode(each).id).sort(), [1, 1, 2, 2])
-  const closed = once(socket, 'close')
+  const closed = closeOf(socket)
   socket.write(Buffer.from([0, 3, 1, 2, 3]))
   await closed
   const ended = net.connect(resolver.ports.tcp, HERE)
   const last = framesOf(ended)
   ended.end(dns.streamEncode(question('web')))
-  await once(ended, 'close')
+  await closeOf(ended)
   t.is(last.length, 1, 'who has said all is answered still')
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ minLength: 2, maxLength: 300 }), async (bytes) => {
       const client = net.connect(resolver.ports.tcp, HERE)
       client.on('error', () => {})
-      const gone = once(client, 'close')
+      const gone = closeOf(client)
       client.resume()
       client.end(bytes)
       await gone
