@@ -146,7 +146,11 @@ declare module 'hypercore/lib/replicator.js' {
     readonly core: { readonly state: { readonly fork: number; readonly length: number } }
     readonly remoteFork: number
     readonly remoteLength: number
+    /** Whether it has said how long the core is at its end. */
+    readonly remoteSynced: boolean
     readonly protomux: Protomux
+    onsync: (message: SyncMessage) => Promise<void>
+    ondata: (message: unknown) => Promise<void>
     wireSync: { send(message: SyncMessage): boolean }
     wireRange: { send(message: RangeMessage): boolean }
   }

@@ -15,7 +15,7 @@ import Hyperbee, { type Batch } from 'hyperbee'
 import type Hypercore from 'hypercore'
 import type { Duplex } from 'node:stream'
 import ProtomuxWakeup from 'protomux-wakeup'
-import { announceLater } from './announce-later.ts'
+import { Announcer } from './announce.ts'
 import { fromId, toId, type KeyPair } from './crypto.ts'
 import { syncBeforeTelling } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
@@ -103,6 +103,7 @@ export class Oplog extends EventEmitter<{
   readonly #refused = new Map<OpId, string>()
   /** Outlives a base that is opened anew, as the links do. */
   readonly #wakeup = new ProtomuxWakeup()
+  readonly #announcer = new Announcer()
   readonly #writers = new Map<string, string>()
   #base: Autobase<View>
   #fork = NO_FORK
@@ -225,7 +226,7 @@ export class Oplog extends EventEmitter<{
     const { start } = this.#options
     if (start) this.#base.pause()
     await this.#base.ready()
-    announceViewsLater(this.#base)
+    this.#announcer.viewsOf(this.#base)
     this.#ownAtHold = this.#ownLength()
     await this.#loadFork()
     if (start) {
@@ -497,7 +498,10 @@ export class Oplog extends EventEmitter<{
     void mend(base as never)
     restBetweenLooks(base as never)
     waitsForWhatPeersHave(base)
-    base.on('writer', ({ core }: Writer) => lingerOpen(core))
+    base.on('writer', ({ core }: Writer) => {
+      lingerOpen(core)
+      if (!core.key.equals(base.local.key)) this.#announcer.others(core)
+    })
     // An indexer appends by itself, to confirm what others wrote.
     const ack = base.ack.bind(base)
     const isMerged = acksAfterMerges()
@@ -531,7 +535,7 @@ export class Oplog extends EventEmitter<{
     base.on(
       'reboot',
       whileCurrent(() => {
-        announceViewsLater(base)
+        this.#announcer.viewsOf(base)
         this.#holdWhole()
         this.emit('order')
       })
@@ -559,7 +563,7 @@ export class Oplog extends EventEmitter<{
       this.#base = base
       base.pause()
       await base.ready()
-      announceViewsLater(base)
+      this.#announcer.viewsOf(base)
       this.#ownAtHold = this.#ownLength()
       if (landing !== null) land(base as never, landing)
       base.resume()
@@ -810,12 +814,6 @@ export class Oplog extends EventEmitter<{
     if (this.#refused.has(op)) return
     if (this.#refused.size < MAX_REFUSED) this.#refused.set(op, reason)
     this.#log.warn({ op, reason }, 'an op was refused')
-  }
-}
-
-function announceViewsLater({ core, view, encryption }: Autobase<View>): void {
-  for (const each of [core, view.core, encryption?.core ?? null]) {
-    if (each?.opened === true) announceLater(each)
   }
 }
 
