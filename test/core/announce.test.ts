@@ -1,7 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import test from 'brittle'
 import type Hypercore from 'hypercore'
 import type { Peer, RangeMessage, Replicator, SyncMessage } from 'hypercore/lib/replicator.js'
 import { Announcer } from '../../core/announce.ts'
+import { fromId, toId } from '../../core/crypto.ts'
+import { writerKeyOf } from '../../core/writer-key.ts'
+import { createMesh } from '../helpers/mesh.ts'
 import { waitUntil } from '../helpers/wait.ts'
 
 const range = (start: number, length: number, drop = false): RangeMessage => ({
@@ -83,6 +87,27 @@ test('announce others - a peer that has not said how much it has is told at once
   peer.remoteSynced = false
   peer.wireSync.send({ fork: 0, length: 5 })
   t.alike(sent, [{ fork: 0, length: 5 }])
+})
+
+test('announce others - a mesh does so of each writer but itself', async (t) => {
+  const others = Reflect.get(Announcer.prototype, 'others')
+  const told = new Map<Announcer, Set<string>>()
+  Announcer.prototype.others = function (core) {
+    told.set(this, (told.get(this) ?? new Set()).add(toId(core.key)))
+    others.call(this, core)
+  }
+  t.teardown(() => (Announcer.prototype.others = others))
+  const { nodes } = await createMesh(3, t)
+  const writers = nodes.map(({ mesh }) => toId(writerKeyOf(fromId(mesh.self)!)))
+  const wanted = writers.map((own) =>
+    writers
+      .filter((key) => key !== own)
+      .sort()
+      .join()
+  )
+  const seen = (): string[] => [...told.values()].map((keys) => [...keys].sort().join())
+  await waitUntil(() => isDeepStrictEqual(seen().sort(), [...wanted].sort()))
+  t.pass()
 })
 
 interface TestPeer {
