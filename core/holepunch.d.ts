@@ -204,6 +204,7 @@ declare module 'corestore' {
   import type { Duplex } from 'node:stream'
   import type CorestoreStorage from 'hypercore-storage'
   import type Hypercore from 'hypercore'
+  import type Rache from 'rache'
   export interface StoreWrite {
     tryPut(key: Buffer, value: Buffer): void
     tryDelete(key: Buffer): void
@@ -214,6 +215,7 @@ declare module 'corestore' {
     db: { write(options?: Record<string, unknown>): StoreWrite }
   }
   export default class Corestore {
+    readonly globalCache: Rache
     constructor(storage: string | CorestoreStorage, options?: Record<string, unknown>)
     ready(): Promise<void>
     close(): Promise<void>
@@ -246,12 +248,36 @@ declare module 'hyperbee' {
     key: string
     value: V
   }
-  export interface BeeCache {
+  export interface BeeCache<T = unknown> {
     /** null where it has none. */
-    get(seq: number): unknown
-    set(seq: number, value: unknown): void
+    get(seq: number): T | null
+    set(seq: number, value: T): void
     gc(length: number): void
     clear(): void
+  }
+  /** A block of the tree, decoded; `inflated`: its index too, once that was read. */
+  export interface TreeEntry {
+    key: Buffer
+    value: Buffer | null
+    index: Buffer
+    inflated: unknown
+  }
+  /** Of a batch what is no public part of it; see `core/tree-cache.ts`. */
+  export interface TreeBatch {
+    readonly core: Hypercore
+    readonly tree: {
+      readonly core: Hypercore
+      readonly _keyCache: BeeCache<Buffer> | null
+      readonly _nodeCache: BeeCache<TreeEntry> | null
+    }
+    /** Blocks it has read or put; null of one that reads once. */
+    readonly blocks: ReadonlyMap<number, object> | null
+    rootSeq: number
+    getKey: (this: TreeBatch, seq: number) => Promise<Buffer> | Buffer
+    getBlock: (this: TreeBatch, seq: number) => Promise<object> | object
+    _getBlock(seq: number): Promise<object>
+    _appendBatch(blocks: Buffer | Buffer[]): Promise<void>
+    _unlock(): void
   }
   export interface Batch<V> {
     get(key: string): Promise<Entry<V> | null>
@@ -283,6 +309,22 @@ declare module 'hyperbee' {
       version: Hyperbee<V>,
       range?: { gte?: string; lt?: string }
     ): AsyncIterable<{ left: Entry<V> | null; right: Entry<V> | null }>
+  }
+}
+
+declare module 'hyperbee/lib/messages.js' {
+  export const Node: {
+    decode(block: Buffer): { key: Buffer; value: Buffer | null; index: Buffer }
+  }
+}
+
+declare module 'rache' {
+  /** A cache that lets go of any of its entries where it is full. */
+  export default class Rache {
+    constructor(options: { maxSize: number })
+    readonly maxSize: number
+    /** Entries of it and of all that share its room. */
+    readonly globalSize: number
   }
 }
 

@@ -5,6 +5,7 @@ import CorestoreStorage from 'hypercore-storage'
 import { syncNewStore } from './durable.ts'
 import { BrumeError, sentenceOf } from './errors.ts'
 import './short-bitfields.ts'
+import { treeCache } from './tree-cache.ts'
 
 export type Store = Corestore
 
@@ -17,7 +18,8 @@ const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 /** @throws BrumeError ALREADY_RUNNING: another daemon holds it; STORE_FAILED. */
 export async function openStore(dir: string): Promise<Store> {
   const path = join(dir, 'store')
-  const store = new Corestore(new CorestoreStorage(path, { writeBufferSize: WRITE_BUFFER_BYTES }))
+  const storage = new CorestoreStorage(path, { writeBufferSize: WRITE_BUFFER_BYTES })
+  const store = new Corestore(storage, { globalCache: treeCache() })
   try {
     await store.ready()
     await syncNewStore(path)

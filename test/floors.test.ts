@@ -30,7 +30,9 @@ const DOORS: Record<string, string[]> = {
   ],
   // Owned by the oplog, so that links outlive a base that is opened anew.
   'protomux-wakeup': ['core/oplog.ts'],
-  hyperbee: ['core/oplog.ts'],
+  // tree-cache.ts: what it keeps of a tree's blocks.
+  hyperbee: ['core/oplog.ts', 'core/tree-cache.ts'],
+  rache: ['core/tree-cache.ts'],
   // How much memory the store may take; what it is asked in vain.
   'hypercore-storage': ['core/store.ts', 'core/fewer-reads.ts'],
   corestore: ['core/oplog.ts', 'core/bundles.ts', 'core/store.ts'],
