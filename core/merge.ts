@@ -20,13 +20,18 @@ const MAX_WAIT_MS = 15_000
  */
 export function acksAfterMerges(now = (): number => performance.now()): (base: Base) => boolean {
   let since: number | null = null
-  return ({ activeWriters }) => {
-    let lacking = 0
-    for (const { core, length } of activeWriters) lacking += Math.max(0, core.length - length)
-    if (lacking < MANY) since = null
+  return (base) => {
+    if (lackingIn(base) < MANY) since = null
     else since ??= now()
     return since === null || now() - since >= MAX_WAIT_MS
   }
+}
+
+/** Entries that are known of and not applied. */
+export function lackingIn({ activeWriters }: Base): number {
+  let lacking = 0
+  for (const { core, length } of activeWriters) lacking += Math.max(0, core.length - length)
+  return lacking
 }
 
 type Waiting = Pick<Autobase<never>, '_waitForIndexers'>

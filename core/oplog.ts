@@ -23,7 +23,7 @@ import { NO_FORK, type Fork } from './fork.ts'
 import type { Logger } from './logger.ts'
 import './fewer-reads.ts'
 import './one-write.ts'
-import { acksAfterMerges, waitsForWhatPeersHave } from './merge.ts'
+import { acksAfterMerges, lackingIn, waitsForWhatPeersHave } from './merge.ts'
 import { ACK_MS, lingerOpen, paceAcks, restBetweenLooks } from './pace.ts'
 import './preload.ts'
 import { encodeOp, MAX_OP_BYTES, operations, type Op, type Operations } from './state/index.ts'
@@ -60,6 +60,8 @@ export interface OplogOptions {
 
 type View = Hyperbee<unknown>
 
+/** Of the view, or entries: what some fifty ops make of it. */
+const MANY_BLOCKS = 256
 /** At most this many refused ops are remembered, to log each one once. */
 const MAX_REFUSED = 10_000
 /** A whole order comes over a slow link in less, or in the next attempt. */
@@ -271,6 +273,15 @@ export class Oplog extends EventEmitter<{
   lengths(): { confirmed: number; tentative: number } {
     const { core } = this.#base.view
     return { confirmed: core.signedLength, tentative: core.length }
+  }
+
+  /**
+   * Whether much that is known here is not confirmed, or not even applied: with a change of indexers every
+   * node would apply it once more.
+   */
+  get merging(): boolean {
+    const { confirmed, tentative } = this.lengths()
+    return tentative - confirmed + lackingIn(this.#base) >= MANY_BLOCKS
   }
 
   /**

@@ -14,6 +14,8 @@ export interface IndexersInput {
   /** Of every node that is not alive; one that is absent counts as silent for ever. */
   silentMs: ReadonlyMap<string, number>
   uptimeRank: ReadonlyMap<string, number>
+  /** Whether many ops are not confirmed yet. */
+  merging: boolean
   /** How long a node must have been alive to be chosen, and silent to be replaced. */
   stableMs: number
 }
@@ -32,6 +34,8 @@ export interface IndexerPlan {
 }
 
 export const STABLE_MS = 60_000
+/** What is merged tells nobody when it is. */
+const MERGED_LOOK_MS = 5_000
 
 /** From so many nodes that fit five confirm, and again three below the second number. */
 const LARGE = 20
@@ -61,7 +65,8 @@ export function chooseIndexers(input: IndexersInput): IndexerPlan {
   const waiting = { change: null, againInMs: nextLook(input) }
   // After a split the other side may have changed them too, which is known once both are merged; and a
   // change while many ops are not confirmed costs every node to apply them again.
-  const isCalm = indexers.every(({ id }) => (input.aliveMs.get(id) ?? 0) >= input.stableMs)
+  const areBack = indexers.every(({ id }) => (input.aliveMs.get(id) ?? 0) >= input.stableMs)
+  const isCalm = areBack && !input.merging
   if (indexers.length > wanted && isCalm && least !== undefined && may(least)) {
     return only(drop(least, `need not confirm: ${wanted} are enough`))
   }
@@ -146,7 +151,8 @@ const drop = ({ id, displayName }: NodeRecord, why: string): IndexerChange => ({
   reason: `${displayName} ${why}`
 })
 
-function nextLook({ state, alive, aliveMs, silentMs, stableMs }: IndexersInput): number | null {
+function nextLook(input: IndexersInput): number | null {
+  const { state, alive, aliveMs, silentMs, stableMs, merging } = input
   const waits = [...state.nodes.values()]
     .filter(({ state }) => state === 'member')
     .map(
@@ -154,5 +160,6 @@ function nextLook({ state, alive, aliveMs, silentMs, stableMs }: IndexersInput):
         stableMs - (alive.has(id) ? (aliveMs.get(id) ?? 0) : (silentMs.get(id) ?? stableMs))
     )
     .filter((ms) => ms > 0)
+  if (merging) waits.push(MERGED_LOOK_MS)
   return waits.length === 0 ? null : Math.ceil(Math.min(...waits))
 }

@@ -122,6 +122,7 @@ export function controllerWorld(mesh: Mesh, stableMs = STABLE_MS): ControllerWor
     uptimeRank,
     settledMs: mesh.settledMs,
     aliveMs: mesh.aliveMs(),
+    merging: mesh.oplog.merging,
     stableMs
   }
 }

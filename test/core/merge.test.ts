@@ -5,6 +5,7 @@ import { acksAfterMerges } from '../../core/merge.ts'
 import { openStore } from '../../core/store.ts'
 import { writerKeyOf } from '../../core/writer-key.ts'
 import { createMesh, untilState, type MeshNode } from '../helpers/mesh.ts'
+import { waitUntil } from '../helpers/wait.ts'
 
 test('merge - nothing is acknowledged while much is to be applied, but for what does not come', (t) => {
   let now = 0
@@ -44,6 +45,25 @@ test('merge - what the only indexer took with it when it went is not waited for'
   // It was 12 s for each.
   t.ok(performance.now() - began < 12_000)
   t.absent(others.some(({ mesh }) => mesh.state.applications.has('lost')))
+})
+
+test('merge - a node that cannot have much confirmed says so until it is', async (t) => {
+  const { nodes } = await createMesh(2, t)
+  const [indexer, other] = nodes as [MeshNode, MeshNode]
+  const set = (n: number) => ({
+    type: 'application.set' as const,
+    name: `a${n}`,
+    over: null,
+    at: 1
+  })
+  await indexer.stop()
+  await other.mesh.append([set(0)])
+  t.absent(other.mesh.oplog.merging)
+  await other.mesh.append(Array.from({ length: 60 }, (_, n) => set(n + 1)))
+  t.ok(other.mesh.oplog.merging)
+  await indexer.restart()
+  await waitUntil(() => !other.mesh.oplog.merging && !indexer.mesh.oplog.merging)
+  t.ok(indexer.mesh.state.applications.has('a60'))
 })
 
 /** A node hears how much another has written, and gets nothing of it. Neither runs. */

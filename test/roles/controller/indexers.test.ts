@@ -36,6 +36,7 @@ function input(indexers: string[], ...parts: Part[]): IndexersInput {
     aliveMs: new Map(alive.map(({ id, ms = MINUTE }) => [id, ms])),
     silentMs: new Map(silent.map(({ id, ms = 0 }) => [id, -ms])),
     uptimeRank: new Map(parts.map(({ id, rank = 1 }) => [id, rank])),
+    merging: false,
     stableMs: MINUTE
   }
 }
@@ -144,6 +145,18 @@ test('indexers - time alone may change it, and then says when', (t) => {
   t.is(chooseIndexers(input(['a'], ...parts('abc'))).change?.indexer, true)
   const back = input(['a'], ...parts('a', { ms: 50_000 }), ...parts('bc'))
   t.alike(chooseIndexers(back), { change: null, againInMs: 10_000 })
+})
+
+test('indexers - while much is merged none is begun without need, and it is looked at again', (t) => {
+  const merging = (from: IndexersInput): IndexersInput => ({ ...from, merging: true })
+  const more = input(['a'], ...parts('abc'))
+  t.alike(chooseIndexers(merging(more)), { change: null, againInMs: 5_000 })
+  const fewer = input(['a', 'b', 'c', 'd', 'e'], ...parts('abcdefg'))
+  t.is(chooseIndexers(fewer).change?.indexer, false)
+  t.is(chooseIndexers(merging(fewer)).change, null)
+  const gone = input(['a', 'b', 'c'], ...parts('abd'), ...parts('c', { ms: -MINUTE }))
+  t.alike(chooseIndexers(merging(gone)).change, chooseIndexers(gone).change)
+  t.is(chooseIndexers(gone).change?.node, 'c')
 })
 
 const worlds = fc

@@ -246,6 +246,7 @@ function start(t: Assert): Driven {
       alive: new Set(calm.alive),
       uptimeRank: new Map(),
       aliveMs: new Map(),
+      merging: false,
       stableMs: 60_000
     },
     claims: [],

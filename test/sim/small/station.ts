@@ -336,6 +336,7 @@ export class Station {
       settledMs: this.settledMs,
       // Nobody has been there for long enough to confirm the order beside the first.
       aliveMs: new Map(),
+      merging: false,
       stableMs: Infinity
     }
   }
